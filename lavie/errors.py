@@ -1,0 +1,13 @@
+"""The two errors that LaVie raises on purpose: both carry one or two plain sentences for an artist."""
+
+
+class LavieError(Exception):
+    """Something went wrong that the user can mend; the message says what and how (command line: exit 1)."""
+
+
+class UsageError(LavieError, ValueError):
+    """An input has a value that LaVie cannot work with (command line: exit 2)."""
+
+
+class Cancelled(LavieError):
+    """The user asked to stop; nothing was written (command line: exit 130)."""
