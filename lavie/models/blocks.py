@@ -1,0 +1,211 @@
+"""The building blocks of the video UNets.
+
+Feature maps are `[batch · frames, channels, height, width]` in channels-last memory, so every change of
+view (frames into the normalisation, pixels into tokens, time into a convolution axis) is free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, interpolate, silu
+
+from .attention import FeedForward, SparseCausalAttention, SpatialAttention, TemporalAttention, TextAttention
+from .config import UNetConfig
+from .positions import FramePositions
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What all blocks see: emb [batch, channels] (time and class), text [batch, tokens, channels]."""
+
+    emb: Tensor
+    text: Tensor
+    positions: FramePositions
+    frames: int
+
+
+class FrameNorm(nn.GroupNorm):
+    """Group norm over `frames` frames together, as the official layers normalise 5-D tensors."""
+
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        height = x.shape[2]
+        pixels = x.permute(0, 2, 3, 1).unflatten(0, (-1, frames)).flatten(1, 2)
+        if x.device.type == "cpu":
+            pixels = pixels - self._group_offset(pixels)
+        normed = super().forward(pixels.permute(0, 3, 1, 2))
+        return normed.permute(0, 2, 3, 1).unflatten(1, (frames, height)).flatten(0, 1).permute(0, 3, 1, 2)
+
+    def _group_offset(self, pixels: Tensor) -> Tensor:
+        """A rough mean per group, [batch, 1, 1, channels].
+
+        Group norm is invariant to it, but torch's channels-last CPU kernel computes E[x²] − E[x]², which
+        loses three digits where the mean is far above the deviation.
+        """
+        sample = pixels.detach()[:, ::8, ::4].mean(dim=(1, 2)).unflatten(-1, (self.num_groups, -1))
+        return sample.mean(-1, keepdim=True).expand_as(sample).flatten(1)[:, None, None]
+
+
+class TemporalConv(nn.Conv3d):
+    """A zero-padded (k, 1, 1) convolution over frames, computed in 2-D over [frames, pixels]."""
+
+    def __init__(self, channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__(channels, out_channels, (kernel_size, 1, 1), padding=(kernel_size // 2, 0, 0))
+
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        height, width = x.shape[2:]
+        clip = x.permute(0, 2, 3, 1).unflatten(0, (-1, frames)).flatten(2, 3).permute(0, 3, 1, 2)
+        out = conv2d(clip, self.weight.squeeze(-1), self.bias, padding=(self.padding[0], 0))
+        return out.permute(0, 2, 3, 1).flatten(0, 1).unflatten(1, (height, width)).permute(0, 3, 1, 2)
+
+
+class FrameConv(nn.Conv2d):
+    """A 2-D convolution on every frame by itself."""
+
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        return super().forward(x)
+
+
+class ResnetBlock(nn.Module):
+    """Norm, SiLU, convolution, twice, with the time embedding in between (`emb_channels` 0: none).
+
+    kernel_sizes (3, 3) with `temporal=False` is the spatial block; the temporal ones convolve over frames.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        emb_channels: int,
+        groups: int,
+        eps: float,
+        temporal: bool = False,
+        kernel_sizes: tuple[int, int] = (3, 3),
+    ) -> None:
+        super().__init__()
+        first, second = kernel_sizes
+        conv = TemporalConv if temporal else lambda i, o, k: FrameConv(i, o, k, padding=k // 2)
+        self.norm1 = FrameNorm(groups, in_channels, eps)
+        self.conv1 = conv(in_channels, out_channels, first)
+        self.time_emb_proj = nn.Linear(emb_channels, out_channels) if emb_channels else None
+        self.norm2 = FrameNorm(groups, out_channels, eps)
+        self.conv2 = conv(out_channels, out_channels, second)
+        self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
+
+    def forward(self, x: Tensor, cond: Conditioning) -> Tensor:
+        h = self.conv1(silu(self.norm1(x, cond.frames)), cond.frames)
+        if self.time_emb_proj is not None:
+            emb = self.time_emb_proj(silu(cond.emb))
+            h = (h.unflatten(0, (-1, cond.frames)) + emb[:, None, :, None, None]).flatten(0, 1)
+        h = self.conv2(silu(self.norm2(h, cond.frames)), cond.frames)
+        return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
+
+
+class TransformerBlock(nn.Module):
+    """Spatial, text and temporal attention and the feed-forward, each a residual of a layer norm."""
+
+    def __init__(self, channels: int, config: UNetConfig, only_cross_attention: bool) -> None:
+        super().__init__()
+        heads, text_channels = config.attention_head_dim, config.cross_attention_dim
+        self.temporal_last = config.temporal_attention_last
+        if only_cross_attention:
+            self.attn1: nn.Module = TextAttention(channels, heads, text_channels)
+        elif config.sparse_causal_attention:
+            self.attn1 = SparseCausalAttention(channels, heads)
+        else:
+            self.attn1 = SpatialAttention(channels, heads)
+        self.norm1 = nn.LayerNorm(channels)
+        self.attn2 = TextAttention(channels, heads, text_channels)
+        self.norm2 = nn.LayerNorm(channels)
+        # The upscaler's checkpoint spells the same layer "temporal".
+        self.temporal_name = "temporal" if config.temporal_convolutions else "temp"
+        attention = TemporalAttention(channels, heads, config.temporal_positions)
+        self.add_module(f"attn_{self.temporal_name}", attention)
+        self.add_module(f"norm_{self.temporal_name}", nn.LayerNorm(channels))
+        self.ff = FeedForward(channels)
+        self.norm3 = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor, cond: Conditioning) -> Tensor:
+        text_only = isinstance(self.attn1, TextAttention)
+        x = x + (self.attn1(self.norm1(x), cond.text) if text_only else self.attn1(self.norm1(x)))
+        x = x + self.attn2(self.norm2(x), cond.text)
+        if self.temporal_last:
+            return self._over_time(x + self.ff(self.norm3(x)), cond)
+        x = self._over_time(x, cond)
+        return x + self.ff(self.norm3(x))
+
+    def _over_time(self, x: Tensor, cond: Conditioning) -> Tensor:
+        attention = getattr(self, f"attn_{self.temporal_name}")
+        norm = getattr(self, f"norm_{self.temporal_name}")
+        return x + attention(norm(x), cond.positions)
+
+
+class Transformer(nn.Module):
+    """A transformer block between two projections, with a residual; the norm sees one frame at a time."""
+
+    def __init__(self, channels: int, config: UNetConfig, only_cross_attention: bool = False) -> None:
+        super().__init__()
+        project = nn.Linear if config.use_linear_projection else lambda i, o: nn.Conv2d(i, o, 1)
+        if config.temporal_convolutions:
+            self.resblock_temporal = ResnetBlock(channels, channels, 0, 32, 1e-6, temporal=True)
+        else:
+            self.resblock_temporal = None
+        self.norm = FrameNorm(config.norm_num_groups, channels, eps=1e-6)
+        self.proj_in = project(channels, channels)
+        self.transformer_blocks = nn.ModuleList([TransformerBlock(channels, config, only_cross_attention)])
+        self.proj_out = project(channels, channels)
+
+    def forward(self, x: Tensor, cond: Conditioning) -> Tensor:
+        if self.resblock_temporal is not None:
+            x = self.resblock_temporal(x, cond)
+        h = self._project(self.proj_in, self.norm(x, frames=1)).permute(0, 2, 3, 1)
+        tokens = h.flatten(1, 2).unflatten(0, (-1, cond.frames))
+        for block in self.transformer_blocks:
+            tokens = block(tokens, cond)
+        h = tokens.flatten(0, 1).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+        return self._project(self.proj_out, h) + x
+
+    @staticmethod
+    def _project(layer: nn.Module, x: Tensor) -> Tensor:
+        if isinstance(layer, nn.Linear):
+            return layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return layer(x)
+
+
+class TemporalModule(nn.Module):
+    """The upscaler's residual after every block: a temporal resnet, a spatial one and a 1×1 convolution.
+
+    Source: vsr/models/temporal_module.py, TemporalModule3D, with its hard-coded 32 groups and eps 1e-6.
+    """
+
+    def __init__(self, channels: int, emb_channels: int) -> None:
+        super().__init__()
+        self.resblocks_3d_t = ResnetBlock(
+            channels, channels, emb_channels, 32, 1e-6, temporal=True, kernel_sizes=(5, 3)
+        )
+        self.resblocks_3d_s = ResnetBlock(channels, channels, emb_channels, 32, 1e-6)
+        self.shift_conv = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor, cond: Conditioning) -> Tensor:
+        return x + self.shift_conv(self.resblocks_3d_s(self.resblocks_3d_t(x, cond), cond))
+
+
+class Downsample(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class Upsample(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, size: torch.Size) -> Tensor:
+        """`size` is that of the skip tensor to come, so that odd sizes come back as they went."""
+        return self.conv(interpolate(x, size=size, mode="nearest"))

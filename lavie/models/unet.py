@@ -1,0 +1,251 @@
+"""The video UNet of all LaVie stages: Stable Diffusion's UNet inflated to video."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from .blocks import Conditioning, Downsample, FrameNorm, ResnetBlock, TemporalModule, Transformer, Upsample
+from .config import UNetConfig
+from .positions import FramePositions, RotaryEmbedding
+
+
+def timestep_embedding(timesteps: Tensor, channels: int) -> Tensor:
+    """Sinusoids, cosines first: timesteps [batch] (may be fractional) → float32 [batch, channels]."""
+    half = channels // 2
+    frequencies = torch.exp(torch.arange(half, device=timesteps.device) * (-math.log(10000) / half))
+    angles = timesteps.float()[:, None] * frequencies
+    return torch.cat((angles.cos(), angles.sin()), dim=-1)
+
+
+class TimestepEmbedding(nn.Module):
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.linear_1 = nn.Linear(in_channels, channels)
+        self.linear_2 = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear_2(silu(self.linear_1(x)))
+
+
+class DownBlock(nn.Module):
+    """Resnets, each followed by a transformer if the level attends, then a stride-2 convolution."""
+
+    def __init__(self, in_channels: int, level: int, config: UNetConfig) -> None:
+        super().__init__()
+        channels, emb_channels = config.block_out_channels[level], config.block_out_channels[0] * 4
+        widths = [in_channels] + [channels] * (config.layers_per_block - 1)
+        self.resnets = nn.ModuleList(
+            ResnetBlock(width, channels, emb_channels, config.norm_num_groups, config.norm_eps)
+            for width in widths
+        )
+        if config.down_block_types[level].startswith("CrossAttn"):
+            only_cross = config.only_cross_attention[level]
+            self.attentions = nn.ModuleList(Transformer(channels, config, only_cross) for _ in widths)
+        else:
+            self.attentions = None
+        last = level == len(config.block_out_channels) - 1
+        self.downsamplers = None if last else nn.ModuleList([Downsample(channels)])
+
+    def forward(self, x: Tensor, cond: Conditioning) -> tuple[Tensor, list[Tensor]]:
+        skips = []
+        for i, resnet in enumerate(self.resnets):
+            x = resnet(x, cond)
+            if self.attentions is not None:
+                x = self.attentions[i](x, cond)
+            skips.append(x)
+        if self.downsamplers is not None:
+            x = self.downsamplers[0](x)
+            skips.append(x)
+        return x, skips
+
+
+class MidBlock(nn.Module):
+    """Resnet, transformer (always with self-attention), resnet."""
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        channels, emb_channels = config.block_out_channels[-1], config.block_out_channels[0] * 4
+        self.attentions = nn.ModuleList([Transformer(channels, config)])
+        self.resnets = nn.ModuleList(
+            ResnetBlock(channels, channels, emb_channels, config.norm_num_groups, config.norm_eps)
+            for _ in range(2)
+        )
+
+    def forward(self, x: Tensor, cond: Conditioning) -> Tensor:
+        x = self.attentions[0](self.resnets[0](x, cond), cond)
+        return self.resnets[1](x, cond)
+
+
+class UpBlock(nn.Module):
+    """The way back: every resnet takes one skip tensor; then nearest ×2 and a convolution."""
+
+    def __init__(self, in_channels: int, skip_channels: list[int], position: int, config: UNetConfig) -> None:
+        super().__init__()
+        level = len(config.block_out_channels) - 1 - position
+        channels, emb_channels = config.block_out_channels[level], config.block_out_channels[0] * 4
+        widths = [in_channels] + [channels] * config.layers_per_block
+        self.resnets = nn.ModuleList(
+            ResnetBlock(width + skip, channels, emb_channels, config.norm_num_groups, config.norm_eps)
+            for width, skip in zip(widths, skip_channels, strict=True)
+        )
+        if config.up_block_types[position].startswith("CrossAttn"):
+            only_cross = config.only_cross_attention[level]
+            self.attentions = nn.ModuleList(Transformer(channels, config, only_cross) for _ in widths)
+        else:
+            self.attentions = None
+        self.upsamplers = None if level == 0 else nn.ModuleList([Upsample(channels)])
+
+    def forward(self, x: Tensor, skips: list[Tensor], cond: Conditioning) -> Tensor:
+        for i, resnet in enumerate(self.resnets):
+            x = resnet(torch.cat((x, skips.pop()), dim=1), cond)
+            if self.attentions is not None:
+                x = self.attentions[i](x, cond)
+        if self.upsamplers is not None:
+            x = self.upsamplers[0](x, size=skips[-1].shape[2:])
+        return x
+
+
+class VideoUNet(nn.Module):
+    """Predicts the noise (or v) of a clip from all its frames at once.
+
+    One class for base, interpolation, extension and upscaler; `UNetConfig` names what differs.
+    Parameter names and shapes are those of the official checkpoints.
+    Source: base/models/unet.py, interpolation/models/unet.py, vsr/models/unet.py.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths, emb_channels = config.block_out_channels, config.block_out_channels[0] * 4
+        self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
+        self.time_embedding = TimestepEmbedding(widths[0], emb_channels)
+        classes = config.num_class_embeds
+        self.class_embedding = nn.Embedding(classes, emb_channels) if classes else None
+        self.down_blocks = nn.ModuleList(
+            DownBlock(widths[max(level - 1, 0)], level, config) for level in range(len(widths))
+        )
+        self.mid_block = MidBlock(config)
+        skips = _skip_channels(config)
+        self.up_blocks = nn.ModuleList(
+            UpBlock(
+                widths[min(len(widths) - position, len(widths) - 1)],
+                [skips.pop() for _ in range(config.layers_per_block + 1)],
+                position,
+                config,
+            )
+            for position in range(len(widths))
+        )
+        if config.temporal_convolutions:
+            self._add_temporal_modules(widths, emb_channels)
+        self.conv_norm_out = FrameNorm(config.norm_num_groups, widths[0], config.norm_eps)
+        self.conv_out = nn.Conv2d(widths[0], config.out_channels, 3, padding=1)
+
+    def _add_temporal_modules(self, widths: tuple[int, ...], emb_channels: int) -> None:
+        self.down_temporal_blocks = nn.ModuleList(TemporalModule(width, emb_channels) for width in widths)
+        self.mid_temporal_block = TemporalModule(widths[-1], emb_channels)
+        self.up_temporal_blocks = nn.ModuleList(
+            TemporalModule(width, emb_channels) for width in reversed(widths)
+        )
+        self.temporal_rotary_emb = RotaryEmbedding()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.conv_in.weight.dtype
+
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor | float,
+        encoder_hidden_states: Tensor,
+        class_labels: Tensor | None = None,
+    ) -> Tensor:
+        """Args:
+            sample: [batch, in_channels, frames, height, width], any frames, height and width ≥ 1.
+            timestep: a number or [batch], 0…999, may be fractional.
+            encoder_hidden_states: [batch, tokens, cross_attention_dim].
+            class_labels: int64 [batch], the noise level (upscaler only).
+
+        Returns:
+            [batch, out_channels, frames, height, width].
+        """
+        batch, _, frames, _, _ = sample.shape
+        cond = Conditioning(
+            emb=self._embed(timestep, class_labels, batch, sample.device),
+            text=encoder_hidden_states.to(self.dtype),
+            positions=FramePositions.of(frames, sample.device),
+            frames=frames,
+        )
+        x = sample.to(self.dtype).permute(0, 2, 3, 4, 1).flatten(0, 1).contiguous().permute(0, 3, 1, 2)
+        x = self.conv_in(x)
+        x, skips = self._down(x, cond)
+        x = self._after(self.mid_block(x, cond), cond, "mid_temporal_block")
+        x = self._up(x, skips, cond)
+        x = self.conv_out(silu(self.conv_norm_out(x, frames)))
+        return x.unflatten(0, (batch, frames)).transpose(1, 2)
+
+    def _embed(
+        self, timestep: Tensor | float, labels: Tensor | None, batch: int, device: torch.device
+    ) -> Tensor:
+        timesteps = torch.as_tensor(timestep, device=device).expand(batch)
+        emb = self.time_embedding(
+            timestep_embedding(timesteps, self.config.block_out_channels[0]).to(self.dtype)
+        )
+        if self.class_embedding is None:
+            return emb
+        if labels is None:
+            raise ValueError("this UNet needs class_labels: the noise level of its low-resolution input")
+        return emb + self.class_embedding(labels.to(device).expand(batch))
+
+    def _down(self, x: Tensor, cond: Conditioning) -> tuple[Tensor, list[Tensor]]:
+        skips = [x]
+        for level, block in enumerate(self.down_blocks):
+            x, block_skips = block(x, cond)
+            skips += block_skips
+            x = self._after(x, cond, "down_temporal_blocks", level)
+        return x, skips
+
+    def _up(self, x: Tensor, skips: list[Tensor], cond: Conditioning) -> Tensor:
+        for position, block in enumerate(self.up_blocks):
+            x = self._after(block(x, skips, cond), cond, "up_temporal_blocks", position)
+        return x
+
+    def _after(self, x: Tensor, cond: Conditioning, name: str, index: int | None = None) -> Tensor:
+        """The upscaler's temporal modules follow whole blocks; skip tensors keep the value before."""
+        if not self.config.temporal_convolutions:
+            return x
+        module = getattr(self, name)
+        return (module if index is None else module[index])(x, cond)
+
+
+def _skip_channels(config: UNetConfig) -> list[int]:
+    """Channels of the skip tensors in the order in which the way down makes them."""
+    widths = config.block_out_channels
+    skips = [widths[0]]
+    for level, width in enumerate(widths):
+        skips += [width] * (config.layers_per_block + (level < len(widths) - 1))
+    return skips
+
+
+def build_unet(config: dict[str, Any] | UNetConfig) -> VideoUNet:
+    """A UNet with random weights, in channels-last memory, from a config in official field names.
+
+    Raises:
+        LavieError: the config asks for something that no LaVie model is.
+    """
+    config = config if isinstance(config, UNetConfig) else UNetConfig.from_dict(config)
+    return to_channels_last(VideoUNet(config))
+
+
+def to_channels_last(unet: VideoUNet) -> VideoUNet:
+    """Lay the convolution weights out as the feature maps are; call it again after assigning weights."""
+    for module in unet.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)
+        elif isinstance(module, nn.Conv3d):
+            module.to(memory_format=torch.channels_last_3d)
+    return unet
