@@ -71,7 +71,7 @@ def test_the_full_size_unet_has_exactly_the_official_keys_and_shapes(key_manifes
 
 def test_rotary_angles_and_position_buckets_are_the_official_ones(golden):
     units = golden("units")
-    x, y = units["in/rotary.x"], units["out/rotary.y"]
+    x, y = (units[f"{name}"].transpose(1, 2)[:, :, None] for name in ("in/rotary.x", "out/rotary.y"))
     assert relative_error(FramePositions.of(61, x.device).rotate(x), y) < 1e-6
     assert torch.equal(rotary_frequencies(), units["out/rotary.freqs"])
     for frames in (8, 16, 24, 61):

@@ -86,18 +86,15 @@ class TemporalAttention(Attention):
             self.rotary_emb = RotaryEmbedding()
 
     def forward(self, x: Tensor, positions: FramePositions) -> Tensor:
-        q, k, v = (self._frames_as_tokens(to(x)) for to in (self.to_q, self.to_k, self.to_v))
+        q, k, v = (to(x).unflatten(-1, (self.heads, -1)) for to in (self.to_q, self.to_k, self.to_v))
         bias = None
         if self.positions:
             q, k = positions.rotate(q), positions.rotate(k)
             bias = self.time_rel_pos_bias(positions).to(q.dtype)
-        out = scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), attn_mask=bias)
-        out = out.unflatten(0, (x.shape[0], -1)).permute(0, 3, 1, 2, 4).flatten(-2)
-        return self.to_out[0](out)
-
-    def _frames_as_tokens(self, x: Tensor) -> Tensor:
-        """[b, f, pixels, c] → [b, pixels, heads, f, head_dim], a view."""
-        return x.unflatten(-1, (self.heads, -1)).permute(0, 2, 3, 1, 4)
+        # [batch, frames, pixels, heads, head_dim] → [batch · pixels, heads, frames, head_dim]
+        q, k, v = (t.permute(0, 2, 3, 1, 4).flatten(0, 1) for t in (q, k, v))
+        out = scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return self.to_out[0](out.unflatten(0, (x.shape[0], -1)).permute(0, 3, 1, 2, 4).flatten(-2))
 
 
 class GEGLU(nn.Module):

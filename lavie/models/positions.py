@@ -34,27 +34,25 @@ def relative_position_buckets(num_frames: int) -> Tensor:
 class FramePositions:
     """Everything the temporal attention needs to know about `num_frames` frames; made once per forward.
 
-    cos, sin: float32 [num_frames, 32], each frequency twice in a row (interleaved pairs).
+    rotation: complex64 [num_frames, 16], a unit number per frame and frequency.
     buckets: int64 [num_frames, num_frames].
     """
 
-    cos: Tensor
-    sin: Tensor
+    rotation: Tensor
     buckets: Tensor
 
     @staticmethod
     @lru_cache(maxsize=16)
     def of(num_frames: int, device: torch.device) -> FramePositions:
         angles = torch.arange(num_frames, dtype=torch.float32)[:, None] * rotary_frequencies()
-        angles = angles.repeat_interleave(2, dim=-1)
-        buckets = relative_position_buckets(num_frames)
-        return FramePositions(angles.cos().to(device), angles.sin().to(device), buckets.to(device))
+        rotation = torch.polar(torch.ones_like(angles), angles)
+        return FramePositions(rotation.to(device), relative_position_buckets(num_frames).to(device))
 
     def rotate(self, x: Tensor) -> Tensor:
-        """Rotate the first 32 channels of x [..., num_frames, channels]; the others pass through."""
-        head, rest = x[..., :ROTARY_DIM].float(), x[..., ROTARY_DIM:]
-        quarter_turn = torch.stack((-head[..., 1::2], head[..., ::2]), dim=-1).flatten(-2)
-        rotated = (head * self.cos + quarter_turn * self.sin).to(x.dtype)
+        """Rotate the pairs (2i, 2i+1), i < 16, of x [batch, num_frames, pixels, heads, channels]."""
+        head, rest = x[..., :ROTARY_DIM], x[..., ROTARY_DIM:]
+        pairs = torch.view_as_complex(head.float().unflatten(-1, (-1, 2)))
+        rotated = torch.view_as_real(pairs * self.rotation[:, None, None]).flatten(-2).to(x.dtype)
         return torch.cat((rotated, rest), dim=-1) if rest.shape[-1] else rotated
 
 
