@@ -1,0 +1,261 @@
+"""Trains the two small image autoencoders of lavie-tiny on rendered pictures; runs resume where they stopped.
+
+Plain L1 + MSE decodes red as orange, so sprites weigh more than background, and colours are compared block by
+block as well as pixel by pixel.
+"""
+
+import argparse
+import json
+import math
+import time
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from lavie.training.synthetic import render, sample_scene
+from lavie.training.synthetic.scene import uniform
+
+
+@dataclass(frozen=True)
+class AutoencoderRecipe:
+    """What is trained on which pictures.
+
+    Every picture gives `crops_per_picture` squares of `crop` pixels, or itself when `crop` is 0.
+    """
+
+    block_out_channels: tuple[int, ...]
+    mid_attention: bool
+    height: int
+    width: int
+    crop: int = 0
+    crops_per_picture: int = 1
+    batch_size: int = 8
+    learning_rate: float = 1.5e-3
+    warmup: int = 100
+    average_decay: float = 0.995
+    sprite_weight: float = 6.0
+    block_weight: float = 2.0
+    edge_weight: float = 0.5
+    kl_weight: float = 1e-6
+
+
+RECIPES = {
+    "vae": AutoencoderRecipe((16, 32, 64, 96), mid_attention=True, height=64, width=96),
+    "upscaler-vae": AutoencoderRecipe(
+        (16, 32, 64), mid_attention=False, height=256, width=384, crop=64, crops_per_picture=2, batch_size=12
+    ),
+}
+
+
+def build(recipe: AutoencoderRecipe) -> AutoencoderKL:
+    """A diffusers AutoencoderKL with four latent channels and one layer per block."""
+    levels = len(recipe.block_out_channels)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=recipe.block_out_channels,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=8,
+        sample_size=max(recipe.height, recipe.width),
+        mid_block_add_attention=recipe.mid_attention,
+    )
+
+
+def pictures(generator: torch.Generator, recipe: AutoencoderRecipe) -> tuple[Tensor, Tensor]:
+    """A batch of pictures [b, 3, h, w] in −1…1 with their sprites' coverage [b, 1, h, w].
+
+    Most hold one or two sprites more than a clip does, so that every batch shows many colours.
+    """
+    samples = []
+    while len(samples) < recipe.batch_size:
+        samples += _crops(generator, recipe, *_picture(generator, recipe))
+    return torch.stack([s[0] for s in samples]), torch.stack([s[1] for s in samples])
+
+
+def _picture(generator: torch.Generator, recipe: AutoencoderRecipe) -> tuple[Tensor, Tensor]:
+    picture, mask = _frame(generator, recipe)
+    for _ in range(torch.randint(3, (), generator=generator).item()):
+        other, cover = _frame(generator, recipe)
+        picture = picture.lerp(other, cover)
+        mask = torch.maximum(mask, cover)
+    return picture, mask
+
+
+def _crops(
+    generator: torch.Generator, recipe: AutoencoderRecipe, picture: Tensor, mask: Tensor
+) -> list[tuple]:
+    if not recipe.crop:
+        return [(picture, mask)]
+    corners = [_crop_corner(generator, mask, recipe) for _ in range(recipe.crops_per_picture)]
+    windows = [(..., slice(top, top + recipe.crop), slice(left, left + recipe.crop)) for top, left in corners]
+    return [(picture[window], mask[window]) for window in windows]
+
+
+def _frame(generator: torch.Generator, recipe: AutoencoderRecipe) -> tuple[Tensor, Tensor]:
+    moment = torch.rand(1, generator=generator)
+    video, mask = render([sample_scene(generator)], moment, recipe.height, recipe.width)
+    return video[0, :, 0], mask[0, :, 0]
+
+
+def _crop_corner(generator: torch.Generator, mask: Tensor, recipe: AutoencoderRecipe) -> tuple[int, int]:
+    """Three crops of four lie around a point of a sprite, the others anywhere."""
+    if uniform(generator, 0, 1) < 0.75:
+        inside = mask[0].flatten().nonzero()[:, 0]
+        point = inside[torch.randint(len(inside), (), generator=generator)].item()
+    else:
+        point = torch.randint(mask.numel(), (), generator=generator).item()
+    corner = []
+    for centre, size in ((point // recipe.width, recipe.height), (point % recipe.width, recipe.width)):
+        corner.append(min(max(centre - recipe.crop // 2, 0), size - recipe.crop))
+    return corner[0], corner[1]
+
+
+def loss(
+    model: AutoencoderKL, picture: Tensor, mask: Tensor, noise: Tensor, recipe: AutoencoderRecipe
+) -> dict:
+    """The terms of the objective and their weighted sum under `total`; noise has the latents' shape."""
+    posterior = model.encode(picture).latent_dist
+    decoded = model.decode(posterior.mean + posterior.std * noise).sample
+    error = decoded - picture
+    weight = 1 + (recipe.sprite_weight - 1) * mask
+    pixel = (weight * (error.abs() + error**2)).sum() / (weight.sum() * 3)
+    blocks = F.avg_pool2d(error, 8).abs().mean()
+    sprite_blocks = F.avg_pool2d(error * mask, 8).abs().sum() / (3 * F.avg_pool2d(mask, 8).sum() + 1)
+    edges = _edge_error(error, weight)
+    kl = posterior.kl().mean()
+    colour = blocks + sprite_blocks
+    total = pixel + recipe.block_weight * colour + recipe.edge_weight * edges + recipe.kl_weight * kl
+    return {"total": total, "pixel": pixel, "colour": colour, "edges": edges, "kl": kl}
+
+
+def _edge_error(error: Tensor, weight: Tensor) -> Tensor:
+    across = (error.diff(dim=-1).abs() * weight[..., 1:]).sum()
+    down = (error.diff(dim=-2).abs() * weight[..., 1:, :]).sum()
+    return (across + down) / (6 * weight.sum())
+
+
+def learning_rate(recipe: AutoencoderRecipe, step: int, steps: int) -> float:
+    """Linear warm-up, then a half cosine down to 1 % of the peak."""
+    rise = min(1.0, (step + 1) / recipe.warmup)
+    fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps))
+    return recipe.learning_rate * rise * fall
+
+
+def train(
+    recipe: AutoencoderRecipe,
+    folder: Path,
+    steps: int,
+    seed: int = 0,
+    device: str = "cpu",
+    save_every: int = 100,
+) -> AutoencoderKL:
+    """Trains to `steps` steps and returns the averaged model; continues from `folder`/checkpoint.pt if there.
+
+    Appends a line of averages to `folder`/log.jsonl whenever it saves. The same seed gives the same run.
+    """
+    torch.manual_seed(seed)
+    model = build(recipe).to(device)
+    run = {
+        "model": model,
+        "average": deepcopy(model).requires_grad_(False),
+        "optimizer": torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=1e-3),
+    }
+    generator = torch.Generator().manual_seed(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    first, seconds = _resume(folder / "checkpoint.pt", run, generator)
+    started, sums = time.monotonic(), {}
+    for step in range(first, steps):
+        for group in run["optimizer"].param_groups:
+            group["lr"] = learning_rate(recipe, step, steps)
+        terms = _step(run, recipe, generator, device, step)
+        sums = {name: sums.get(name, 0.0) + value.item() for name, value in terms.items()}
+        if (step + 1) % save_every == 0 or step + 1 == steps:
+            spent = seconds + time.monotonic() - started
+            _save(folder / "checkpoint.pt", run, generator, step + 1, spent)
+            count = step % save_every + 1
+            line = {"step": step + 1, "seconds": round(spent, 1)}
+            line |= {name: round(value / count, 5) for name, value in sums.items()}
+            with (folder / "log.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            sums = {}
+    return run["average"].eval()
+
+
+def _step(run: dict, recipe: AutoencoderRecipe, generator: torch.Generator, device: str, step: int) -> dict:
+    picture, mask = pictures(generator, recipe)
+    factor = 2 ** (len(recipe.block_out_channels) - 1)
+    size = (len(picture), 4, picture.shape[-2] // factor, picture.shape[-1] // factor)
+    noise = torch.randn(size, generator=generator)
+    terms = loss(run["model"], picture.to(device), mask.to(device), noise.to(device), recipe)
+    run["optimizer"].zero_grad(set_to_none=True)
+    terms["total"].backward()
+    torch.nn.utils.clip_grad_norm_(run["model"].parameters(), 1.0)
+    run["optimizer"].step()
+    decay = min(recipe.average_decay, (step + 1) / (step + 10))
+    for average, current in zip(run["average"].parameters(), run["model"].parameters(), strict=True):
+        average.lerp_(current.detach(), 1 - decay)
+    return {name: value.detach() for name, value in terms.items()}
+
+
+def _save(path: Path, run: dict, generator: torch.Generator, step: int, seconds: float) -> None:
+    state = {name: part.state_dict() for name, part in run.items()}
+    state |= {"generator": generator.get_state(), "step": step, "seconds": seconds}
+    torch.save(state, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
+
+
+def _resume(path: Path, run: dict, generator: torch.Generator) -> tuple[int, float]:
+    if not path.exists():
+        return 0, 0.0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    for name, part in run.items():
+        part.load_state_dict(state[name])
+    generator.set_state(state["generator"])
+    return state["step"], state["seconds"]
+
+
+@torch.no_grad()
+def latent_scale(model: AutoencoderKL, recipe: AutoencoderRecipe, batches: int = 8, seed: int = 1) -> float:
+    """The scaling factor: 1 / standard deviation of the latents' means over rendered pictures."""
+    generator = torch.Generator().manual_seed(seed)
+    device = next(model.parameters()).device
+    means = [model.encode(pictures(generator, recipe)[0].to(device)).latent_dist.mean for _ in range(batches)]
+    return 1 / torch.cat(means).std().item()
+
+
+def export(model: AutoencoderKL, recipe: AutoencoderRecipe, folder: Path) -> float:
+    """Writes a diffusers folder in float16 with the measured scaling factor, which it returns."""
+    factor = round(latent_scale(model, recipe), 5)
+    model.register_to_config(scaling_factor=factor)
+    model.half().save_pretrained(folder, safe_serialization=True)
+    model.float()
+    return factor
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("which", choices=RECIPES)
+    parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoint and the log")
+    parser.add_argument("--out", type=Path, help="folder for the finished weights (diffusers format)")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    recipe = RECIPES[options.which]
+    model = train(recipe, options.run, options.steps, options.seed, options.device)
+    summary = {"steps": options.steps, "seed": options.seed, "recipe": asdict(recipe)}
+    if options.out:
+        summary["scaling_factor"] = export(model, recipe, options.out)
+    (options.run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
