@@ -18,9 +18,9 @@ Merge = tuple[str, str]
 def build_tokenizer(words: Iterable[str], folder: str | Path) -> Path:
     """Writes `vocab.json`, `merges.txt` and two small configs into the folder, which is returned.
 
-    Every given word becomes exactly one token; any other text falls apart into pieces and bytes, never into an
-    unknown token. `transformers.CLIPTokenizer.from_pretrained(folder)` reads it; texts are padded to 77 tokens
-    with `<|endoftext|>`. Raises UsageError for a word that CLIP's pattern would split.
+    Every given word becomes exactly one token; any other text falls apart into pieces and bytes, never into
+    an unknown token. `transformers.CLIPTokenizer.from_pretrained(folder)` reads it; texts are padded to 77
+    tokens with `<|endoftext|>`. Raises UsageError for a word that CLIP's pattern would split.
     """
     merges = learn_merges(words)
     tokens = [*byte_alphabet(), *(char + WORD_END for char in byte_alphabet())]
@@ -55,13 +55,8 @@ def learn_merges(words: Iterable[str]) -> list[Merge]:
 
 def byte_alphabet() -> list[str]:
     """One printable character for each byte value 0…255, as in GPT-2's encoder.py: byte b is at index b."""
-    printable = {
-        *range(ord("!"), ord("~") + 1),
-        *range(ord("¡"), ord("¬") + 1),
-        *range(ord("®"), ord("ÿ") + 1),
-    }
     spare = iter(range(256, 512))
-    return [chr(byte) if byte in printable else chr(next(spare)) for byte in range(256)]
+    return [chr(byte) if _is_printable(byte) else chr(next(spare)) for byte in range(256)]
 
 
 def _is_printable(byte: int) -> bool:
