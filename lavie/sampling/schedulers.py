@@ -1,0 +1,142 @@
+"""Noise schedules: diffusers' schedulers with LaVie's betas, under the names that users know.
+
+LaVie's betas are truly linear, 1e-4 … 0.02 (diffusers "linear"; ComfyUI and CompVis call this "sqrt_linear").
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import lru_cache
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import SchedulerMixin
+from torch import Tensor
+
+from ..errors import UsageError
+
+NUM_TRAIN_TIMESTEPS = 1000
+LINEAR_BETAS = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
+
+# name: (class in diffusers, its settings, spacings it can take with the default first).
+# ddpm: diffusers 0.16, which LaVie pins, ignored steps_offset there (timesteps 980 … 0).
+_SCHEDULERS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
+    "ddpm": ("DDPMScheduler", {"clip_sample": False}, ("leading", "linspace", "trailing")),
+    "ddim": (
+        "DDIMScheduler",
+        {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1},
+        ("leading", "linspace", "trailing"),
+    ),
+    "euler": ("EulerDiscreteScheduler", {}, ("linspace", "leading", "trailing", "karras")),
+    "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}, ("linspace", "leading", "trailing")),
+    "dpmpp_2m": ("DPMSolverMultistepScheduler", {}, ("linspace", "leading", "trailing", "karras")),
+    "dpmpp_2m_sde": (
+        "DPMSolverMultistepScheduler",
+        {"algorithm_type": "sde-dpmsolver++"},
+        ("linspace", "leading", "trailing", "karras"),
+    ),
+    "unipc": ("UniPCMultistepScheduler", {}, ("linspace", "leading", "trailing", "karras")),
+    "lcm": ("LCMScheduler", {"clip_sample": False}, ("leading",)),
+}
+SCHEDULERS = tuple(_SCHEDULERS)
+SPACINGS = ("default", "leading", "linspace", "trailing", "karras")
+LCM_MAX_STEPS = 50
+
+
+@lru_cache(maxsize=1)
+def alphas_cumprod() -> Tensor:
+    """ᾱ of LaVie's linear betas, float32 [1000]."""
+    betas = torch.linspace(LINEAR_BETAS["beta_start"], LINEAR_BETAS["beta_end"], NUM_TRAIN_TIMESTEPS)
+    return torch.cumprod(1 - betas, dim=0)
+
+
+class Schedule:
+    """One run of a scheduler: the timesteps to visit and how to step between them.
+
+    timesteps: what the network is told at each step, descending, 0…999, fractional for euler.
+    """
+
+    def __init__(self, scheduler: SchedulerMixin, timesteps: Tensor | None = None) -> None:
+        self._scheduler = scheduler
+        self.timesteps = scheduler.timesteps if timesteps is None else timesteps
+        self.init_noise_sigma = float(scheduler.init_noise_sigma)
+        self._takes_generator = "generator" in inspect.signature(scheduler.step).parameters
+
+    def __len__(self) -> int:
+        return len(self.timesteps)
+
+    def model_input(self, latents: Tensor, step: int) -> Tensor:
+        """The latents scaled to what the network was trained on: sqrt(ᾱ) x0 + sqrt(1 − ᾱ) noise."""
+        return self._scheduler.scale_model_input(latents, self._scheduler.timesteps[step])
+
+    def step(self, prediction: Tensor, step: int, latents: Tensor, generators: list[torch.Generator]) -> Tensor:
+        """The latents after `step`; stochastic schedulers draw from one generator per clip, on the CPU."""
+        noise = {"generator": generators} if self._takes_generator else {}
+        timestep = self._scheduler.timesteps[step]
+        return self._scheduler.step(prediction, timestep, latents, return_dict=False, **noise)[0]
+
+    def x0(self, prediction: Tensor, step: int, model_input: Tensor) -> Tensor:
+        """The clean latents that the prediction implies."""
+        alpha = self._alpha(step)
+        signal, spread = alpha**0.5, (1 - alpha) ** 0.5
+        if self._scheduler.config.prediction_type == "v_prediction":
+            return signal * model_input - spread * prediction
+        return (model_input - spread * prediction) / signal
+
+    def _alpha(self, step: int) -> float:
+        if hasattr(self._scheduler, "sigmas"):
+            return 1 / (1 + float(self._scheduler.sigmas[step]) ** 2)
+        return float(self._scheduler.alphas_cumprod[int(self._scheduler.timesteps[step])])
+
+
+def create_schedule(
+    name: str,
+    num_inference_steps: int,
+    spacing: str = "default",
+    prediction_type: str = "epsilon",
+    **settings: Any,
+) -> Schedule:
+    """A fresh schedule; `settings` go to the diffusers scheduler.
+
+    ddpm and ddim with "linspace" spacing visit 999 … 0 evenly and step between the very timesteps visited, as
+    interpolation/diffusion/respace.py does.
+
+    Raises:
+        UsageError: unknown name, a spacing that this scheduler has not, or steps outside 1…1000.
+    """
+    if name not in _SCHEDULERS:
+        raise UsageError(f"Unknown scheduler '{name}'. Choose one of: {', '.join(SCHEDULERS)}.")
+    class_name, own, spacings = _SCHEDULERS[name]
+    spacing = spacings[0] if spacing == "default" else spacing
+    if spacing not in spacings:
+        raise UsageError(f"Scheduler '{name}' has no '{spacing}' spacing. Choose one of: {', '.join(spacings)}.")
+    limit = LCM_MAX_STEPS if name == "lcm" else NUM_TRAIN_TIMESTEPS
+    if not 1 <= num_inference_steps <= limit:
+        raise UsageError(f"Steps must be between 1 and {limit} for '{name}', not {num_inference_steps}.")
+    scheduler_class = getattr(diffusers, class_name)
+    settings = {"prediction_type": prediction_type, **own, **settings}
+    if name in ("ddpm", "ddim") and spacing == "linspace":
+        return _respaced(scheduler_class, num_inference_steps, settings)
+    if spacing == "karras":
+        settings["use_karras_sigmas"] = True
+    elif name != "lcm":
+        settings["timestep_spacing"] = spacing
+    if spacing == "trailing" and name in ("ddpm", "ddim"):
+        settings["steps_offset"] = 0
+    scheduler = scheduler_class(num_train_timesteps=NUM_TRAIN_TIMESTEPS, **LINEAR_BETAS, **settings)
+    scheduler.set_timesteps(num_inference_steps)
+    return Schedule(scheduler)
+
+
+def _respaced(scheduler_class: type, num_inference_steps: int, settings: dict[str, Any]) -> Schedule:
+    """A process of only the visited timesteps, with betas that give the same ᾱ there."""
+    visited = torch.linspace(0, NUM_TRAIN_TIMESTEPS - 1, num_inference_steps, dtype=torch.float64).round().long()
+    kept = alphas_cumprod().double()[visited]
+    betas = 1 - kept / torch.cat((torch.ones(1, dtype=torch.float64), kept[:-1]))
+    settings = {**settings, "steps_offset": 0}
+    if "set_alpha_to_one" in settings:
+        settings["set_alpha_to_one"] = True
+    scheduler = scheduler_class(num_train_timesteps=len(visited), trained_betas=betas.float().numpy(), **settings)
+    scheduler.set_timesteps(num_inference_steps)
+    return Schedule(scheduler, timesteps=visited.flip(0))

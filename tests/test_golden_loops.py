@@ -1,0 +1,126 @@
+"""Our loop, guidance and schedules reproduce the official sampling runs, latents after every step."""
+
+import json
+
+import pytest
+import torch
+from conftest import REFERENCE, relative_error
+
+from lavie.models import build_unet
+from lavie.sampling import TextCondition, create_schedule, denoise, guided
+from lavie.sampling.schedulers import alphas_cumprod
+
+TOLERANCE = 1e-3
+
+
+def network(golden, loop):
+    file = golden(loop.sidecar["unet_fixture"])
+    unet = build_unet(file.config).eval()
+    unet.load_state_dict(file.weights, strict=True)
+    return unet
+
+
+class RecordedNoise:
+    """Feeds a scheduler the Gaussian draws of the official run, in their order."""
+
+    def __init__(self, draws, monkeypatch, module):
+        self.draws = iter(draws)
+        monkeypatch.setattr(f"diffusers.schedulers.{module}.randn_tensor", lambda *args, **kwargs: next(self.draws))
+
+
+def run(unet, text, guidance_scale, noise, schedule, expected, **conditions):
+    latents = denoise(guided(unet, text, guidance_scale, **conditions), noise, schedule, [torch.Generator()])
+    error = relative_error(latents, expected[-1])
+    print(f"final latents: {error:.1e}")
+    assert error <= TOLERANCE
+
+
+@pytest.mark.parametrize(("name", "recorded"), [("ddim", "ddim"), ("ddpm", "ddpm"), ("euler", "eulerdiscrete")])
+def test_base_sampling_ends_where_the_official_pipeline_ends(golden, monkeypatch, name, recorded):
+    loop = golden("loop_base")
+    if name == "ddpm":
+        RecordedNoise(loop["in/ddpm.noise"], monkeypatch, "scheduling_ddpm")
+    text = TextCondition(loop["in/prompt_embeds"], loop["in/negative_prompt_embeds"])
+    schedule = create_schedule(name, 5)
+    assert schedule.timesteps.tolist() == loop.sidecar["runs"][recorded]["timesteps"]
+    run(network(golden, loop), text, 7.5, loop["in/initial_noise"], schedule, loop[f"out/{recorded}.latents"])
+
+
+def test_interpolation_sampling_ends_where_the_official_loop_ends(golden):
+    loop = golden("loop_interpolation")
+    positive, negative = loop["in/text_cond_uncond"].split(1)
+    schedule = create_schedule("ddim", 5, spacing="linspace")
+    assert schedule.timesteps.tolist() == loop.sidecar["timesteps_seen_by_the_model"]
+    run(
+        network(golden, loop),
+        TextCondition(positive, negative),
+        4.0,
+        loop["in/initial_noise"],
+        schedule,
+        loop["out/latents"],
+        condition=loop["out/condition_latents"],
+    )
+
+
+@pytest.mark.parametrize("name", ["ddpm_onelast1", "ddim_first1"])
+def test_mask_conditioned_sampling_ends_where_the_official_loop_ends(golden, monkeypatch, name):
+    loop = golden("loop_seine")
+    scheduler = name.split("_")[0]
+    settings = {"variance_type": "fixed_large"} if scheduler == "ddpm" else {}
+    if scheduler == "ddpm":
+        RecordedNoise(loop[f"in/{name}.step_noise"], monkeypatch, "scheduling_ddpm")
+    positive, negative = loop["in/text_cond_uncond"].split(1)
+    condition = torch.cat((loop[f"out/{name}.mask"], loop[f"out/{name}.masked_latents"]), dim=1)
+    run(
+        network(golden, loop),
+        TextCondition(positive, negative),
+        8.0,
+        loop[f"in/{name}.initial_noise"],
+        create_schedule(scheduler, 5, spacing="linspace", **settings),
+        loop[f"out/{name}.latents"],
+        condition=condition,
+    )
+
+
+def test_upscaler_sampling_ends_where_the_official_chunks_end(golden):
+    loop = golden("loop_vsr")
+    unet = network(golden, loop)
+    negative, positive = loop["in/text_neg_pos"].split(1)
+    for chunk, frames in enumerate((slice(0, 8), slice(8, 11))):
+        assert [frames.start, frames.stop] == loop.sidecar["chunks"][chunk]
+        schedule = create_schedule("ddim", 4, prediction_type="v_prediction")
+        assert schedule.timesteps.tolist() == loop.sidecar["timesteps"]
+        run(
+            unet,
+            TextCondition(positive, negative),
+            5.0,
+            loop[f"in/chunk{chunk}.initial_noise"],
+            schedule,
+            loop[f"out/chunk{chunk}.latents"],
+            condition=loop[f"out/chunk{chunk}.low_res_noised"],
+            class_labels=torch.tensor([50]),
+        )
+
+
+@pytest.mark.parametrize(("name", "official"), [("ddpm", "ddpm"), ("ddim", "ddim"), ("euler", "eulerdiscrete")])
+@pytest.mark.parametrize("steps", [5, 20, 50])
+def test_the_timesteps_are_those_of_the_diffusers_that_lavie_pins(golden, name, official, steps):
+    golden("units")  # skips where the reference is absent
+    schedules = json.loads((REFERENCE / "schedules.json").read_text())
+    expected = schedules["diffusers_0.16.0"][f"base.{official}.{steps}"]["timesteps"]
+    assert create_schedule(name, steps).timesteps.tolist() == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("steps", [5, 10, 25, 50, 100, 250])
+def test_linspace_spacing_visits_the_official_interpolation_timesteps(golden, steps):
+    golden("units")
+    schedules = json.loads((REFERENCE / "schedules.json").read_text())
+    expected = schedules["interpolation_and_seine"][str(steps)]
+    assert create_schedule("ddim", steps, spacing="linspace").timesteps.tolist() == expected
+
+
+def test_the_betas_are_truly_linear(golden):
+    golden("units")
+    expected = json.loads((REFERENCE / "schedules.json").read_text())["diffusers_0.16.0"]["base.alphas_cumprod"]
+    for timestep, alpha in expected.items():
+        assert alphas_cumprod()[int(timestep)].item() == pytest.approx(alpha, rel=1e-5)
