@@ -25,17 +25,18 @@ from lavie.training.synthetic.scene import uniform
 class AutoencoderRecipe:
     """What is trained on which pictures.
 
-    Every picture gives `crops_per_picture` squares of `crop` pixels, or itself when `crop` is 0.
+    Every picture gives two squares of `crop` pixels, most of them around a sprite; from the fraction
+    `whole_from` of the run on it gives itself, whole.
     """
 
     block_out_channels: tuple[int, ...]
     mid_attention: bool
     height: int
     width: int
-    crop: int = 0
-    crops_per_picture: int = 1
+    crop: int
+    whole_from: float = 1.0
     batch_size: int = 8
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 2e-3
     warmup: int = 100
     average_decay: float = 0.995
     sprite_weight: float = 6.0
@@ -45,10 +46,8 @@ class AutoencoderRecipe:
 
 
 RECIPES = {
-    "vae": AutoencoderRecipe((16, 32, 64, 96), mid_attention=True, height=64, width=96),
-    "upscaler-vae": AutoencoderRecipe(
-        (16, 32, 64), mid_attention=False, height=256, width=384, crop=64, crops_per_picture=2, batch_size=12
-    ),
+    "vae": AutoencoderRecipe((16, 32, 64, 96), mid_attention=True, height=64, width=96, crop=48, whole_from=0.85),
+    "upscaler-vae": AutoencoderRecipe((16, 32, 64), mid_attention=False, height=256, width=384, crop=48),
 }
 
 
@@ -67,14 +66,15 @@ def build(recipe: AutoencoderRecipe) -> AutoencoderKL:
     )
 
 
-def pictures(generator: torch.Generator, recipe: AutoencoderRecipe) -> tuple[Tensor, Tensor]:
+def pictures(generator: torch.Generator, recipe: AutoencoderRecipe, whole: bool = False) -> tuple[Tensor, Tensor]:
     """A batch of pictures [b, 3, h, w] in −1…1 with their sprites' coverage [b, 1, h, w].
 
     Most hold one or two sprites more than a clip does, so that every batch shows many colours.
     """
     samples = []
     while len(samples) < recipe.batch_size:
-        samples += _crops(generator, recipe, *_picture(generator, recipe))
+        sample = _picture(generator, recipe)
+        samples += [sample] if whole else _crops(generator, recipe, *sample)
     return torch.stack([s[0] for s in samples]), torch.stack([s[1] for s in samples])
 
 
@@ -87,12 +87,8 @@ def _picture(generator: torch.Generator, recipe: AutoencoderRecipe) -> tuple[Ten
     return picture, mask
 
 
-def _crops(
-    generator: torch.Generator, recipe: AutoencoderRecipe, picture: Tensor, mask: Tensor
-) -> list[tuple]:
-    if not recipe.crop:
-        return [(picture, mask)]
-    corners = [_crop_corner(generator, mask, recipe) for _ in range(recipe.crops_per_picture)]
+def _crops(generator: torch.Generator, recipe: AutoencoderRecipe, picture: Tensor, mask: Tensor) -> list[tuple]:
+    corners = [_crop_corner(generator, mask, recipe) for _ in range(2)]
     windows = [(..., slice(top, top + recipe.crop), slice(left, left + recipe.crop)) for top, left in corners]
     return [(picture[window], mask[window]) for window in windows]
 
@@ -116,9 +112,7 @@ def _crop_corner(generator: torch.Generator, mask: Tensor, recipe: AutoencoderRe
     return corner[0], corner[1]
 
 
-def loss(
-    model: AutoencoderKL, picture: Tensor, mask: Tensor, noise: Tensor, recipe: AutoencoderRecipe
-) -> dict:
+def loss(model: AutoencoderKL, picture: Tensor, mask: Tensor, noise: Tensor, recipe: AutoencoderRecipe) -> dict:
     """The terms of the objective and their weighted sum under `total`; noise has the latents' shape."""
     posterior = model.encode(picture).latent_dist
     decoded = model.decode(posterior.mean + posterior.std * noise).sample
@@ -173,7 +167,8 @@ def train(
     for step in range(first, steps):
         for group in run["optimizer"].param_groups:
             group["lr"] = learning_rate(recipe, step, steps)
-        terms = _step(run, recipe, generator, device, step)
+        whole = step >= recipe.whole_from * steps
+        terms = _step(run, recipe, *pictures(generator, recipe, whole), generator, step)
         sums = {name: sums.get(name, 0.0) + value.item() for name, value in terms.items()}
         if (step + 1) % save_every == 0 or step + 1 == steps:
             spent = seconds + time.monotonic() - started
@@ -187,8 +182,10 @@ def train(
     return run["average"].eval()
 
 
-def _step(run: dict, recipe: AutoencoderRecipe, generator: torch.Generator, device: str, step: int) -> dict:
-    picture, mask = pictures(generator, recipe)
+def _step(
+    run: dict, recipe: AutoencoderRecipe, picture: Tensor, mask: Tensor, generator: torch.Generator, step: int
+) -> dict:
+    device = next(run["model"].parameters()).device
     factor = 2 ** (len(recipe.block_out_channels) - 1)
     size = (len(picture), 4, picture.shape[-2] // factor, picture.shape[-1] // factor)
     noise = torch.randn(size, generator=generator)
@@ -225,7 +222,8 @@ def latent_scale(model: AutoencoderKL, recipe: AutoencoderRecipe, batches: int =
     """The scaling factor: 1 / standard deviation of the latents' means over rendered pictures."""
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device
-    means = [model.encode(pictures(generator, recipe)[0].to(device)).latent_dist.mean for _ in range(batches)]
+    batch = torch.cat([pictures(generator, recipe, whole=True)[0] for _ in range(batches)])
+    means = [model.encode(picture[None].to(device)).latent_dist.mean for picture in batch]
     return 1 / torch.cat(means).std().item()
 
 

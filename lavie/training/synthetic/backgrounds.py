@@ -40,9 +40,7 @@ def _mix(picture: Tensor, colour: tuple[float, float, float], amount: Tensor) ->
     picture.lerp_(torch.tensor(colour)[None, :, None, None], amount[:, None])
 
 
-def _ridge(
-    x: Tensor, y: Tensor, level: Tensor, swell: float, wave: float, phase: Tensor, soft: float
-) -> Tensor:
+def _ridge(x: Tensor, y: Tensor, level: Tensor, swell: float, wave: float, phase: Tensor, soft: float) -> Tensor:
     """How far below a wavy line: 0 above it, 1 below, with an edge `soft` heights wide."""
     line = level + swell * torch.sin(wave * x + 2 * math.pi * phase)
     return ((y - line) / soft + 0.5).clamp(0, 1)

@@ -87,9 +87,7 @@ def _shadow(scene: Scene, x: Tensor, y: Tensor, aspect: float, radius: Tensor) -
     return torch.exp(-(p * p)) * torch.exp(-(q * q))
 
 
-def _sprite(
-    scene: Scene, p: Tensor, q: Tensor, angle: Tensor, pixel: Tensor, colour: Tensor, video: Tensor
-) -> Tensor:
+def _sprite(scene: Scene, p: Tensor, q: Tensor, angle: Tensor, pixel: Tensor, colour: Tensor, video: Tensor) -> Tensor:
     """Paints the sprite onto video [3, frames, rows, columns]; returns its coverage there."""
     facing = -p if scene.mirrored else p
     cos, sin = angle.cos(), angle.sin()

@@ -103,16 +103,12 @@ def sample_scene(
         if (scene.colour, scene.background) not in UNREADABLE and is_held_out(scene) == held_out:
             return scene
     kind = "held-out" if held_out else "training"
-    raise UsageError(
-        f"No {kind} scene has {colour=}, {shape=}, {motion=}, {background=}; leave one of them open."
-    )
+    raise UsageError(f"No {kind} scene has {colour=}, {shape=}, {motion=}, {background=}; leave one of them open.")
 
 
 def _sample_path(generator: torch.Generator, motion: str, shape: str) -> dict:
     big = uniform(generator, 0.175, 0.225)
-    radius = {"growing": (0.6 * big, 1.08 * big), "shrinking": (1.08 * big, 0.6 * big)}.get(
-        motion, (big, big)
-    )
+    radius = {"growing": (0.6 * big, 1.08 * big), "shrinking": (1.08 * big, 0.6 * big)}.get(motion, (big, big))
     hop = uniform(generator, 0.2, 0.24) if motion == "bouncing" else 0.0
     turns = choice(generator, (-1, 1)) * uniform(generator, 0.7, 1.0) if motion == "spinning" else 0.0
     step_x, step_y = STEP.get(motion, (0, 0))

@@ -1,0 +1,128 @@
+"""How synthetic clips look: typical backgrounds, and how likely a colour is on a sprite, its trail or the
+ground. Measured once on rendered clips, sharp ones and blurred, noisy ones, for the judge to compare with.
+"""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lavie.training.synthetic import (
+    BACKGROUNDS,
+    COLOURS,
+    MOTIONS,
+    SHAPES,
+    Scene,
+    render,
+    render_backgrounds,
+    sample_scene,
+)
+from lavie.training.synthetic.scene import UNREADABLE
+
+HEIGHT, WIDTH = 64, 96
+BINS = 16
+BANDS = 4
+
+
+def profile(frames: Tensor) -> Tensor:
+    """The median colour of each of 16 bands of rows of frames [f, 3, 64, 96]: [16, 3].
+
+    The median over all frames and columns ignores a sprite, which covers less than half of a band.
+    """
+    bands = frames.permute(2, 1, 0, 3).reshape(16, HEIGHT // 16, 3, -1).transpose(1, 2)
+    return bands.reshape(16, 3, -1).median(-1).values
+
+
+def nearest_background(frames: Tensor) -> str:
+    """The background whose profile is nearest to that of frames [f, 3, 64, 96] in 0…1."""
+    seen = profile(frames)
+    profiles = _background_profiles()
+    return min(profiles, key=lambda name: (profiles[name] - seen).abs().mean().item())
+
+
+def sprite_evidence(frames: Tensor, background: str) -> Tensor:
+    """How much more likely every pixel of [f, 3, 64, 96] is on a sprite of each colour: [f, colours, 64, 96].
+
+    Log-likelihood ratios against the background and that colour's trail, whichever explains the pixel better.
+    """
+    grounds, sprites, trails = _densities()
+    index = _bins(frames)
+    bands = torch.arange(HEIGHT) * BANDS // HEIGHT
+    ground = grounds[background][bands[None, :, None], index]
+    return torch.stack(
+        [sprites[c][index] - torch.maximum(ground, trails[c][index]) for c in range(len(COLOURS))], dim=1
+    )
+
+
+@lru_cache(maxsize=1)
+def _background_profiles() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(77)
+    profiles = {}
+    for background in BACKGROUNDS:
+        scenes = [sample_scene(generator, background=background) for _ in range(12)]
+        pictures = render_backgrounds(scenes, HEIGHT, WIDTH)
+        profiles[background] = torch.stack([profile(picture[None]) for picture in pictures]).mean(0)
+    return profiles
+
+
+@lru_cache(maxsize=1)
+def _densities() -> tuple[dict[str, Tensor], list[Tensor], list[Tensor]]:
+    """Log-densities over BINS³ colours: by background and band of rows, by sprite, by trail."""
+    generator = torch.Generator().manual_seed(78)
+    sprites, trails = [[] for _ in COLOURS], [[] for _ in COLOURS]
+    grounds = {}
+    for background in BACKGROUNDS:
+        scenes = _examples(generator, background)
+        bare = render_backgrounds(scenes, HEIGHT, WIDTH)[:, :, None]
+        video, mask = render(scenes, torch.tensor([0.1, 0.8]), HEIGHT, WIDTH)
+        video = (video + 1) / 2
+        trail = (mask[:, 0] < 0.05) & ((video - bare).abs().amax(1) > 0.06)
+        sprite, trail = _twice(mask[:, 0] > 0.6), _twice(trail)
+        index, ground = _bins(_sharp_and_soft(video)), _bins(_sharp_and_soft(bare))
+        for i, scene in enumerate(scenes):
+            sprites[COLOURS.index(scene.colour)].append(index[i][sprite[i]])
+            trails[COLOURS.index(scene.colour)].append(index[i][trail[i]])
+        bands = ground.unflatten(2, (BANDS, -1)).unbind(2)
+        grounds[background] = torch.stack([_log_density(band.flatten()) for band in bands])
+    sprite_densities = [_log_density(torch.cat(parts)) for parts in sprites]
+    return grounds, sprite_densities, [_log_density(torch.cat(parts)) for parts in trails]
+
+
+def _examples(generator: torch.Generator, background: str) -> list[Scene]:
+    """Scenes of every readable colour in every motion, the shapes taking turns."""
+    colours = [colour for colour in COLOURS if (colour, background) not in UNREADABLE]
+    pairs = [(colour, motion) for colour in colours for motion in MOTIONS]
+    scenes = []
+    for i, (colour, motion) in enumerate(pairs):
+        scene = sample_scene(generator, motion=motion, background=background)
+        scenes.append(replace(scene, colour=colour, shape=SHAPES[i % len(SHAPES)]))
+    return scenes
+
+
+def _sharp_and_soft(video: Tensor) -> Tensor:
+    """[n, 3, f, h, w] → twice the frames: as they are, and blurred with a little noise."""
+    soft = F.avg_pool3d(video, (1, 3, 3), 1, (0, 1, 1), count_include_pad=False)
+    noise = torch.randn(video.shape, generator=torch.Generator().manual_seed(5))
+    return torch.cat([video, (soft + 0.015 * noise).clamp(0, 1)], dim=2)
+
+
+def _twice(mask: Tensor) -> Tensor:
+    return torch.cat([mask, mask], dim=1)
+
+
+def _bins(pictures: Tensor) -> Tensor:
+    """The index of every pixel's colour among BINS³; colours stand in dimension 1, which goes."""
+    level = (pictures * BINS).long().clamp_(0, BINS - 1)
+    red, green, blue = level.unbind(1)
+    return (red * BINS + green) * BINS + blue
+
+
+def _log_density(index: Tensor) -> Tensor:
+    """The log-density of colours, smoothed so that neighbouring colours count too, [BINS³]."""
+    counts = torch.bincount(index, minlength=BINS**3).float().view(1, 1, BINS, BINS, BINS)
+    narrow = F.avg_pool3d(counts, 3, 1, 1)
+    wide = F.avg_pool3d(narrow, 5, 1, 2)
+    density = 0.85 * narrow + 0.15 * wide
+    return ((density / density.sum().clamp_min(1)).flatten() + 1e-6).log()
