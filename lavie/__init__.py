@@ -1,0 +1,30 @@
+"""LaVie: text to video by a cascade of latent diffusion models.
+
+from lavie import CascadePipeline
+
+video = CascadePipeline.from_pretrained("lavie-tiny")("a red ball moving left over green grass")
+video.frames  # uint8 [frames, height, width, 3]
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PIPELINES = (
+    "CascadePipeline",
+    "InterpolationPipeline",
+    "TextToVideoPipeline",
+    "UpscalePipeline",
+    "VideoOutput",
+)
+__all__ = [*_PIPELINES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Pipelines are imported when they are asked for: `import lavie` itself loads no torch."""
+    if name in _PIPELINES:
+        return getattr(import_module(".pipelines", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

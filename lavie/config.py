@@ -1,0 +1,158 @@
+"""Model families and the settings of their stages.
+
+A family is a folder: the bundled `lavie-tiny` carries its settings in `family.json`; the released `lavie` has
+them here, because its files come from several authors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import LavieError, UsageError
+
+STAGES = ("base", "interpolation", "upscaler")
+BUNDLED = "lavie-tiny"
+RELEASED = "lavie"
+_WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage: its files, relative to the family's folder, and the settings that the model was made for.
+
+    num_frames, height, width: what the stage puts out (0: it follows its input). fps: frames per second of the
+    output; for interpolation of a clip at 8 fps. prompt_suffix: added to every prompt.
+    """
+
+    unet: str
+    vae: str
+    text_encoder: str
+    tokenizer: str
+    num_frames: int = 0
+    height: int = 0
+    width: int = 0
+    fps: float = 0
+    num_inference_steps: int = 50
+    guidance_scale: float = 7.5
+    scheduler: str = "ddim"
+    spacing: str = "default"
+    prediction_type: str = "epsilon"
+    negative_prompt: str = ""
+    prompt_suffix: str = ""
+    noise_level: int = 0
+    window: int = 0
+    overlap: int = 0
+    tile: int = 0
+    tile_overlap: int = 0
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> StageConfig:
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise LavieError(f"family.json has settings that LaVie does not know: {', '.join(sorted(unknown))}.")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A name, a folder, and the stages in it."""
+
+    name: str
+    folder: Path
+    base: StageConfig
+    interpolation: StageConfig
+    upscaler: StageConfig
+
+    def path(self, file: str) -> Path:
+        """Where a file of this family lies; a released `.pt` may stand as a converted `.safetensors`."""
+        path = self.folder / file
+        converted = path.with_suffix(".safetensors")
+        return converted if path.suffix == ".pt" and converted.exists() else path
+
+
+_SD14 = "stable-diffusion-v1-4"
+_X4 = "stable-diffusion-x4-upscaler"
+_SD14_PARTS = {"vae": f"{_SD14}/vae", "text_encoder": f"{_SD14}/text_encoder", "tokenizer": f"{_SD14}/tokenizer"}
+
+# Source: base/pipelines/sample.py and base/configs/sample.yaml, interpolation/sample.py, vsr/sample.py.
+RELEASED_STAGES = {
+    "base": StageConfig(
+        unet="lavie_base.pt",
+        **_SD14_PARTS,
+        num_frames=16,
+        height=320,
+        width=512,
+        fps=8,
+        guidance_scale=7.5,
+        scheduler="ddpm",
+    ),
+    "interpolation": StageConfig(
+        unet="lavie_interpolation.pt",
+        **_SD14_PARTS,
+        fps=24,
+        guidance_scale=4.0,
+        spacing="linspace",
+        negative_prompt="None",
+        prompt_suffix=", 4k.",
+        window=16,
+        overlap=4,
+    ),
+    "upscaler": StageConfig(
+        unet="lavie_vsr.pt",
+        vae=f"{_X4}/vae",
+        text_encoder=f"{_X4}/text_encoder",
+        tokenizer=f"{_X4}/tokenizer",
+        guidance_scale=5.0,
+        prediction_type="v_prediction",
+        negative_prompt="blur, worst quality",
+        noise_level=50,
+        window=8,
+        overlap=2,
+    ),
+}
+
+
+def find_family(name_or_path: str | Path) -> Family:
+    """The family of that name, or in that folder.
+
+    `lavie-tiny` is bundled. `lavie` is looked for in the folder that the environment variable LAVIE_MODELS names,
+    else in `models/lavie` under the current folder, else in `~/.cache/lavie`.
+
+    Raises:
+        UsageError: no such name or folder; the message says what to place where.
+    """
+    if str(name_or_path) == BUNDLED:
+        return _read_family(_WEIGHTS / "tiny")
+    if str(name_or_path) == RELEASED:
+        return Family(RELEASED, released_folder(), **RELEASED_STAGES)
+    folder = Path(name_or_path).expanduser()
+    if (folder / "family.json").is_file():
+        return _read_family(folder)
+    if any(folder.glob("lavie_*.pt")) or any(folder.glob("lavie_*.safetensors")):
+        return Family(folder.name, folder, **RELEASED_STAGES)
+    raise UsageError(
+        f"Unknown model '{name_or_path}'. Choose '{BUNDLED}' (bundled), '{RELEASED}' (released weights), or a folder "
+        "with family.json or the released files (lavie_base.pt, …)."
+    )
+
+
+def released_folder() -> Path:
+    """The folder for the released weights; it need not exist yet."""
+    chosen = os.environ.get("LAVIE_MODELS")
+    if chosen:
+        return Path(chosen).expanduser()
+    here = Path("models") / "lavie"
+    return here if here.is_dir() else Path.home() / ".cache" / "lavie"
+
+
+def _read_family(folder: Path) -> Family:
+    try:
+        values = json.loads((folder / "family.json").read_text(encoding="utf-8"))
+        stages = {stage: StageConfig.from_dict(values[stage]) for stage in STAGES}
+        return Family(values["name"], folder, **stages)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LavieError(f"{folder / 'family.json'} cannot be read as a LaVie model family: {error}.") from error

@@ -1,0 +1,83 @@
+"""All stages in turn: a prompt becomes a long, large, smooth video."""
+
+from __future__ import annotations
+
+import gc
+
+import torch
+
+from ..config import BUNDLED, Family, find_family
+from ..runtime import choose_device, choose_dtype
+from .interpolate import InterpolationPipeline
+from .output import Callback, VideoOutput
+from .text_to_video import TextToVideoPipeline
+from .upscale import UpscalePipeline
+
+
+class CascadePipeline:
+    """Base, temporal interpolation and super-resolution; one stage is in memory at a time."""
+
+    def __init__(self, family: Family, device: torch.device, dtype: torch.dtype) -> None:
+        self.family = family
+        self.device = device
+        self.dtype = dtype
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str = BUNDLED,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+    ) -> CascadePipeline:
+        """A family by name ("lavie-tiny", "lavie") or folder; the stages load when they are needed."""
+        chosen = choose_device(device)
+        return cls(find_family(name_or_path), chosen, choose_dtype(dtype, chosen))
+
+    def __call__(
+        self,
+        prompt: str,
+        negative_prompt: str | None = None,
+        num_frames: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        seed: int = 0,
+        scheduler: str | None = None,
+        spacing: str | None = None,
+        interpolate: bool = True,
+        upscale: bool = True,
+        callback: Callback | None = None,
+    ) -> VideoOutput:
+        """Generate a video.
+
+        `num_inference_steps`, `guidance_scale`, `scheduler`, `spacing` and `negative_prompt` are those of the base
+        stage; the later stages keep their own.
+        """
+        video = self._load(TextToVideoPipeline)(
+            prompt,
+            seed=seed,
+            negative_prompt=negative_prompt,
+            num_frames=num_frames,
+            height=height,
+            width=width,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            scheduler=scheduler,
+            spacing=spacing,
+            callback=callback,
+        )
+        metadata = {**video.metadata, "stages": {}}
+        if interpolate and len(video.frames) > 1:
+            video = self._load(InterpolationPipeline)(video.frames, prompt, video.fps, seed, callback=callback)
+            metadata["stages"]["interpolation"] = video.metadata
+        if upscale:
+            video = self._load(UpscalePipeline)(video.frames, prompt, video.fps, seed, callback=callback)
+            metadata["stages"]["upscaler"] = video.metadata
+        return VideoOutput(video.frames, video.fps, metadata)
+
+    def _load(self, pipeline: type):
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return pipeline.from_pretrained(self.family, self.device, self.dtype)

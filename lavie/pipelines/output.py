@@ -1,0 +1,23 @@
+"""What a pipeline gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+# (stage, step, total, timestep, x0 estimate): counted from 1, after every step; x0 [batch, 4, f, h, w] is None while
+# a stage encodes or decodes. Raise `lavie.errors.Cancelled` in it to stop.
+Callback = Callable[[str, int, int, float, Tensor | None], None]
+
+
+@dataclass(frozen=True)
+class VideoOutput:
+    """frames: uint8 [frames, height, width, 3]; fps: frames per second; metadata: how it was made."""
+
+    frames: np.ndarray
+    fps: float
+    metadata: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,45 @@
+"""Checks of what a pipeline is asked for: a plain sentence before any work is done."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..errors import UsageError
+
+MAX_FRAMES = 10_000
+MAX_SIDE = 8192
+
+
+def check_num_frames(num_frames: int) -> None:
+    if not 1 <= num_frames <= MAX_FRAMES:
+        raise UsageError(f"The number of frames must be between 1 and {MAX_FRAMES}, not {num_frames}.")
+
+
+def check_size(height: int, width: int) -> None:
+    for name, side in (("height", height), ("width", width)):
+        if not 8 <= side <= MAX_SIDE or side % 8:
+            raise UsageError(f"The {name} must be divisible by 8, between 8 and {MAX_SIDE}, not {side}.")
+
+
+def check_guidance(guidance_scale: float) -> None:
+    if not math.isfinite(guidance_scale) or not 0 <= guidance_scale <= 100:
+        raise UsageError(f"The guidance scale must be between 0 and 100, not {guidance_scale}.")
+
+
+def check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**64:
+        raise UsageError(f"The seed must be between 0 and {2**64 - 1}, not {seed}.")
+
+
+def check_frames(frames: np.ndarray, least: int) -> np.ndarray:
+    """uint8 [frames, height, width, 3] with at least `least` frames."""
+    frames = np.asarray(frames)
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
+        raise UsageError("A video must be given as uint8 frames of shape [frames, height, width, 3].")
+    if len(frames) < least:
+        raise UsageError(f"The video has {len(frames)} frame(s); this stage needs at least {least}.")
+    if min(frames.shape[1:3]) < 8 or max(frames.shape[1:3]) > MAX_SIDE:
+        raise UsageError(f"A video of {frames.shape[1]}×{frames.shape[2]} pixels is too small or too large.")
+    return frames

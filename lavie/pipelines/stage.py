@@ -1,0 +1,123 @@
+"""One loaded stage of a family: its UNet, VAE and text encoder, and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from ..checkpoints import load_unet
+from ..config import Family, StageConfig, find_family
+from ..errors import LavieError
+from ..models import VideoUNet
+from ..models.latents import decode_slices, to_uint8
+from ..models.text_encoder import TextEncoder, load_text_encoder
+from ..models.vae import load_vae
+from ..runtime import choose_device, choose_dtype
+from ..sampling import TextCondition
+from .output import Callback
+from .request import check_guidance, check_seed
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The parts of a stage on their device; `dtype` is the precision of UNet and text encoder."""
+
+    name: str
+    family: Family
+    config: StageConfig
+    unet: VideoUNet
+    vae: AutoencoderKL
+    text_encoder: TextEncoder
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def load(
+        cls,
+        name: str,
+        name_or_path: str | Family,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+    ) -> Stage:
+        """Load the stage `name` of a family.
+
+        Raises:
+            LavieError: files are missing, broken or of another stage.
+        """
+        family = name_or_path if isinstance(name_or_path, Family) else find_family(name_or_path)
+        config: StageConfig = getattr(family, name)
+        device = choose_device(device)
+        dtype = choose_dtype(dtype, device)
+        _require_files(family, config)
+        return cls(
+            name=name,
+            family=family,
+            config=config,
+            unet=load_unet(family.path(config.unet), stage=name, dtype=dtype, device=device),
+            vae=load_vae(family.path(config.vae), dtype=torch.float32, device=device),
+            text_encoder=load_text_encoder(
+                family.path(config.text_encoder), family.path(config.tokenizer), dtype=dtype, device=device
+            ),
+            device=device,
+            dtype=dtype,
+        )
+
+    def settings(self, **given: Any) -> StageConfig:
+        """The stage's settings with those replaced that are given and not None."""
+        config = replace(self.config, **{name: value for name, value in given.items() if value is not None})
+        check_guidance(config.guidance_scale)
+        return config
+
+    def embed(self, prompts: list[str], negative_prompt: str) -> TextCondition:
+        """Embeddings of the prompts, with the stage's suffix, and of the negative prompt for each."""
+        prompts = [prompt + self.config.prompt_suffix for prompt in prompts]
+        states = self.text_encoder.encode([*prompts, negative_prompt])
+        return TextCondition(states[:-1], states[-1:].expand_as(states[:-1]))
+
+    def on_step(self, callback: Callback | None) -> Callable[[int, int, float, Tensor], None] | None:
+        if callback is None:
+            return None
+        return lambda step, total, timestep, x0: callback(self.name, step, total, timestep, x0)
+
+    def decode(self, latents: Tensor, rounding: str, tile: int, callback: Callback | None) -> np.ndarray:
+        """uint8 frames [batch, frames, height, width, 3] of scaled latents, a few frames at a time."""
+        if not latents.isfinite().all():
+            raise LavieError(
+                f"The {self.name} stage produced invalid numbers (NaN). Try dtype float32, or check the weights."
+            )
+
+        def progress(done: int, total: int) -> None:
+            if callback is not None:
+                callback(f"{self.name} decode", done, total, 0.0, None)
+
+        slices = decode_slices(self.vae, latents, tile=tile or None, callback=progress)
+        frames = [to_uint8(part, rounding).permute(0, 2, 3, 4, 1).cpu() for part in slices]
+        return torch.cat(frames, dim=1).numpy()
+
+
+def checked_seeds(seeds: list[int]) -> list[torch.Generator]:
+    """One CPU generator per clip."""
+    for seed in seeds:
+        check_seed(seed)
+    return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+
+
+def to_video(frames: np.ndarray, device: torch.device) -> Tensor:
+    """uint8 [frames, height, width, 3] → float32 [1, 3, frames, height, width] in −1…1."""
+    video = torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2)[None]
+    return video.to(device).float() / 127.5 - 1
+
+
+def _require_files(family: Family, config: StageConfig) -> None:
+    for file in (config.unet, config.vae, config.text_encoder, config.tokenizer):
+        if not family.path(file).exists():
+            raise LavieError(
+                f"Model '{family.name}' lacks {file} in {family.folder}. Run `python -m lavie download`, "
+                "or place the file there."
+            )

@@ -1,0 +1,39 @@
+"""Device and precision."""
+
+from __future__ import annotations
+
+import torch
+
+from ..errors import UsageError
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def choose_device(device: str | torch.device | None = None) -> torch.device:
+    """The device that is asked for; by default a CUDA card, Apple's GPU, or the CPU, whichever comes first.
+
+    Raises:
+        UsageError: the device is not here.
+    """
+    if device is None or str(device) == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"Unknown device '{device}'. Choose auto, cpu or cuda.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError("There is no CUDA device here. Choose device cpu.")
+    return device
+
+
+def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+    """The precision that is asked for; by default float16 on a GPU and float32 on the CPU."""
+    if dtype is None or dtype == "auto":
+        return torch.float32 if device.type == "cpu" else torch.float16
+    if isinstance(dtype, str):
+        if dtype not in DTYPES:
+            raise UsageError(f"Unknown dtype '{dtype}'. Choose auto, {', '.join(DTYPES)}.")
+        dtype = DTYPES[dtype]
+    return dtype
