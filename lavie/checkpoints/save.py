@@ -1,0 +1,104 @@
+"""Writing safetensors: whole or not at all, with the config inside."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import LavieError
+from ..models import VideoUNet
+from .detect import detect
+from .load import FREQUENCIES
+from .stored import CONFIG_KEY, STAGE_KEY
+
+
+def save_unet(
+    unet: VideoUNet,
+    path: str | Path,
+    config: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+    config_file: bool = False,
+) -> Path:
+    """Write a UNet as safetensors with its config in the metadata; whole or not at all.
+
+    Args:
+        unet: the network.
+        path: the file to write.
+        config: the config to store; None stores the UNet's own.
+        dtype: the precision to convert to (rotary frequencies stay float32); None keeps each tensor's.
+        config_file: write config.json beside it, too.
+
+    Raises:
+        LavieError: the file cannot be written.
+    """
+    path = Path(path)
+    config = dict(unet.config.to_dict() if config is None else config)
+    tensors = {
+        name: tensor.detach().to("cpu", None if name.endswith(FREQUENCIES) else dtype)
+        for name, tensor in unet.state_dict().items()
+    }
+    write_safetensors(tensors, path, {CONFIG_KEY: json.dumps(config), STAGE_KEY: detect(tensors, config).stage or ""})
+    if config_file:
+        with whole_file(path.with_name("config.json")) as partial:
+            partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def write_safetensors(
+    tensors: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str], verify: bool = False
+) -> None:
+    """Write named CPU tensors; `verify` reads the file back and compares before it gets its name.
+
+    Raises:
+        LavieError: the file cannot be written, or what was written is not what was meant.
+    """
+    with whole_file(Path(path)) as partial:
+        save_file(_separate(tensors), str(partial), metadata={"format": "pt", **metadata})
+        if verify:
+            _compare(partial, tensors)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that becomes `path` when the block succeeds, and vanishes when not.
+
+    Raises:
+        LavieError: the file cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        raise LavieError(f"{path} could not be written: {error}.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _compare(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    with safe_open(str(path), framework="pt") as file:
+        for name, tensor in tensors.items():
+            if not torch.equal(file.get_tensor(name), tensor):
+                raise LavieError(f"{name} was not written as it should be: is the disk sound?")
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous tensors that share no memory, as the format demands; copies only where it must."""
+    taken: set[int] = set()
+    result = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.contiguous()
+        tensor = tensor.clone() if tensor.untyped_storage().data_ptr() in taken else tensor
+        taken.add(tensor.untyped_storage().data_ptr())
+        result[name] = tensor
+    return result

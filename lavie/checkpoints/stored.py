@@ -1,0 +1,63 @@
+"""Where weights and their configs lie: in a folder, in a file's metadata, in a JSON file beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import LavieError
+from ..models.restore import WEIGHT_FILES
+from .read import Checkpoint
+
+CONFIG_KEY, STAGE_KEY = "lavie.config", "lavie.stage"
+
+
+def weights_file(path: str | Path) -> Path:
+    """The weights file of a model folder (config.json and weights side by side); a file is its own.
+
+    Raises:
+        LavieError: the folder holds no weights.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    found = next((path / name for name in WEIGHT_FILES if (path / name).is_file()), None)
+    if found is None:
+        raise LavieError(f"The folder {path} holds no weights: no {WEIGHT_FILES[0]} or {WEIGHT_FILES[1]}.")
+    return found
+
+
+def stored_config(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """The UNet config that was saved with a checkpoint, or None.
+
+    It is sought in the file's metadata, then in NAME.json and config.json beside it. A config.json that
+    describes another UNet (other input channels or widths) is another file's and does not count.
+
+    Raises:
+        LavieError: a stored config is not readable as JSON.
+    """
+    if CONFIG_KEY in checkpoint.metadata:
+        return _parse(checkpoint.metadata[CONFIG_KEY], f"The metadata of {checkpoint.path.name}")
+    for path in (checkpoint.path.with_suffix(".json"), checkpoint.path.with_name("config.json")):
+        if path.is_file():
+            config = _parse(path.read_text(encoding="utf-8", errors="replace"), str(path))
+            if _describes(config, checkpoint):
+                return config
+    return None
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        config = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise LavieError(f"{where} holds no readable config ({error}); mend or remove it.") from error
+    return config if isinstance(config, dict) else {}
+
+
+def _describes(config: dict[str, Any], checkpoint: Checkpoint) -> bool:
+    conv = checkpoint.tensors.get("conv_in.weight")
+    widths = config.get("block_out_channels")
+    if conv is None or conv.ndim != 4 or not isinstance(widths, list) or not widths:
+        return False
+    return (conv.shape[0], conv.shape[1]) == (widths[0], config.get("in_channels"))
