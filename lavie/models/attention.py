@@ -50,9 +50,7 @@ class SparseCausalAttention(Attention):
 
     def forward(self, x: Tensor) -> Tensor:
         q = self.split_heads(self.to_q(x).flatten(0, 1))
-        k, v = (
-            self.split_heads(self._first_and_previous(to(x)).flatten(0, 1)) for to in (self.to_k, self.to_v)
-        )
+        k, v = (self.split_heads(self._first_and_previous(to(x)).flatten(0, 1)) for to in (self.to_k, self.to_v))
         return self.merge(scaled_dot_product_attention(q, k, v)).view_as(x)
 
     @staticmethod
@@ -112,9 +110,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.net = nn.ModuleList(
-            [GEGLU(channels, channels * 4), nn.Identity(), nn.Linear(channels * 4, channels)]
-        )
+        self.net = nn.ModuleList([GEGLU(channels, channels * 4), nn.Identity(), nn.Linear(channels * 4, channels)])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net[2](self.net[0](x))

@@ -65,9 +65,7 @@ class UNetConfig:
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items() if k in known}
         levels = len(values.get("block_out_channels", cls.block_out_channels))
         only_cross = values.get("only_cross_attention", False)
-        values["only_cross_attention"] = (
-            (only_cross,) * levels if isinstance(only_cross, bool) else only_cross
-        )
+        values["only_cross_attention"] = (only_cross,) * levels if isinstance(only_cross, bool) else only_cross
         if config.get("use_first_frame"):
             values.setdefault("sparse_causal_attention", True)
             values.setdefault("temporal_positions", False)
@@ -78,12 +76,7 @@ class UNetConfig:
 
     def __post_init__(self) -> None:
         levels = len(self.block_out_channels)
-        if (
-            not len(self.down_block_types)
-            == len(self.up_block_types)
-            == len(self.only_cross_attention)
-            == levels
-        ):
+        if not len(self.down_block_types) == len(self.up_block_types) == len(self.only_cross_attention) == levels:
             raise LavieError("UNet config: block_out_channels and the block types differ in length.")
         for channels in self.block_out_channels:
             if channels % self.norm_num_groups or channels % self.attention_head_dim:
@@ -96,9 +89,7 @@ class UNetConfig:
 
     def _attended_widths(self) -> list[int]:
         pairs = zip(self.block_out_channels, self.down_block_types, strict=True)
-        return [width for width, kind in pairs if kind.startswith("CrossAttn")] + [
-            self.block_out_channels[-1]
-        ]
+        return [width for width, kind in pairs if kind.startswith("CrossAttn")] + [self.block_out_channels[-1]]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, readable again by `from_dict`."""

@@ -40,8 +40,7 @@ class DownBlock(nn.Module):
         channels, emb_channels = config.block_out_channels[level], config.block_out_channels[0] * 4
         widths = [in_channels] + [channels] * (config.layers_per_block - 1)
         self.resnets = nn.ModuleList(
-            ResnetBlock(width, channels, emb_channels, config.norm_num_groups, config.norm_eps)
-            for width in widths
+            ResnetBlock(width, channels, emb_channels, config.norm_num_groups, config.norm_eps) for width in widths
         )
         if config.down_block_types[level].startswith("CrossAttn"):
             only_cross = config.only_cross_attention[level]
@@ -72,8 +71,7 @@ class MidBlock(nn.Module):
         channels, emb_channels = config.block_out_channels[-1], config.block_out_channels[0] * 4
         self.attentions = nn.ModuleList([Transformer(channels, config)])
         self.resnets = nn.ModuleList(
-            ResnetBlock(channels, channels, emb_channels, config.norm_num_groups, config.norm_eps)
-            for _ in range(2)
+            ResnetBlock(channels, channels, emb_channels, config.norm_num_groups, config.norm_eps) for _ in range(2)
         )
 
     def forward(self, x: Tensor, cond: Conditioning) -> Tensor:
@@ -148,9 +146,7 @@ class VideoUNet(nn.Module):
     def _add_temporal_modules(self, widths: tuple[int, ...], emb_channels: int) -> None:
         self.down_temporal_blocks = nn.ModuleList(TemporalModule(width, emb_channels) for width in widths)
         self.mid_temporal_block = TemporalModule(widths[-1], emb_channels)
-        self.up_temporal_blocks = nn.ModuleList(
-            TemporalModule(width, emb_channels) for width in reversed(widths)
-        )
+        self.up_temporal_blocks = nn.ModuleList(TemporalModule(width, emb_channels) for width in reversed(widths))
         self.temporal_rotary_emb = RotaryEmbedding()
 
     @property
@@ -188,13 +184,9 @@ class VideoUNet(nn.Module):
         x = self.conv_out(silu(self.conv_norm_out(x, frames)))
         return x.unflatten(0, (batch, frames)).transpose(1, 2)
 
-    def _embed(
-        self, timestep: Tensor | float, labels: Tensor | None, batch: int, device: torch.device
-    ) -> Tensor:
+    def _embed(self, timestep: Tensor | float, labels: Tensor | None, batch: int, device: torch.device) -> Tensor:
         timesteps = torch.as_tensor(timestep, device=device).expand(batch)
-        emb = self.time_embedding(
-            timestep_embedding(timesteps, self.config.block_out_channels[0]).to(self.dtype)
-        )
+        emb = self.time_embedding(timestep_embedding(timesteps, self.config.block_out_channels[0]).to(self.dtype))
         if self.class_embedding is None:
             return emb
         if labels is None:
