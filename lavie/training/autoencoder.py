@@ -1,7 +1,8 @@
 """Trains the two small image autoencoders of lavie-tiny on rendered pictures; runs resume where they stopped.
 
 Plain L1 + MSE decodes red as orange, so sprites weigh more than background, and colours are compared block by
-block as well as pixel by pixel.
+block as well as pixel by pixel. At first the latents are also guided towards the blocks' mean colours, which they
+would otherwise find only late.
 """
 
 import argparse
@@ -42,7 +43,10 @@ class AutoencoderRecipe:
     sprite_weight: float = 6.0
     block_weight: float = 2.0
     edge_weight: float = 0.5
+    norm_groups: int = 2
     kl_weight: float = 1e-6
+    guide_weight: float = 1.0
+    guide_until: float = 0.2
 
 
 RECIPES = {
@@ -60,7 +64,7 @@ def build(recipe: AutoencoderRecipe) -> AutoencoderKL:
         block_out_channels=recipe.block_out_channels,
         layers_per_block=1,
         latent_channels=4,
-        norm_num_groups=8,
+        norm_num_groups=recipe.norm_groups,
         sample_size=max(recipe.height, recipe.width),
         mid_block_add_attention=recipe.mid_attention,
     )
@@ -112,8 +116,13 @@ def _crop_corner(generator: torch.Generator, mask: Tensor, recipe: AutoencoderRe
     return corner[0], corner[1]
 
 
-def loss(model: AutoencoderKL, picture: Tensor, mask: Tensor, noise: Tensor, recipe: AutoencoderRecipe) -> dict:
-    """The terms of the objective and their weighted sum under `total`; noise has the latents' shape."""
+def loss(
+    model: AutoencoderKL, picture: Tensor, mask: Tensor, noise: Tensor, recipe: AutoencoderRecipe, guide: float = 0.0
+) -> dict:
+    """The terms of the objective and their weighted sum under `total`.
+
+    `noise` has the latents' shape; `guide` weighs the distance of three latent channels from the mean colours.
+    """
     posterior = model.encode(picture).latent_dist
     decoded = model.decode(posterior.mean + posterior.std * noise).sample
     error = decoded - picture
@@ -124,8 +133,10 @@ def loss(model: AutoencoderKL, picture: Tensor, mask: Tensor, noise: Tensor, rec
     edges = _edge_error(error, weight)
     kl = posterior.kl().mean()
     colour = blocks + sprite_blocks
-    total = pixel + recipe.block_weight * colour + recipe.edge_weight * edges + recipe.kl_weight * kl
-    return {"total": total, "pixel": pixel, "colour": colour, "edges": edges, "kl": kl}
+    means = F.adaptive_avg_pool2d(picture, posterior.mean.shape[-2:])
+    colours = (posterior.mean[:, :3] - 2 * means).abs().mean()
+    total = pixel + recipe.block_weight * colour + recipe.edge_weight * edges + recipe.kl_weight * kl + guide * colours
+    return {"total": total, "pixel": pixel, "colour": colour, "edges": edges, "kl": kl, "guide": colours}
 
 
 def _edge_error(error: Tensor, weight: Tensor) -> Tensor:
@@ -168,7 +179,7 @@ def train(
         for group in run["optimizer"].param_groups:
             group["lr"] = learning_rate(recipe, step, steps)
         whole = step >= recipe.whole_from * steps
-        terms = _step(run, recipe, *pictures(generator, recipe, whole), generator, step)
+        terms = _step(run, recipe, *pictures(generator, recipe, whole), generator, (step, steps))
         sums = {name: sums.get(name, 0.0) + value.item() for name, value in terms.items()}
         if (step + 1) % save_every == 0 or step + 1 == steps:
             spent = seconds + time.monotonic() - started
@@ -183,13 +194,20 @@ def train(
 
 
 def _step(
-    run: dict, recipe: AutoencoderRecipe, picture: Tensor, mask: Tensor, generator: torch.Generator, step: int
+    run: dict,
+    recipe: AutoencoderRecipe,
+    picture: Tensor,
+    mask: Tensor,
+    generator: torch.Generator,
+    progress: tuple[int, int],
 ) -> dict:
+    step, steps = progress
     device = next(run["model"].parameters()).device
     factor = 2 ** (len(recipe.block_out_channels) - 1)
     size = (len(picture), 4, picture.shape[-2] // factor, picture.shape[-1] // factor)
     noise = torch.randn(size, generator=generator)
-    terms = loss(run["model"], picture.to(device), mask.to(device), noise.to(device), recipe)
+    guide = recipe.guide_weight * max(0.0, 1 - step / (recipe.guide_until * steps))
+    terms = loss(run["model"], picture.to(device), mask.to(device), noise.to(device), recipe, guide)
     run["optimizer"].zero_grad(set_to_none=True)
     terms["total"].backward()
     torch.nn.utils.clip_grad_norm_(run["model"].parameters(), 1.0)

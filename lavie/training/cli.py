@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-frames", type=int, default=128, help="frames per step (default: 128)")
     parser.add_argument("--frames", type=int, nargs="+", default=[16], help="clip lengths to draw from (default: 16)")
     parser.add_argument("--crop", type=int, default=0, help="upscaler: edge of the crops in latent pixels")
+    parser.add_argument("--freeze-text", action="store_true", help="base: leave the text encoder as it is")
     parser.add_argument("--init", type=Path, help="family folder whose weights to start from")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak learning rate (default: 0.001)")
     parser.add_argument("--seed", type=int, default=0, help="decides weights, clips and noise (default: 0)")
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
         batch_frames=args.batch_frames,
         frames=tuple(args.frames),
         crop=args.crop,
+        freeze_text=args.freeze_text,
         seed=args.seed,
         device=args.device,
     )

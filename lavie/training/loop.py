@@ -41,7 +41,10 @@ def train(
     """
     average = deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.AdamW(
-        model.parameters(), settings.learning_rate, (0.9, 0.99), weight_decay=settings.weight_decay
+        [p for p in model.parameters() if p.requires_grad],
+        settings.learning_rate,
+        (0.9, 0.99),
+        weight_decay=settings.weight_decay,
     )
     parts = {"model": model, "average": average, "optimizer": optimizer}
     folder.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from .synthetic import Scene, caption, render
 from .synthetic.scene import uniform
 
 TEXT_DROPOUT = 0.1
+STILL_CAPTIONS = 0.3
 HEIGHT, WIDTH = 64, 96
 
 
@@ -32,7 +33,8 @@ class Data:
 
     family: the folder of the family in the making. cache: folder for encoded clips. clips: how many different
     ones. batch_frames: frames per step, as many clips as fit. frames: frames per clip, one of them drawn per step.
-    crop: edge in latent pixels of the upscaler's crops, 0 for whole pictures.
+    crop: edge in latent pixels of the upscaler's crops, 0 for whole pictures. freeze_text: leave the base's text
+    encoder as it is, as LaVie does, so that later stages can rely on it.
     """
 
     family: Path
@@ -41,6 +43,7 @@ class Data:
     batch_frames: int
     frames: tuple[int, ...] = (16,)
     crop: int = 0
+    freeze_text: bool = False
     seed: int = 0
     device: str = "cpu"
 
@@ -49,7 +52,10 @@ Loss = Callable[[nn.Module, torch.Generator], dict[str, Tensor]]
 
 
 class Base:
-    """Text to video: UNet and text encoder learn together; clips of one frame have captions without motion."""
+    """Text to video: UNet and text encoder learn together, until the text encoder is frozen.
+
+    Single frames have captions without motion at times; their trails and headings tell the rest.
+    """
 
     def __init__(self, data: Data) -> None:
         self.data = data
@@ -64,6 +70,7 @@ class Base:
         if init is not None:
             unet.load_state_dict(load_unet(init / "base", dtype=torch.float32).state_dict())
             text_encoder = CLIPTextModel.from_pretrained(init / "text_encoder", dtype=torch.float32)
+        text_encoder.requires_grad_(not self.data.freeze_text)
         return nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}).to(self.data.device)
 
     def loss(self, model: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
@@ -72,7 +79,8 @@ class Base:
         rows = torch.randint(len(self.clips), (batch,), generator=generator).tolist()
         starts = torch.randint(16 - frames + 1, (batch,), generator=generator).tolist()
         latents = torch.stack([self.latents[r, :, s : s + frames] for r, s in zip(rows, starts, strict=True)])
-        captions = [caption(self.clips[row], generator, still=frames == 1) for row in rows]
+        still = frames == 1 and uniform(generator, 0, 1) < STILL_CAPTIONS
+        captions = [caption(self.clips[row], generator, still) for row in rows]
         text = embed(model["text_encoder"], self.tokenizer, drop_text(captions, generator))
         error = denoising_error(model["unet"], latents.float(), text, generator, "epsilon")
         return {"total": error}
