@@ -1,0 +1,18 @@
+"""Films and image sequences: read, written, and with their settings inside."""
+
+from .metadata import read_metadata
+from .read import VideoClip, VideoInfo, count_frames, iter_video, probe_video, read_video
+from .write import VideoWriter, check_writable, write_video
+
+__all__ = [
+    "VideoClip",
+    "VideoInfo",
+    "VideoWriter",
+    "check_writable",
+    "count_frames",
+    "iter_video",
+    "probe_video",
+    "read_metadata",
+    "read_video",
+    "write_video",
+]

@@ -1,0 +1,80 @@
+"""Running the ffmpeg that imageio-ffmpeg brings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import LavieError
+
+# Containers that may be opened. Without this list a text file renamed to .mp4 could be a playlist that makes
+# ffmpeg open other files; sound formats are here so that they can be told from damaged films.
+_READABLE = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,gif,apng,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mxf,yuv4mpegpipe,"
+    "mp3,wav,flac,aac,aiff"
+)
+
+
+def input_file(path: Path) -> list[str]:
+    """ffmpeg's arguments to open a film, whatever its name looks like."""
+    return ["-protocol_whitelist", "file", "-format_whitelist", _READABLE, "-i", f"file:{path}"]
+
+
+class Ffmpeg:
+    """One run of ffmpeg; its block kills it when left before `finish`."""
+
+    def __init__(self, arguments: list[str], **streams: Any) -> None:
+        # A group of its own: Ctrl-C in the terminal is for us, who stop ffmpeg and clean up.
+        if sys.platform == "win32":
+            own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+        else:
+            own_group = {"start_new_session": True}
+        command = [_executable(), "-hide_banner", "-v", "error", *arguments]
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **streams}
+        # No pipe: one that nobody empties would stall on a long log.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        self.process = subprocess.Popen(command, stderr=self._log, **streams, **own_group)
+
+    def __enter__(self) -> Ffmpeg:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """Stop it at once if it still runs; what it wrote is to be thrown away."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(OSError):  # what is left in the buffer has nowhere to go
+                pipe and pipe.close()
+        self._log.close()
+
+    def finish(self) -> tuple[int, str]:
+        """Wait for its end: exit code and error log."""
+        code = self.process.wait()
+        self._log.seek(0)
+        return code, self._log.read().decode(errors="replace")
+
+
+def ffmpeg_output(arguments: list[str]) -> tuple[int, str, str]:
+    """Run to the end: exit code, standard output, error log."""
+    with Ffmpeg(arguments, stdout=subprocess.PIPE) as run:
+        output = run.process.stdout.read().decode(errors="replace")
+        code, log = run.finish()
+    return code, output, log
+
+
+def _executable() -> str:
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    try:
+        return get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise LavieError(
+            "There is no ffmpeg for this system. Install one, or name it in IMAGEIO_FFMPEG_EXE."
+        ) from error

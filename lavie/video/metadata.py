@@ -1,0 +1,82 @@
+"""Prompt, seed and settings inside the file that they made: JSON in the comment field of films, GIFs and PNGs.
+
+The JSON is pure ASCII, so that any prompt survives every container.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from . import sequence
+from .ffmpeg import ffmpeg_output, input_file
+
+PNG_KEY = "Comment"
+
+
+def to_json(metadata: dict[str, Any]) -> str:
+    """Pure ASCII on one line; numpy scalars become numbers, other strange values their text."""
+    return json.dumps(metadata, default=lambda value: value.item() if hasattr(value, "item") else str(value))
+
+
+def from_json(text: str) -> dict[str, Any]:
+    """The settings; empty for a comment that is no JSON object, such as another program's."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """The settings stored in a film, a GIF, a PNG or a PNG sequence; empty where there are none."""
+    found = sequence.find(path)
+    if found is not None:
+        return sequence_note(found).get("metadata", {})
+    path = Path(path)
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start.startswith((b"GIF8", b"\x89PNG")):
+        return from_json(_picture_comment(path))
+    code, output, _ = ffmpeg_output([*input_file(path), "-f", "ffmetadata", "-"])
+    return from_json(_film_comment(output)) if code == 0 else {}
+
+
+def sequence_note(frames: sequence.ImageSequence) -> dict[str, Any]:
+    """`fps` and `metadata` of an image sequence: from its note file, else from inside its first frame."""
+    if frames.whole_folder and frames.note.is_file():
+        return from_json(frames.note.read_text(encoding="utf-8", errors="replace"))
+    return from_json(_picture_comment(frames.files()[0]))
+
+
+def ffmetadata(comment: str) -> str:
+    """A metadata file for ffmpeg that holds one comment."""
+    return ";FFMETADATA1\ncomment=" + re.sub(r"([=;#\\\n])", r"\\\1", comment) + "\n"
+
+
+def with_gif_comment(gif: bytes, comment: str) -> bytes:
+    """The start of a GIF file (header, palette, …) with a comment block behind the global palette."""
+    flags = gif[10]
+    head = 13 + (3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0)
+    text = comment.encode("ascii")
+    parts = [text[start : start + 255] for start in range(0, len(text), 255)]
+    block = b"\x21\xfe" + b"".join(bytes([len(part)]) + part for part in parts) + b"\x00"
+    return gif[:head] + block + gif[head:]
+
+
+def _film_comment(ffmetadata_text: str) -> str:
+    match = re.search(r"^comment=((?:\\.|[^\\\n])*)", ffmetadata_text, re.IGNORECASE | re.MULTILINE | re.DOTALL)
+    return re.sub(r"\\(.)", r"\1", match[1], flags=re.DOTALL) if match else ""
+
+
+def _picture_comment(path: Path) -> str:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            comment = picture.info.get(PNG_KEY) or picture.info.get("comment") or ""
+    except (OSError, UnidentifiedImageError):
+        return ""
+    return comment.decode(errors="replace") if isinstance(comment, bytes) else comment

@@ -1,0 +1,130 @@
+"""Read films and image sequences, whole or frame by frame."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import LavieError, UsageError
+from . import sequence
+from .ffmpeg import Ffmpeg, ffmpeg_output, input_file
+from .metadata import read_metadata, sequence_note
+
+SEQUENCE_FPS = 8.0  # of an image sequence that does not say: LaVie's own
+# The first picture stream that is not a cover; upright as players show it.
+_PICTURES = ["-map", "0:V:0"]
+# What ffmpeg says of a file that breaks off, where its exit code is still 0.
+_BROKEN = ("partial file", "ended prematurely", "decode failed", "Truncat")
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """Size in pixels, frames per second, and the settings that LaVie stored (empty for other films)."""
+
+    height: int
+    width: int
+    fps: float
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VideoClip:
+    """frames: uint8 [frames, height, width, 3]; fps: frames per second; metadata: the settings stored in the file."""
+
+    frames: np.ndarray
+    fps: float
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def read_video(path: str | os.PathLike[str], max_frames: int | None = None) -> VideoClip:
+    """A whole film (mp4, webm, mov, gif, …) or image sequence (a folder, or `name_%04d.png`), or its beginning.
+
+    Raises:
+        UsageError: the file is missing, empty, or no film.
+        LavieError: the file is damaged.
+    """
+    info = probe_video(path)
+    return VideoClip(np.stack(list(iter_video(path, max_frames))), info.fps, info.metadata)
+
+
+def probe_video(path: str | os.PathLike[str]) -> VideoInfo:
+    """What `read_video` would give, without the frames; raises the same."""
+    frames = sequence.find(path)
+    if frames is None:
+        return _probe_film(_existing_film(path))
+    note = sequence_note(frames)
+    height, width, _ = next(sequence.iter_pictures(frames)).shape
+    return VideoInfo(height, width, float(note.get("fps", SEQUENCE_FPS)), note.get("metadata", {}))
+
+
+def iter_video(path: str | os.PathLike[str], max_frames: int | None = None) -> Iterator[np.ndarray]:
+    """Frames uint8 [height, width, 3] one at a time, in constant memory; raises as `read_video`, while iterating."""
+    frames = sequence.find(path)
+    pictures = _iter_film(_existing_film(path)) if frames is None else sequence.iter_pictures(frames)
+    yield from islice(pictures, max_frames)
+
+
+def count_frames(path: str | os.PathLike[str]) -> int:
+    """How many frames a film or sequence holds, without decoding them."""
+    frames = sequence.find(path)
+    if frames is not None:
+        return len(frames.files())
+    packets = ["-map", "0:V:0", "-c", "copy", "-f", "framecrc", "-"]
+    _, output, _ = ffmpeg_output([*input_file(_existing_film(path)), *packets])
+    return sum(not line.startswith("#") for line in output.splitlines())
+
+
+def _existing_film(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise UsageError(f"{path} does not exist.")
+    if not path.is_file():
+        raise UsageError(f"{path} is not a file.")
+    if path.stat().st_size == 0:
+        raise UsageError(f"{path} is empty (0 bytes).")
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"{path} may not be read: its permissions forbid it.")
+    return path
+
+
+def _probe_film(path: Path) -> VideoInfo:
+    """Decodes the first frame: its size as shown, and the frame rate that ffmpeg would deliver."""
+    first = [*_PICTURES, "-frames:v", "1", "-f", "framecrc", "-"]
+    _, output, log = ffmpeg_output([*input_file(path), *first])
+    header = dict(line[1:].split(": ", 1) for line in output.splitlines() if line.startswith("#"))
+    if "dimensions 0" not in header:
+        raise _unreadable(path, log)
+    width, height = map(int, header["dimensions 0"].split("x"))
+    return VideoInfo(height, width, float(1 / Fraction(header["tb 0"])), read_metadata(path))
+
+
+def _unreadable(path: Path, log: str) -> UsageError:
+    if "matches no streams" in log:
+        return UsageError(f"{path} has no pictures, only sound.")
+    return UsageError(f"{path} cannot be read: it is damaged or no video (mp4, webm, mov, gif, mkv, avi, …).")
+
+
+def _iter_film(path: Path) -> Iterator[np.ndarray]:
+    info = _probe_film(path)
+    count = 0
+    raw = [*_PICTURES, "-xerror", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    with Ffmpeg([*input_file(path), *raw], stdout=subprocess.PIPE, bufsize=1 << 20) as run:
+        while (frame := _next_frame(run.process.stdout, info)) is not None:
+            count += 1
+            yield frame
+        code, log = run.finish()
+    if code != 0 or any(words in log for words in _BROKEN):
+        raise LavieError(f"{path} is damaged or cut off: only its first {count} frames can be read.")
+
+
+def _next_frame(stream: Any, info: VideoInfo) -> np.ndarray | None:
+    frame = np.empty((info.height, info.width, 3), np.uint8)
+    return frame if stream.readinto(memoryview(frame).cast("B")) == frame.nbytes else None

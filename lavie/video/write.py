@@ -1,0 +1,121 @@
+"""Write a film or a PNG sequence, frame by frame.
+
+All is made in a folder of its own beside the target and moved into place when whole, so that a failure, a full disk
+or Ctrl-C leaves an older file as it was and nothing half-written.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ..errors import LavieError, UsageError
+from .encode import Film, Pictures
+from .sequence import ImageSequence
+from .target import Target, find_target, make_work_folder
+
+
+def write_video(
+    path: str | os.PathLike[str],
+    frames: np.ndarray,
+    fps: float,
+    metadata: dict[str, Any] | None = None,
+    quality: int = 80,
+) -> None:
+    """Write frames uint8 [frames, height, width, 3]; see `VideoWriter`."""
+    with VideoWriter(path, fps, metadata, quality) as writer:
+        writer.write(frames)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """See that a film or sequence can be written there, before the hours of work for it.
+
+    Raises:
+        UsageError: unknown kind of file, or its folder is missing or cannot be written to.
+    """
+    _remove(make_work_folder(find_target(path)))
+
+
+class VideoWriter:
+    """A film or PNG sequence that grows by `write` and appears at `path` when the block ends without an error.
+
+    path: .mp4 (h264) and .webm (vp9), where an odd size grows by one repeated row or column; .gif (a palette for each
+        frame); `folder/` or `name_%04d.png` for a PNG sequence.
+    fps: frames per second. metadata: stored in the file, see `read_metadata`. quality: 0…100, of mp4 and webm.
+
+    Raises:
+        UsageError: as `check_writable`, or an impossible frame rate.
+        LavieError: the disk is full, or ffmpeg fails.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        fps: float,
+        metadata: dict[str, Any] | None = None,
+        quality: int = 80,
+    ) -> None:
+        if not (math.isfinite(fps) and 0.01 <= fps <= 1000):
+            raise UsageError(f"The frame rate must be between 0.01 and 1000 frames per second, not {fps}.")
+        self._target = find_target(path)
+        self._fps, self._metadata, self._quality = fps, metadata or {}, quality
+        self._encoder: Film | Pictures | None = None
+        self._shape: tuple[int, ...] | None = None
+
+    def __enter__(self) -> VideoWriter:
+        self._work = make_work_folder(self._target)
+        return self
+
+    def write(self, frames: np.ndarray) -> None:
+        """Add frames uint8 [frames, height, width, 3], or one [height, width, 3], all of one size."""
+        frames = np.asarray(frames)
+        frames = frames[None] if frames.ndim == 3 else frames
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
+            raise ValueError(f"Frames must be uint8 [frames, height, width, 3], not {frames.dtype} {frames.shape}.")
+        self._shape = self._shape or frames.shape[1:]
+        if frames.shape[1:] != self._shape:
+            raise ValueError(f"All frames of a video must have one size: {frames.shape[1:]} after {self._shape}.")
+        try:
+            for frame in frames:
+                self._encoder = self._encoder or self._begin(frame)
+                self._encoder.add(frame)
+        except OSError as error:
+            raise _failure(self._target, error) from error
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        except OSError as failed:
+            raise _failure(self._target, failed) from failed
+        finally:
+            if self._encoder is not None:
+                self._encoder.close()
+            _remove(self._work)
+
+    def _begin(self, frame: np.ndarray) -> Film | Pictures:
+        if isinstance(self._target, ImageSequence):
+            return Pictures(self._target, self._work, self._fps, self._metadata)
+        return Film(self._target, self._work, frame.shape, self._fps, self._metadata, self._quality)
+
+    def _finish(self) -> None:
+        if self._encoder is None:
+            raise LavieError(f"{self._target} was not written: there is no frame.")
+        self._encoder.finish()
+
+
+def _remove(work: Path) -> None:
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _failure(target: Target, error: OSError) -> LavieError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return LavieError(f"{target} was not written: the disk is full.")
+    return LavieError(f"{target} was not written: {error.strerror or error}.")
