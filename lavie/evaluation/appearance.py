@@ -2,6 +2,7 @@
 ground. Measured once on rendered clips, sharp ones and blurred, noisy ones, for the judge to compare with.
 """
 
+import math
 from dataclasses import replace
 from functools import lru_cache
 
@@ -52,7 +53,8 @@ def sprite_evidence(frames: Tensor, background: str) -> Tensor:
     bands = torch.arange(HEIGHT) * BANDS // HEIGHT
     ground = grounds[background][bands[None, :, None], index]
     return torch.stack(
-        [sprites[c][index] - torch.maximum(ground, trails[c][index]) for c in range(len(COLOURS))], dim=1
+        [sprites[c][index] - torch.maximum(ground, trails[background][c][index]) for c in range(len(COLOURS))],
+        dim=1,
     )
 
 
@@ -68,11 +70,12 @@ def _background_profiles() -> dict[str, Tensor]:
 
 
 @lru_cache(maxsize=1)
-def _densities() -> tuple[dict[str, Tensor], list[Tensor], list[Tensor]]:
-    """Log-densities over BINS³ colours: by background and band of rows, by sprite, by trail."""
+def _densities() -> tuple[dict[str, Tensor], list[Tensor], dict[str, list[Tensor]]]:
+    """Log-densities over BINS³ colours: by background and band of rows, by sprite, by background and trail."""
     generator = torch.Generator().manual_seed(78)
-    sprites, trails = [[] for _ in COLOURS], [[] for _ in COLOURS]
-    grounds = {}
+    empty = torch.zeros(0, dtype=torch.long)
+    sprites = [[empty] for _ in COLOURS]
+    grounds, trails = {}, {}
     for background in BACKGROUNDS:
         scenes = _examples(generator, background)
         bare = render_backgrounds(scenes, HEIGHT, WIDTH)[:, :, None]
@@ -81,13 +84,20 @@ def _densities() -> tuple[dict[str, Tensor], list[Tensor], list[Tensor]]:
         trail = (mask[:, 0] < 0.05) & ((video - bare).abs().amax(1) > 0.06)
         sprite, trail = _twice(mask[:, 0] > 0.6), _twice(trail)
         index, ground = _bins(_sharp_and_soft(video)), _bins(_sharp_and_soft(bare))
+        trail_parts = [[empty] for _ in COLOURS]
         for i, scene in enumerate(scenes):
             sprites[COLOURS.index(scene.colour)].append(index[i][sprite[i]])
-            trails[COLOURS.index(scene.colour)].append(index[i][trail[i]])
+            trail_parts[COLOURS.index(scene.colour)].append(index[i][trail[i]])
         bands = ground.unflatten(2, (BANDS, -1)).unbind(2)
         grounds[background] = torch.stack([_log_density(band.flatten()) for band in bands])
-    sprite_densities = [_log_density(torch.cat(parts)) for parts in sprites]
-    return grounds, sprite_densities, [_log_density(torch.cat(parts)) for parts in trails]
+        trails[background] = [torch.cat(parts) for parts in trail_parts]
+    anywhere = [_log_density(torch.cat([trails[b][c] for b in BACKGROUNDS])) for c in range(len(COLOURS))]
+    for background, parts in trails.items():
+        trails[background] = [
+            torch.logaddexp(_log_density(here), everywhere) - math.log(2) if len(here) else everywhere
+            for here, everywhere in zip(parts, anywhere, strict=True)
+        ]
+    return grounds, [_log_density(torch.cat(parts)) for parts in sprites], trails
 
 
 def _examples(generator: torch.Generator, background: str) -> list[Scene]:

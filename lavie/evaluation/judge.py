@@ -149,9 +149,7 @@ def _silhouettes() -> Tensor:
     rows = []
     for shape in SHAPES:
         for mirrored in (False, True):
-            still = Scene(
-                "red", shape, "spinning", "snow", (0.5, 0.5), (0.5, 0.5), (0.2, 0.2), 0.0, 1.0, mirrored
-            )
+            still = Scene("red", shape, "spinning", "snow", (0.5, 0.5), (0.5, 0.5), (0.2, 0.2), 0.0, 1.0, mirrored)
             mask = render([still], turn, HEIGHT, WIDTH)[1][0, 0] > 0.5
             rows.append(_patches(mask[:, None].float(), _path(mask)).flatten(1))
     return torch.cat(rows).view(len(SHAPES), 2 * ANGLES, -1)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from lavie.training.muon import Muon
 from lavie.training.synthetic import render, sample_scene
 from lavie.training.synthetic.scene import uniform
 
@@ -34,7 +35,7 @@ class AutoencoderRecipe:
     mid_attention: bool
     height: int
     width: int
-    crop: int
+    crop: int = 48
     whole_from: float = 1.0
     batch_size: int = 8
     learning_rate: float = 2e-3
@@ -44,14 +45,17 @@ class AutoencoderRecipe:
     block_weight: float = 2.0
     edge_weight: float = 0.5
     norm_groups: int = 2
+    muon: bool = True
     kl_weight: float = 1e-6
-    guide_weight: float = 1.0
+    guide_weight: float = 0.5
     guide_until: float = 0.2
 
 
 RECIPES = {
-    "vae": AutoencoderRecipe((16, 32, 64, 96), mid_attention=True, height=64, width=96, crop=48, whole_from=0.85),
-    "upscaler-vae": AutoencoderRecipe((16, 32, 64), mid_attention=False, height=256, width=384, crop=48),
+    "vae": AutoencoderRecipe((16, 32, 64, 96), mid_attention=True, height=64, width=96, whole_from=0.85),
+    "upscaler-vae": AutoencoderRecipe(
+        (16, 32, 64), False, height=256, width=384, norm_groups=8, muon=False, guide_weight=0.0
+    ),
 }
 
 
@@ -169,15 +173,13 @@ def train(
     run = {
         "model": model,
         "average": deepcopy(model).requires_grad_(False),
-        "optimizer": torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=1e-3),
+        **_optimizers(model, recipe),
     }
     generator = torch.Generator().manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     first, seconds = _resume(folder / "checkpoint.pt", run, generator)
     started, sums = time.monotonic(), {}
     for step in range(first, steps):
-        for group in run["optimizer"].param_groups:
-            group["lr"] = learning_rate(recipe, step, steps)
         whole = step >= recipe.whole_from * steps
         terms = _step(run, recipe, *pictures(generator, recipe, whole), generator, (step, steps))
         sums = {name: sums.get(name, 0.0) + value.item() for name, value in terms.items()}
@@ -191,6 +193,14 @@ def train(
                 log.write(json.dumps(line) + "\n")
             sums = {}
     return run["average"].eval()
+
+
+def _optimizers(model: AutoencoderKL, recipe: AutoencoderRecipe) -> dict:
+    """AdamW for vectors, and Muon for the weights of convolutions where the recipe says so."""
+    weights = [p for p in model.parameters() if recipe.muon and p.ndim >= 2]
+    vectors = [p for p in model.parameters() if not recipe.muon or p.ndim < 2]
+    optimizers = {"adamw": torch.optim.AdamW(vectors, betas=(0.9, 0.99), weight_decay=1e-3)}
+    return optimizers | ({"muon": Muon(weights)} if weights else {})
 
 
 def _step(
@@ -208,10 +218,14 @@ def _step(
     noise = torch.randn(size, generator=generator)
     guide = recipe.guide_weight * max(0.0, 1 - step / (recipe.guide_until * steps))
     terms = loss(run["model"], picture.to(device), mask.to(device), noise.to(device), recipe, guide)
-    run["optimizer"].zero_grad(set_to_none=True)
+    optimizers = [run[name] for name in ("muon", "adamw") if name in run]
+    run["model"].zero_grad(set_to_none=True)
     terms["total"].backward()
     torch.nn.utils.clip_grad_norm_(run["model"].parameters(), 1.0)
-    run["optimizer"].step()
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, step, steps)
+        optimizer.step()
     decay = min(recipe.average_decay, (step + 1) / (step + 10))
     for average, current in zip(run["average"].parameters(), run["model"].parameters(), strict=True):
         average.lerp_(current.detach(), 1 - decay)
