@@ -47,7 +47,7 @@ OPENINGS = ("a video of", "a clip of", "an animation of", "a movie with", "a car
 STILL_OPENINGS = ("a picture of", "an image of", "a photo of", "a drawing of")
 EXTRA_WORDS = (
     "the and an to of on with small little big tiny large very fast slowly quickly slow high quality soft",
-    "colorful colourful style painting scene background two is are it its there while under through across",
+    "colorful colourful style painting scene background one two is are it its there while under through across",
     "from into by",
 )
 

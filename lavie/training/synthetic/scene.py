@@ -76,7 +76,7 @@ def is_held_out(scene: Scene) -> bool:
     colour = COLOURS.index(scene.colour)
     shape = SHAPES.index(scene.shape)
     background = BACKGROUNDS.index(scene.background)
-    unseen_triple = (colour + 3 * shape + 5 * background) % len(BACKGROUNDS) == 0
+    unseen_triple = (colour + 3 * shape + 5 * background) % len(BACKGROUNDS) == 3
     return unseen_triple or (scene.shape, scene.motion) in HELD_OUT_SHAPE_MOTIONS
 
 
@@ -114,7 +114,7 @@ def _sample_path(generator: torch.Generator, motion: str, shape: str) -> dict:
     step_x, step_y = STEP.get(motion, (0, 0))
     travel_x = step_x * uniform(generator, 0.35, 0.41)
     travel_y = step_y * uniform(generator, 0.35, 0.44)
-    margin_y = 1.04 * max(radius) + 0.01
+    margin_y = 1.12 * max(radius) + 0.01
     margin_x = margin_y / ASPECT
     x = uniform(generator, margin_x - min(travel_x, 0), 1 - margin_x - max(travel_x, 0))
     y = uniform(generator, margin_y - min(travel_y, 0) + hop, 1 - margin_y - max(travel_y, 0))
