@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from ..errors import LavieError
 from .detect import detect
 from .read import Checkpoint, read_layout
 from .stored import stored_config, weights_file
-
-_BUFFERS = ("rotary_emb.freqs", "position_ids")
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -52,9 +53,18 @@ def _measures(checkpoint: Checkpoint) -> dict[str, Any]:
         "wrapper": checkpoint.wrapper,
         "bytes": checkpoint.path.stat().st_size,
         "tensors": len(tensors),
-        "parameters": sum(tensor.numel() for name, tensor in tensors.items() if not name.endswith(_BUFFERS)),
+        "parameters": _parameters(tensors),
         "dtypes": dict(precisions.most_common()),
     }
+
+
+def _parameters(tensors: Mapping[str, Tensor]) -> int:
+    """Counted as the official models count: the rotary frequencies, one tensor under many names, once."""
+    counted = {
+        name: t.numel() for name, t in tensors.items() if not name.endswith(("rotary_emb.freqs", "position_ids"))
+    }
+    frequencies = next((t.numel() for name, t in tensors.items() if name.endswith("rotary_emb.freqs")), 0)
+    return sum(counted.values()) + frequencies
 
 
 def _describe_folder(folder: Path) -> dict[str, Any]:

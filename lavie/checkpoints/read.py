@@ -10,8 +10,8 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -132,13 +132,13 @@ def _seems(head: bytes) -> str:
     return "neither safetensors nor a PyTorch file"
 
 
-def _open_safetensors(path: Path) -> Any:
+@contextmanager
+def _open_safetensors(path: Path) -> Iterator[Any]:
     try:
-        return safe_open(str(path), framework="pt")
+        with safe_open(str(path), framework="pt") as file:
+            yield file
     except SafetensorError as error:
-        raise LavieError(
-            f"{path.name} is truncated or damaged; fetch or copy it again ({_one_line(error)})."
-        ) from error
+        raise LavieError(_damaged(path, error)) from error
 
 
 def _dtype(name: str) -> torch.dtype:
@@ -152,18 +152,18 @@ def _dtype(name: str) -> torch.dtype:
 
 
 def _load_pickle(path: Path) -> Any:
-    zipped = _check_archive(path)
     _warn_of_pickle_holes()
     try:
+        zipped = _check_archive(path)
         with warnings.catch_warnings(), _inert_classes_allowed():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
+    except LavieError:
+        raise
     except pickle.UnpicklingError as error:
         raise LavieError(_refusal(path, str(error))) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise LavieError(
-            f"{path.name} is truncated or damaged; fetch or copy it again ({_one_line(error)})."
-        ) from error
+    except Exception as error:  # damaged files make the unpickler raise anything
+        raise LavieError(_damaged(path, error)) from error
 
 
 def _check_archive(path: Path) -> bool:
@@ -174,11 +174,8 @@ def _check_archive(path: Path) -> bool:
     with path.open("rb") as file:
         if file.read(2) != b"PK":
             return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = {name.rpartition("/")[2] for name in archive.namelist()}
-    except zipfile.BadZipFile as error:
-        raise LavieError(f"{path.name} is truncated or damaged; fetch or copy it again.") from error
+    with zipfile.ZipFile(path) as archive:
+        names = {name.rpartition("/")[2] for name in archive.namelist()}
     if "constants.pkl" in names:
         raise LavieError(f"{path.name} is a TorchScript program, not weights; LaVie does not run it.")
     if "data.pkl" not in names:
@@ -235,5 +232,6 @@ def _tensors_of(content: Any) -> dict[str, Tensor]:
     return {str(name): value.detach() for name, value in content.items() if isinstance(value, Tensor)}
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+def _damaged(path: Path, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__
+    return f"{path.name} is truncated or damaged; fetch or copy it again ({reason})."

@@ -1,0 +1,537 @@
+"""Checkpoint files: told apart, loaded whole or refused in one sentence."""
+
+import argparse
+import contextlib
+import json
+import os
+import warnings
+from random import Random
+
+import pytest
+import torch
+from conftest import REFERENCE
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from lavie.checkpoints import (
+    convert_file,
+    describe,
+    detect,
+    load_unet,
+    read_layout,
+    read_state_dict,
+    save_unet,
+    single_file_parts,
+)
+from lavie.checkpoints.read import known_pickle_holes
+from lavie.errors import LavieError, UsageError
+from lavie.models import UNetConfig, build_unet
+from lavie.models.meta import WithoutWeights
+
+STAGES = {
+    "base_tiny_4level": "base",
+    "base_tiny_headdim40": "base",
+    "interpolation_tiny_4level": "interpolation",
+    "seine_tiny": "extension",
+    "vsr_tiny_4level": "upscaler",
+    "vsr_tiny_2heads": "upscaler",
+}
+FULL_SIZE = {
+    "lavie_base": ("base", ""),
+    "lavie_interpolation": ("interpolation", ""),
+    "seine": ("extension", "mask"),
+    "lavie_vsr": ("upscaler", ""),
+}
+PARAMETERS = {
+    "lavie_base": 909_124_116,
+    "lavie_interpolation": 909_131_524,
+    "seine": 909_138_516,
+    "lavie_vsr": 691_036_436,
+    "sd14_vae": 83_653_863,
+    "vsr_vae": 55_325_927,
+    "sd14_text_encoder": 123_060_480,
+    "vsr_text_encoder": 340_387_840,
+}
+SMALL = {
+    "in_channels": 4,
+    "block_out_channels": [32, 32],
+    "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
+    "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D"],
+    "layers_per_block": 1,
+    "attention_head_dim": 1,
+    "cross_attention_dim": 16,
+    "norm_num_groups": 8,
+}
+UPSCALER = {
+    **SMALL,
+    "in_channels": 7,
+    "norm_num_groups": 32,
+    "num_class_embeds": 10,
+    "use_linear_projection": True,
+    "only_cross_attention": [True, False],
+    "temporal_module_config": {},
+}
+
+
+def small(**changes):
+    torch.manual_seed(0)
+    return build_unet({**SMALL, **changes})
+
+
+@pytest.fixture
+def base_file(tmp_path):
+    """A small base UNet as the official training saves it, with its config beside it."""
+    torch.save({"ema": small().state_dict(), "opt": {"step": 3}}, tmp_path / "base.pt")
+    (tmp_path / "base.json").write_text(json.dumps(SMALL))
+    return tmp_path / "base.pt"
+
+
+def rewrite(path, change):
+    content = torch.load(path, weights_only=True)
+    change(content["ema"])
+    torch.save(content, path)
+
+
+def refusal(path, **options):
+    """The message of the refusal, which is short and names the file."""
+    with pytest.raises(LavieError) as caught:
+        load_unet(path, **options)
+    message = str(caught.value)
+    assert path.name in message
+    assert len(message) < 400
+    assert "\n" not in message
+    return message
+
+
+def manifest_tensors(manifest):
+    return {name: torch.empty(shape, device="meta") for name, shape in manifest.items()}
+
+
+# What a file is
+
+
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_the_full_size_layouts_are_told_apart_and_their_config_builds_exactly_them(key_manifest, name):
+    manifest = key_manifest(name)
+    found = detect(manifest_tensors(manifest))
+    assert (found.kind, found.stage, found.variant) == ("unet", *FULL_SIZE[name])
+    assert (found.layout, found.assumed) == ("released", ())
+    with WithoutWeights():
+        unet = build_unet(found.config)
+    assert {key: list(value.shape) for key, value in unet.state_dict().items()} == manifest
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "variant"),
+    [
+        ("sd14_vae", "vae", "f8"),
+        ("vsr_vae", "vae", "f4"),
+        ("sd14_text_encoder", "text_encoder", "clip-l"),
+        ("vsr_text_encoder", "text_encoder", "openclip-h"),
+    ],
+)
+def test_vaes_and_text_encoders_are_told_apart(key_manifest, name, kind, variant):
+    found = detect(manifest_tensors(key_manifest(name)))
+    assert (found.kind, found.variant) == (kind, variant)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_describe_reads_the_header_alone_and_counts_the_parameters_of_the_full_size_models(
+    key_manifest, tmp_path, name
+):
+    path = tmp_path / "model.safetensors"
+    write_sparse_safetensors(path, key_manifest(name))
+    told = describe(path)
+    assert told["parameters"] == PARAMETERS[name]
+    assert told["dtypes"] == {"float32": len(key_manifest(name))}
+    assert json.loads(json.dumps(told)) == told
+
+
+def write_sparse_safetensors(path, manifest):
+    """A file of full size that takes no room on the disk."""
+    header, end = {}, 0
+    for name, shape in manifest.items():
+        start, end = end, end + 4 * torch.Size(shape).numel()
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    os.truncate(path, 8 + len(text) + end)
+
+
+def test_an_extension_without_a_mask_has_positions_in_time_and_interpolation_has_none():
+    first_frame = detect(small(in_channels=8).state_dict())
+    interpolation = detect(small(in_channels=8, use_first_frame=True).state_dict())
+    assert (first_frame.stage, first_frame.variant) == ("extension", "first-frame")
+    assert interpolation.stage == "interpolation"
+
+
+@pytest.mark.parametrize(
+    ("names", "title"),
+    [
+        (["lora_unet_down_blocks_0.lora_up.weight"], "a LoRA"),
+        (["down_blocks.0.motion_modules.0.temporal_transformer.norm.weight"], "an AnimateDiff motion module"),
+        (["conv_in.weight", "add_embedding.linear_1.weight"], "a Stable Diffusion XL UNet"),
+        (["conditioner.embedders.0.x", "first_stage_model.x"], "a Stable Diffusion XL checkpoint"),
+        (["conv_in.weight", "mid_block.attentions.0.proj_in.weight"], "an image UNet"),
+        (["encoder.weird"], "an unknown kind of file (tensors encoder.weird, …)"),
+    ],
+)
+def test_other_peoples_files_are_called_by_their_names(tmp_path, names, title):
+    path = tmp_path / "other.safetensors"
+    save_file({name: torch.zeros(4, 4, 3, 3) for name in names}, path)
+    assert describe(path)["title"].startswith(title)
+    assert f"seems to be {title}" in refusal(path)
+
+
+# Loading
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_golden_unet_loads_from_a_pickle_and_from_safetensors(golden, tmp_path, name):
+    file = golden(name)
+    torch.save({"ema": file.weights}, tmp_path / f"{name}.pt")
+    save_file(file.weights, tmp_path / f"{name}.safetensors")
+    (tmp_path / f"{name}.json").write_text(json.dumps(file.config))
+    for suffix in ("pt", "safetensors"):
+        unet = load_unet(tmp_path / f"{name}.{suffix}", stage=STAGES[name])
+        assert unet.config == UNetConfig.from_dict(file.config)
+        loaded = unet.state_dict()
+        assert loaded.keys() == file.weights.keys()
+        assert all(torch.equal(loaded[key], value) for key, value in file.weights.items())
+
+
+def test_the_weights_may_be_wrapped_as_ema_or_state_dict_or_not_at_all_and_prefixed(tmp_path):
+    weights = small().state_dict()
+    for content in (
+        weights,
+        {"state_dict": weights, "epoch": 1},
+        {"model": {"wrong": torch.zeros(1)}, "ema": weights},
+        {f"module.{name}": tensor for name, tensor in weights.items()},
+        {"ema": weights, "args": argparse.Namespace(learning_rate=1e-4)},
+    ):
+        torch.save(content, tmp_path / "any.pt")
+        assert read_state_dict(tmp_path / "any.pt").keys() == weights.keys()
+
+
+def test_a_file_of_the_old_pickle_format_loads(base_file):
+    torch.save(small().state_dict(), base_file, _use_new_zipfile_serialization=False)
+    assert load_unet(base_file).config.in_channels == 4
+
+
+def test_the_extension_of_a_file_name_does_not_matter(tmp_path):
+    save_unet(small(), tmp_path / "x.safetensors")
+    (tmp_path / "x.safetensors").rename(tmp_path / "x.ckpt")
+    assert load_unet(tmp_path / "x.ckpt").config == small().config
+
+
+def test_the_precision_of_the_file_is_kept_unless_another_is_asked_for(tmp_path):
+    path = save_unet(small().half(), tmp_path / "half.safetensors")
+    assert load_unet(path).dtype == torch.float16
+    assert {p.dtype for p in load_unet(path, dtype=torch.float32).parameters()} == {torch.float32}
+
+
+def test_a_loaded_unet_computes_what_the_saved_one_computed(tmp_path):
+    unet = small().eval()
+    sample, text = torch.randn(1, 4, 3, 4, 4), torch.randn(1, 5, 16)
+    loaded = load_unet(save_unet(unet, tmp_path / "unet.safetensors"))
+    with torch.no_grad():
+        assert torch.allclose(loaded(sample, 10, text), unet(sample, 10, text), atol=1e-6)
+    assert not loaded.training
+
+
+def test_rotary_frequencies_that_a_converter_dropped_are_filled_in(base_file):
+    rewrite(base_file, lambda ema: [ema.pop(name) for name in list(ema) if name.endswith("rotary_emb.freqs")])
+    loaded = load_unet(base_file).state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in small().state_dict().items() if "freqs" in name)
+
+
+def test_the_config_inside_a_saved_file_settles_what_tensors_cannot_tell(tmp_path):
+    unet = small(in_channels=8, use_first_frame=True, norm_num_groups=4, attention_head_dim=2)
+    assert load_unet(save_unet(unet, tmp_path / "a.safetensors")).config == unet.config
+    assert load_unet(save_unet(build_unet(UPSCALER), tmp_path / "b.safetensors")).config == UNetConfig.from_dict(
+        UPSCALER
+    )
+
+
+def test_a_folder_with_a_config_and_weights_loads(tmp_path):
+    save_unet(small(), tmp_path / "base" / "model.safetensors", config_file=True)
+    assert load_unet(tmp_path / "base", stage="base").config == small().config
+
+
+def test_a_config_of_another_unet_in_the_same_folder_is_not_mistaken_for_this_one(base_file):
+    base_file.with_suffix(".json").unlink()
+    (base_file.parent / "config.json").write_text(json.dumps({**SMALL, "in_channels": 8}))
+    assert "do not tell norm_num_groups: put its config.json beside it" in refusal(base_file)
+
+
+# Refusals
+
+
+def test_a_malicious_pickle_is_refused_and_does_not_run(tmp_path):
+    class Attack:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "pwned"),)
+
+    path = tmp_path / "evil.pt"
+    for old_format in (False, True):
+        content = {"ema": small().state_dict(), "args": Attack()}
+        torch.save(content, path, _use_new_zipfile_serialization=not old_format)
+        assert "posix.mkdir" in refusal(path) or "nt.mkdir" in refusal(path)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_torchscript_program_is_refused(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "program.pt")
+    assert "a TorchScript program, not weights" in refusal(tmp_path / "program.pt")
+
+
+def test_the_holes_of_old_torch_versions_are_known():
+    assert known_pickle_holes("2.5.1+cu121") == ["CVE-2025-32434", "CVE-2026-24747"]
+    assert known_pickle_holes("2.9.1") == ["CVE-2026-24747"]
+    assert known_pickle_holes("2.10.0") == known_pickle_holes("3.0") == []
+
+
+def test_a_torch_with_holes_warns_once(base_file, monkeypatch):
+    from lavie.checkpoints import read
+
+    read._warn_of_pickle_holes.cache_clear()
+    monkeypatch.setattr(torch, "__version__", "2.5.1")
+    with pytest.warns(UserWarning, match=r"CVE-2025-32434.*lavie convert"):
+        read_state_dict(base_file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_state_dict(base_file)
+    read._warn_of_pickle_holes.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty (0 bytes)"),
+        (b"hello there, not a model", "it is a text file"),
+        (b"<!DOCTYPE html><html>...", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "a Git LFS pointer"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "neither safetensors nor a PyTorch file"),
+        (b"PK\x03\x04" + bytes(100), "is truncated or damaged"),
+        (b"\x80\x02}q\x00.", "is truncated or damaged"),
+        (b"\x80\x02junk", "is truncated or damaged"),
+        (b"\x05\x00\x00\x00\x00\x00\x00\x00{oops", "is truncated or damaged"),
+    ],
+)
+def test_what_is_no_checkpoint_is_called_what_it_seems_to_be(tmp_path, content, says):
+    path = tmp_path / "lavie_base.pt"
+    path.write_bytes(content)
+    assert says in refusal(path)
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+@pytest.mark.parametrize("kept", [0.02, 0.5, 0.999])
+def test_a_truncated_file_is_called_truncated(base_file, suffix, kept):
+    path = base_file if suffix == "pt" else save_unet(small(), base_file.with_suffix(".safetensors"))
+    os.truncate(path, int(path.stat().st_size * kept))
+    assert "truncated or damaged" in refusal(path)
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_damage_anywhere_is_survived_or_told_in_a_sentence(tmp_path, suffix):
+    tensors, path = {"a.weight": torch.ones(3, 2), "b": torch.zeros(4)}, tmp_path / f"x.{suffix}"
+    torch.save({"ema": tensors}, path) if suffix == "pt" else save_file(tensors, path)
+    whole, random = path.read_bytes(), Random(0)
+    for _ in range(150):
+        damaged = bytearray(whole[: random.choice([len(whole), random.randrange(len(whole))])])
+        for _ in range(random.randrange(4) if damaged else 0):
+            damaged[random.randrange(len(damaged))] = random.randrange(256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(LavieError):
+            read_state_dict(path)
+            describe(path)
+
+
+def test_a_file_without_named_weights_is_told(tmp_path):
+    torch.save([torch.ones(2)], tmp_path / "list.pt")
+    assert "without named weights" in refusal(tmp_path / "list.pt")
+
+
+def test_a_missing_file_and_a_folder_without_weights_are_named(tmp_path):
+    assert "There is no checkpoint" in refusal(tmp_path / "nothing.pt")
+    (tmp_path / "empty").mkdir()
+    assert "holds no weights" in refusal(tmp_path / "empty")
+
+
+def test_another_stage_than_asked_for_is_named_with_what_was_expected(base_file):
+    message = refusal(base_file, stage="upscaler")
+    assert message == "base.pt seems to be a LaVie base UNet, but a LaVie upscaler UNet is needed here."
+
+
+def test_missing_unexpected_and_misshapen_tensors_are_counted_and_the_first_ones_named(base_file):
+    def spoil(ema):
+        for name in [name for name in ema if "attn1.to_q" in name]:
+            del ema[name]
+        ema["extra.weight"] = torch.zeros(1)
+        ema["conv_out.bias"] = torch.zeros(7)
+
+    rewrite(base_file, spoil)
+    message = refusal(base_file)
+    assert "seems to be a LaVie base UNet" in message
+    assert "4 missing (down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight" in message
+    assert "1 unexpected (extra.weight)" in message
+    assert "1 of another shape (conv_out.bias [7] instead of [4])" in message
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named(base_file, value):
+    rewrite(base_file, lambda ema: ema["mid_block.resnets.0.conv1.weight"][0, 5].fill_(value))
+    assert "mid_block.resnets.0.conv1.weight holds NaN or infinite values" in refusal(base_file)
+
+
+def test_other_rotary_frequencies_than_those_that_the_unet_computes_are_refused(base_file):
+    name = "mid_block.attentions.0.transformer_blocks.0.attn_temp.rotary_emb.freqs"
+    rewrite(base_file, lambda ema: ema.update({name: ema[name] * 1.01}))
+    assert "other rotary frequencies" in refusal(base_file)
+
+
+def test_quantised_weights_are_refused(base_file):
+    name = "mid_block.resnets.0.conv1.weight"
+    rewrite(base_file, lambda ema: ema.update({name: ema[name].to(torch.int8)}))
+    assert f"is quantised ({name} is torch.int8)" in refusal(base_file)
+
+
+# Saving and converting
+
+
+def test_a_converted_file_holds_the_same_weights_and_knows_its_stage_config_and_source(base_file):
+    told = convert_file(base_file)
+    path = base_file.with_suffix(".safetensors")
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    assert metadata["lavie.stage"] == told["stage"] == "base"
+    assert metadata["lavie.source_sha256"] == told["source_sha256"]
+    assert json.loads(metadata["lavie.config"])["norm_num_groups"] == 8
+    base_file.with_suffix(".json").unlink()  # the metadata suffice now
+    weights = load_unet(path, stage="base").state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in small().state_dict().items())
+    assert sorted(file.name for file in base_file.parent.iterdir()) == ["base.pt", "base.safetensors"]
+
+
+def test_conversion_to_half_keeps_the_rotary_frequencies(base_file):
+    path = base_file.parent / "half.safetensors"
+    convert_file(base_file, path, dtype=torch.float16)
+    assert describe(path)["dtypes"].keys() == {"float16", "float32"}
+    assert load_unet(path).dtype == torch.float16
+
+
+def test_a_value_too_large_for_half_is_not_written(base_file):
+    rewrite(base_file, lambda ema: ema["conv_out.bias"].fill_(1e6))
+    with pytest.raises(LavieError, match=r"conv_out\.bias has values too large for float16"):
+        convert_file(base_file, base_file.parent / "half.safetensors", dtype=torch.float16)
+    assert not (base_file.parent / "half.safetensors").exists()
+
+
+def test_conversion_never_replaces_a_file_unasked(base_file):
+    convert_file(base_file)
+    with pytest.raises(UsageError, match="is there already"):
+        convert_file(base_file)
+    with pytest.raises(UsageError, match="name another file"):
+        convert_file(base_file.with_suffix(".safetensors"))
+    assert convert_file(base_file, overwrite=True)["tensors"] > 0
+
+
+def test_a_broken_source_leaves_no_file(base_file):
+    rewrite(base_file, lambda ema: ema["conv_out.bias"].fill_(float("nan")))
+    with pytest.raises(LavieError, match="NaN"):
+        convert_file(base_file)
+    assert not list(base_file.parent.glob("*.safetensors*"))
+
+
+def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
+    path = save_unet(small(), tmp_path / "unet.safetensors")
+    before = path.read_bytes()
+
+    def full_disk(*_, **__):
+        (tmp_path / "unet.safetensors.partial").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lavie.checkpoints.save.save_file", full_disk)
+    with pytest.raises(LavieError, match=r"unet\.safetensors could not be written: .*No space left"):
+        save_unet(small(), path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["unet.safetensors"]
+
+
+# Single files and folders of Stable Diffusion
+
+
+def single_file(vae, text):
+    """The VAE and text encoder under the names of a Stable Diffusion 1.x file."""
+    content = {f"cond_stage_model.transformer.{name}": tensor for name, tensor in text.items()}
+    content |= {f"first_stage_model.{name}": tensor for name, tensor in vae.items()}
+    return content | {"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(1)}
+
+
+def original_vae(levels=4):
+    """A VAE in Stable Diffusion's names: 8 channels everywhere, one block per level and half."""
+    names = ["quant_conv", "post_quant_conv"]
+    for half, way, sampler, blocks in (("encoder", "down", "downsample", 1), ("decoder", "up", "upsample", 2)):
+        names += [f"{half}.{layer}" for layer in ("conv_in", "conv_out", "norm_out")]
+        names += [f"{half}.mid.block_{i}.{layer}" for i in (1, 2) for layer in ("conv1", "norm1")]
+        names += [f"{half}.mid.attn_1.{layer}" for layer in ("q", "k", "v", "proj_out", "norm")]
+        for level in range(levels):
+            names += [f"{half}.{way}.{level}.block.{b}.conv1" for b in range(blocks)]
+            names += [f"{half}.{way}.{level}.block.0.nin_shortcut", f"{half}.{way}.{level}.{sampler}.conv"]
+    shapes = {name: (8, 8, 1, 1) if "attn" in name and "norm" not in name else (8,) for name in names}
+    weights = {f"{name}.weight": torch.randn(shape) for name, shape in shapes.items()}
+    return weights | {f"{name}.bias": torch.randn(8) for name in names}
+
+
+def test_the_vae_of_a_single_file_is_renamed_exactly_as_diffusers_renames_it(tmp_path):
+    diffusers = pytest.importorskip("diffusers.loaders.single_file_utils")
+    original = original_vae()
+    content = single_file(original, {"text_model.embeddings.token_embedding.weight": torch.zeros(2, 2)})
+    torch.save({"state_dict": content}, tmp_path / "sd.ckpt")
+    config = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}
+    expected = diffusers.convert_ldm_vae_checkpoint(content, config)
+    vae = single_file_parts(tmp_path / "sd.ckpt").vae
+    assert vae.keys() == expected.keys()
+    assert all(torch.equal(vae[name], tensor) for name, tensor in expected.items())
+    assert len(vae) == len(original)
+
+
+def test_the_text_encoder_of_a_single_file_gets_its_plain_names(tmp_path):
+    text = {
+        "text_model.embeddings.token_embedding.weight": torch.zeros(3, 2),
+        "text_model.embeddings.position_ids": torch.arange(77)[None],
+        "text_model.final_layer_norm.weight": torch.ones(2),
+    }
+    save_file(single_file({}, text) | {"first_stage_model.x": torch.zeros(1)}, tmp_path / "sd.safetensors")
+    parts = single_file_parts(tmp_path / "sd.safetensors")
+    assert parts.text_encoder.keys() == {*text} - {"text_model.embeddings.position_ids"}
+    assert describe(tmp_path / "sd.safetensors")["kind"] == "sd1-checkpoint"
+
+
+def test_a_single_file_of_another_kind_is_refused(base_file):
+    with pytest.raises(LavieError, match=r"base\.pt seems to be a LaVie base UNet, but a Stable Diffusion 1"):
+        single_file_parts(base_file)
+
+
+def test_describe_names_folders_by_what_lies_in_them(tmp_path):
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "config.json").write_text("{}")
+    told = describe(tmp_path)
+    assert told["title"] == "a diffusers folder (StableDiffusionPipeline)"
+    assert told["parts"] == ["vae"]
+    with pytest.raises(LavieError, match="holds no model"):
+        describe(tmp_path / "..")
+
+
+def test_the_golden_vaes_are_told_apart(tmp_path):
+    for name, variant in (("vae_tiny_sd14", "f8"), ("vae_tiny_vsr", "f4")):
+        if not (REFERENCE / f"{name}.safetensors").exists():
+            pytest.skip(f"golden tensors of the official code are not here: {REFERENCE / name}")
+        weights = load_file(REFERENCE / f"{name}.safetensors")
+        weights = {k.removeprefix("weights/"): v for k, v in weights.items() if k.startswith("weights/")}
+        save_file(weights, tmp_path / "vae.safetensors")
+        found = detect(read_layout(tmp_path / "vae.safetensors").tensors)
+        assert (found.kind, found.variant) == ("vae", variant)
