@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ..errors import LavieError, UsageError
 
-FRAMES_PER_BATCH = 4  # the official upscaler decodes this many frames per call
+PIXELS_PER_BATCH = {"cpu": 2**16}  # what stays in the cache is fastest
+PIXELS_PER_BATCH_ELSEWHERE = 2**21  # one frame of 1280×2048, some 5 GB in float32
 SMALLEST_TILE = 8
 TILE_OVERLAP = 0.25
 
@@ -23,7 +24,7 @@ def encode_video(
     video: Tensor,
     generator: torch.Generator | None = None,
     noise: Tensor | None = None,
-    frames_per_batch: int = FRAMES_PER_BATCH,
+    frames_per_batch: int | None = None,
     callback: Progress | None = None,
 ) -> Tensor:
     """Scaled float32 latents [b, 4, f, h/8, w/8] (/4 with the upscaler's VAE) of a video [b, 3, f, h, w] in −1…1.
@@ -35,13 +36,15 @@ def encode_video(
         frames_per_batch, callback: see `decode_slices`.
 
     Raises:
-        LavieError: the latents are not finite, even in float32.
+        LavieError: the latents are not finite; a float16 VAE that overflows is run in float32 before that.
     """
 
     def moments(frames: Tensor) -> Tensor:
         return vae.encode(frames).latent_dist.parameters
 
-    parts = list(_in_slices(vae, moments, video, frames_per_batch, "encode", callback))
+    b, _, _, h, w = video.shape
+    count = frames_per_batch or _frames_per_batch(vae, b * h * w)
+    parts = list(_in_slices(vae, moments, video, count, "encode", callback))
     latents, log_variance = torch.cat(parts, dim=2).chunk(2, dim=1)
     if noise is None and generator is not None:
         b, c, f, h, w = latents.shape  # (b f) c h w is the order in which the official code draws
@@ -54,7 +57,7 @@ def encode_video(
 def decode_latents(
     vae: AutoencoderKL,
     latents: Tensor,
-    frames_per_batch: int = FRAMES_PER_BATCH,
+    frames_per_batch: int | None = None,
     tile: int | None = None,
     callback: Progress | None = None,
 ) -> Tensor:
@@ -65,13 +68,14 @@ def decode_latents(
 def decode_slices(
     vae: AutoencoderKL,
     latents: Tensor,
-    frames_per_batch: int = FRAMES_PER_BATCH,
+    frames_per_batch: int | None = None,
     tile: int | None = None,
     callback: Progress | None = None,
 ) -> Iterator[Tensor]:
     """Decodes scaled latents [b, 4, f, h, w], a few frames at a time; this does not change them, tiles do.
 
     Args:
+        frames_per_batch: by default as many as the device handles well.
         tile: edge, in latent pixels, of overlapping and blended tiles, which bound the memory that a large
             picture takes; None, or a tile that covers the picture, decodes it whole.
         callback: callback(frames done, frames in all) after every slice; may raise to stop.
@@ -80,7 +84,8 @@ def decode_slices(
         float32 videos [b, 3, frames_per_batch or fewer, H, W], about −1…1, on the VAE's device.
 
     Raises:
-        LavieError: the latents are not finite, or the decoded frames are not, even in float32.
+        LavieError: the latents or the decoded frames are not finite; a float16 VAE that overflows is run in
+            float32 before that.
         UsageError: the tile is too small to blend.
     """
     if tile is not None and tile < SMALLEST_TILE:
@@ -94,7 +99,9 @@ def decode_slices(
     def decode(frames: Tensor) -> Tensor:
         return _decode_tiled(vae, frames, tile)
 
-    yield from _in_slices(vae, decode, latents / vae.config.scaling_factor, frames_per_batch, "decode", callback)
+    b, _, _, h, w = latents.shape
+    count = frames_per_batch or _frames_per_batch(vae, b * h * w * _scale(vae) ** 2)
+    yield from _in_slices(vae, decode, latents / vae.config.scaling_factor, count, "decode", callback)
 
 
 def to_uint8(video: Tensor, rounding: str = "nearest") -> Tensor:
@@ -131,7 +138,8 @@ def _in_slices(
                 result = network(frames.float())
             if not result.isfinite().all():
                 raise LavieError(
-                    f"The VAE {verb} produced NaN or infinite values, even in float32: its weights are damaged."
+                    f"The VAE {verb} produced NaN or infinite values in {str(vae.dtype).removeprefix('torch.')}: "
+                    "its weights are damaged, or its input is far out of range."
                 )
             if callback is not None:
                 callback(start + part.shape[2], total)
@@ -140,12 +148,22 @@ def _in_slices(
         nn.Module.to(vae, precision)
 
 
+def _frames_per_batch(vae: AutoencoderKL, pixels: int) -> int:
+    """For frames of so many pixels."""
+    return max(1, PIXELS_PER_BATCH.get(vae.device.type, PIXELS_PER_BATCH_ELSEWHERE) // pixels)
+
+
+def _scale(vae: AutoencoderKL) -> int:
+    """Pixels per latent pixel along an edge."""
+    return 2 ** (len(vae.config.block_out_channels) - 1)
+
+
 def _decode_tiled(vae: AutoencoderKL, latents: Tensor, tile: int | None) -> Tensor:
     """Latents [n, 4, h, w] to pictures; every tile is weighted by its distance from its own edges."""
     h, w = latents.shape[-2:]
     if tile is None or tile >= max(h, w):
         return vae.decode(latents).sample
-    scale = 2 ** (len(vae.config.block_out_channels) - 1)
+    scale = _scale(vae)
     pictures = latents.new_zeros(len(latents), vae.config.out_channels, h * scale, w * scale, dtype=torch.float32)
     weights = torch.zeros_like(pictures[:1, :1])
     for top in tile_starts(h, tile):

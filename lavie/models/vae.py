@@ -27,7 +27,7 @@ def load_vae(
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> AutoencoderKL:
-    """A VAE from a diffusers folder or a state dict, in evaluation mode.
+    """A VAE from a diffusers folder or a state dict, in evaluation mode and channels-last memory.
 
     Args:
         source: a folder with config.json and weights, or named tensors with old or new attention names.
@@ -45,9 +45,10 @@ def load_vae(
     tensors = with_new_attention_names(source)
     config = vae_config(tensors, config)
     try:
-        return restore(lambda: AutoencoderKL.from_config(config), tensors, title, dtype, device)
+        vae = restore(lambda: AutoencoderKL.from_config(config), tensors, title, dtype, device)
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise LavieError(f"The config of {title} describes no VAE that diffusers can build: {error}.") from error
+    return vae.to(memory_format=torch.channels_last)
 
 
 def vae_config(tensors: Mapping[str, Tensor], given: Mapping[str, Any] | None = None) -> dict[str, Any]:
