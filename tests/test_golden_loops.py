@@ -7,7 +7,10 @@ import torch
 from conftest import REFERENCE, relative_error
 
 from lavie.models import build_unet
+from lavie.models.latents import decode_latents, encode_video, to_uint8
+from lavie.models.vae import load_vae
 from lavie.sampling import TextCondition, create_schedule, denoise, guided
+from lavie.sampling.conditioning import key_frame_of
 from lavie.sampling.schedulers import alphas_cumprod
 
 TOLERANCE = 1e-3
@@ -124,3 +127,51 @@ def test_the_betas_are_truly_linear(golden):
     expected = json.loads((REFERENCE / "schedules.json").read_text())["diffusers_0.16.0"]["base.alphas_cumprod"]
     for timestep, alpha in expected.items():
         assert alphas_cumprod()[int(timestep)].item() == pytest.approx(alpha, rel=1e-5)
+
+
+def autoencoder(golden, loop):
+    file = golden(loop.sidecar["vae_fixture"])
+    return load_vae(file.weights, file.config)
+
+
+def differ_by_at_most_one(pixels, expected):
+    return (pixels.int() - expected.int()).abs().max() <= 1
+
+
+def test_base_latents_decode_to_the_official_pixels(golden):
+    loop = golden("loop_base")
+    video = decode_latents(autoencoder(golden, loop), loop["out/ddim.latents"][-1])
+    assert differ_by_at_most_one(to_uint8(video).permute(0, 2, 3, 4, 1), loop["out/ddim.video_uint8"])
+
+
+def test_key_frames_encode_to_the_official_condition(golden):
+    loop = golden("loop_interpolation")
+    keys = loop["in/key_frames_uint8"].permute(1, 0, 2, 3)[None].float() / 127.5 - 1
+    noise = loop["in/vae_sample_noise"][::4].transpose(0, 1)[None]
+    latents = encode_video(autoencoder(golden, loop), keys, noise=noise)
+    condition = latents[:, :, key_frame_of(61)]
+    assert relative_error(condition, loop["out/condition_latents"]) < 1e-4
+
+
+def test_interpolated_latents_decode_to_the_official_pixels(golden):
+    loop = golden("loop_interpolation")
+    video = decode_latents(autoencoder(golden, loop), loop["out/latents"][-1][:, :, [0, 1, 60]])
+    assert differ_by_at_most_one(to_uint8(video)[0].permute(1, 2, 3, 0), loop["out/video_uint8_frames_0_1_60"])
+
+
+def test_upscaled_latents_decode_to_the_official_pixels(golden):
+    loop = golden("loop_vsr")
+    first, last = loop["out/chunk0.latents"][-1][:, :, :1], loop["out/chunk1.latents"][-1][:, :, -1:]
+    video = decode_latents(autoencoder(golden, loop), torch.cat((first, last), dim=2))
+    pixels = to_uint8(video, rounding="truncate")[0].permute(1, 2, 3, 0)
+    assert differ_by_at_most_one(pixels, loop["out/video_uint8_first_last"])
+
+
+def test_a_masked_video_encodes_to_the_official_condition(golden):
+    loop = golden("loop_seine")
+    given = loop["in/first_last_uint8"].float() / 127.5 - 1
+    video = torch.zeros(1, 3, 16, 64, 64)
+    video[:, :, 0], video[:, :, -1] = given
+    noise = loop["in/ddpm_onelast1.vae_sample_noise"].transpose(0, 1)[None]
+    latents = encode_video(autoencoder(golden, loop), video, noise=noise)
+    assert relative_error(latents, loop["out/ddpm_onelast1.masked_latents"]) < 1e-4

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..checkpoints import load_unet, save_unet
+from ..models.text_encoder import save_text_model
 from ..sampling.conditioning import key_frame_of, low_resolution_noise
 from ..sampling.schedulers import NUM_TRAIN_TIMESTEPS
 from .architecture import new_text_encoder, new_unet, tokenizer_of
@@ -87,7 +88,7 @@ class Base:
 
     def save(self, model: nn.Module, family: Path) -> None:
         save_unet(model["unet"], family / "base" / "model.safetensors", dtype=torch.float16, config_file=True)
-        model["text_encoder"].half().save_pretrained(family / "text_encoder")
+        save_text_model(model["text_encoder"].half(), family / "text_encoder")
 
 
 class Interpolation:
