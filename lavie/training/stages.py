@@ -14,7 +14,7 @@ from tqdm import tqdm
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..checkpoints import load_unet, save_unet
-from ..models.text_encoder import save_text_model
+from ..models.text_encoder import load_text_encoder, save_text_model
 from ..sampling.conditioning import key_frame_of, low_resolution_noise
 from ..sampling.schedulers import NUM_TRAIN_TIMESTEPS
 from .architecture import new_text_encoder, new_unet, tokenizer_of
@@ -70,7 +70,7 @@ class Base:
         unet, text_encoder = new_unet("base"), new_text_encoder(self.tokenizer)
         if init is not None:
             unet.load_state_dict(load_unet(init / "base", dtype=torch.float32).state_dict())
-            text_encoder = CLIPTextModel.from_pretrained(init / "text_encoder", dtype=torch.float32)
+            text_encoder = load_text_encoder(init / "text_encoder", self.data.family / "tokenizer").model
         text_encoder.requires_grad_(not self.data.freeze_text)
         return nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}).to(self.data.device)
 
@@ -220,8 +220,8 @@ def denoising_error(
 
 
 def frozen_text_encoder(data: Data) -> CLIPTextModel:
-    text_encoder = CLIPTextModel.from_pretrained(data.family / "text_encoder", dtype=torch.float32)
-    return text_encoder.requires_grad_(False).eval().to(data.device)
+    encoder = load_text_encoder(data.family / "text_encoder", data.family / "tokenizer", device=data.device)
+    return encoder.model.requires_grad_(False)
 
 
 def _pair(
