@@ -1,5 +1,6 @@
 """Downloads, against a small hub on this machine."""
 
+import contextlib
 import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lavie.checkpoints.catalog import CATALOG, Licence, Release, RemoteFile, placement, releases
+from lavie.checkpoints.catalog import CATALOG, Licence, Release, RemoteFile, releases
 from lavie.checkpoints.download import download
 from lavie.errors import LavieError, UsageError
 
@@ -107,8 +108,11 @@ def test_a_file_with_a_known_checksum_needs_no_hub_once_it_is_there(hub, tmp_pat
 
 
 def test_a_broken_connection_goes_on_where_it_stopped(hub, tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100_000)  # 10 MB in earnest
+    for module in ("constants", "file_download"):  # the client's version decides; 10 MB in earnest
+        monkeypatch.setattr(f"huggingface_hub.{module}.DOWNLOAD_CHUNK_SIZE", 100_000, raising=False)
     hub.cut = 550_000
+    with contextlib.suppress(LavieError):  # old versions of the hub's client leave it to the next run
+        fetch(hub, tmp_path)
     places = fetch(hub, tmp_path)
     assert places[0].read_bytes() == WEIGHTS
     assert "bytes=500000-" in [(header or "").split(",")[0] for header in hub.ranges]
@@ -150,7 +154,7 @@ def test_without_network_the_message_says_what_to_place_where(tmp_path):
     message = str(caught.value)
     assert "could not be reached" in message
     assert "https://huggingface.co/Vchitect/LaVie" in message
-    assert str(tmp_path / "lavie_base.pt") in message
+    assert f"lavie_base.pt (3.6 GB) -> {tmp_path}" in message
 
 
 def test_too_little_room_is_told_before_the_download(hub, tmp_path, monkeypatch):
@@ -168,7 +172,9 @@ def test_an_unknown_name_lists_the_known_ones():
 def test_the_cascade_is_five_releases_in_the_folders_where_the_family_looks_for_them(tmp_path):
     from lavie.config import RELEASED_STAGES
 
-    lines = placement(releases(["lavie"]), tmp_path)
+    chosen = releases(["lavie"])
+    assert len(chosen) == 5
+    places = [release.place(tmp_path, file) for release in chosen for file in release.files]
     for stage in RELEASED_STAGES.values():
         for part in (stage.unet, stage.vae, stage.text_encoder, stage.tokenizer):
-            assert str(tmp_path / part) in lines
+            assert any(place == tmp_path / part or tmp_path / part in place.parents for place in places)

@@ -171,14 +171,12 @@ def releases(names: Iterable[str]) -> list[Release]:
     return list(chosen.values())
 
 
-def placement(chosen: Iterable[Release], models: Path) -> str:
-    """What to fetch from which page and where to put it, one file a line."""
-    lines = [
-        f"  {release.place(models, file)}  <-  {file.path}{_readable(file.size)} of {release.page}"
-        for release in chosen
-        for file in release.files
-    ]
-    return "\n".join(lines)
+def placement(files: Iterable[tuple[Release, RemoteFile]], models: Path) -> str:
+    """What to fetch from which page and which folder to put it in, with the same paths below."""
+    places: dict[tuple[str, Path], list[str]] = {}
+    for release, file in files:
+        places.setdefault((release.page, models / release.folder), []).append(file.path + _readable(file.size))
+    return "\n".join(f"  {page}: {', '.join(paths)} -> {folder}" for (page, folder), paths in places.items())
 
 
 def licence_text(chosen: Iterable[Release]) -> str:

@@ -14,6 +14,7 @@ from .checksum import sha256
 from .detect import Detected, detect
 from .load import (
     FREQUENCIES,
+    is_finite,
     require_same_layout,
     require_sound_values,
     require_stage,
@@ -102,6 +103,6 @@ def _converted(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     if dtype is None or not tensor.is_floating_point() or name.endswith(FREQUENCIES):
         return tensor
     result = tensor.to(dtype)
-    if not torch.isfinite(result).all():
+    if not is_finite(result):
         raise LavieError(f"{name} has values too large for {str(dtype).removeprefix('torch.')}; choose bfloat16.")
     return result

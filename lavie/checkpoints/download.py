@@ -50,27 +50,25 @@ def download(
         LavieError: not agreed, no network (the message says what to place where), no room, a damaged file.
     """
     chosen, models = releases(names), Path(models)
-    places = [release.place(models, file) for release in chosen for file in release.files]
-    missing = [each for each in _files(chosen) if not _is_here(*each, models)]
+    files = [(release, file) for release in chosen for file in release.files]
+    places = [release.place(models, file) for release, file in files]
+    missing = [each for each in files if not _is_known_and_sound(*each, models)]
     if not missing:
         return places
     if agree is not True and not (agree and agree(licence_text(chosen))):
         raise LavieError("Nothing was downloaded: the licences were not accepted (`--yes` accepts them).")
-    with _explained(chosen, models):
+    with _explained(missing, models):
         pending = [_ask_hub(release, file, endpoint) for release, file in missing]
     pending = [each for each in pending if not _is_sound(each.release.place(models, each.file), each.checksum)]
     _require_space(models, sum(each.size for each in pending))
     with _progress_bars(progress):
         for each in pending:
-            _fetch(each, models, chosen, endpoint)
+            with _explained(missing, models):
+                _fetch(each, models, endpoint)
     return places
 
 
-def _files(chosen: list[Release]) -> Iterator[tuple[Release, RemoteFile]]:
-    return ((release, file) for release in chosen for file in release.files)
-
-
-def _is_here(release: Release, file: RemoteFile, models: Path) -> bool:
+def _is_known_and_sound(release: Release, file: RemoteFile, models: Path) -> bool:
     return bool(file.sha256) and _is_sound(release.place(models, file), file.sha256)
 
 
@@ -88,18 +86,11 @@ def _ask_hub(release: Release, file: RemoteFile, endpoint: str | None) -> _Pendi
     return _Pending(release, file, record.commit_hash or "main", record.size or 0, file.sha256 or etag)
 
 
-def _fetch(each: _Pending, models: Path, chosen: list[Release], endpoint: str | None) -> None:
+def _fetch(each: _Pending, models: Path, endpoint: str | None) -> None:
     from huggingface_hub import hf_hub_download
 
-    place = each.release.place(models, each.file)
-    with _explained(chosen, models):
-        hf_hub_download(
-            each.release.repo,
-            each.file.path,
-            revision=each.commit,
-            local_dir=models / each.release.folder,
-            endpoint=endpoint,
-        )
+    folder, place = models / each.release.folder, each.release.place(models, each.file)
+    hf_hub_download(each.release.repo, each.file.path, revision=each.commit, local_dir=folder, endpoint=endpoint)
     if not _is_sound(place, each.checksum):
         place.unlink(missing_ok=True)
         raise LavieError(f"{place.name} arrived damaged: its checksum is wrong. It was removed; run the command again.")
@@ -124,7 +115,7 @@ def _require_space(models: Path, size: int) -> None:
 
 
 @contextmanager
-def _explained(chosen: list[Release], models: Path) -> Iterator[None]:
+def _explained(missing: list[tuple[Release, RemoteFile]], models: Path) -> Iterator[None]:
     """Say in a user's words what went wrong with the hub, whose client raises other errors in each version."""
     from huggingface_hub.utils import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError
 
@@ -137,11 +128,11 @@ def _explained(chosen: list[Release], models: Path) -> Iterator[None]:
     except (RepositoryNotFoundError, EntryNotFoundError) as error:
         if not _is_offline(error):
             raise LavieError(f"The hub no longer has a file: {_first_line(error)}.") from error
-        raise LavieError(_by_hand(chosen, models, error)) from error
+        raise LavieError(_by_hand(missing, models, error)) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise LavieError(f"The disk of {models} is full; make room and run the command again.") from error
-        raise LavieError(_by_hand(chosen, models, error)) from error
+        raise LavieError(_by_hand(missing, models, error)) from error
 
 
 def _is_offline(error: Exception) -> bool:
@@ -151,10 +142,10 @@ def _is_offline(error: Exception) -> bool:
     return isinstance(error, LocalEntryNotFoundError)
 
 
-def _by_hand(chosen: list[Release], models: Path, error: Exception) -> str:
+def _by_hand(missing: list[tuple[Release, RemoteFile]], models: Path, error: Exception) -> str:
     return (
         f"huggingface.co could not be reached ({_first_line(error)}). Run the command again to go on where it "
-        f"stopped, or fetch these files on another machine and put them here:\n{placement(chosen, models)}"
+        f"stopped, or fetch these files elsewhere and put them here:\n{placement(missing, models)}"
     )
 
 
