@@ -10,7 +10,7 @@ import json
 import math
 import time
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,8 +27,9 @@ from lavie.training.synthetic.scene import uniform
 class AutoencoderRecipe:
     """What is trained on which pictures.
 
-    Every picture gives two squares of `crop` pixels, most of them around a sprite; from the fraction
-    `whole_from` of the run on it gives itself, whole.
+    Every picture gives two squares of `crop` pixels, most of them around a sprite. From the fraction `whole_from`
+    of the run on, pictures stay whole, at `whole_scale` of their size: group norms have other statistics there,
+    and a model that saw crops alone shifts the colours of whole pictures.
     """
 
     block_out_channels: tuple[int, ...]
@@ -36,7 +37,9 @@ class AutoencoderRecipe:
     height: int
     width: int
     crop: int = 48
-    whole_from: float = 1.0
+    whole_from: float = 0.85
+    whole_scale: float = 1.0
+    whole_batch_size: int = 8
     batch_size: int = 8
     learning_rate: float = 2e-3
     warmup: int = 100
@@ -52,9 +55,9 @@ class AutoencoderRecipe:
 
 
 RECIPES = {
-    "vae": AutoencoderRecipe((16, 32, 64, 96), mid_attention=True, height=64, width=96, whole_from=0.85),
+    "vae": AutoencoderRecipe((16, 32, 64, 96), mid_attention=True, height=64, width=96),
     "upscaler-vae": AutoencoderRecipe(
-        (16, 32, 64), False, height=256, width=384, norm_groups=8, muon=False, guide_weight=0.0
+        (16, 32, 64), False, height=256, width=384, whole_from=0.65, whole_scale=0.5, whole_batch_size=2
     ),
 }
 
@@ -79,10 +82,13 @@ def pictures(generator: torch.Generator, recipe: AutoencoderRecipe, whole: bool 
 
     Most hold one or two sprites more than a clip does, so that every batch shows many colours.
     """
-    samples = []
-    while len(samples) < recipe.batch_size:
-        sample = _picture(generator, recipe)
-        samples += [sample] if whole else _crops(generator, recipe, *sample)
+    if whole:
+        scale = recipe.whole_scale
+        recipe = replace(recipe, height=round(recipe.height * scale), width=round(recipe.width * scale))
+        samples = [_picture(generator, recipe) for _ in range(recipe.whole_batch_size)]
+    else:
+        crops = [_crops(generator, recipe, *_picture(generator, recipe)) for _ in range(recipe.batch_size // 2)]
+        samples = [sample for pair in crops for sample in pair]
     return torch.stack([s[0] for s in samples]), torch.stack([s[1] for s in samples])
 
 
