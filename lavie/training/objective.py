@@ -6,6 +6,9 @@ from torch import Tensor
 
 from ..sampling.schedulers import alphas_cumprod
 
+LARGEST_CLEAN_WEIGHT = 6.0
+LARGEST_NOISE_WEIGHT = 25.0
+
 
 def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
     """sqrt(ᾱ) latents + sqrt(1 − ᾱ) noise, with LaVie's linear betas; timesteps int64 [batch]."""
@@ -22,10 +25,18 @@ def target(latents: Tensor, noise: Tensor, timesteps: Tensor, prediction_type: s
 
 
 def weighted_error(prediction: Tensor, truth: Tensor, timesteps: Tensor, prediction_type: str) -> Tensor:
-    """Mean squared error, each clip weighted by min-SNR-5 (Hang et al. 2023, "Efficient Diffusion Training")."""
+    """Mean squared error in which an error of the clean latents counts SNR + 1, capped.
+
+    That is v-prediction's own weight (Salimans & Ho 2022) with the cap of min-SNR (Hang et al. 2023). For "epsilon"
+    it lifts the noisiest levels, where layout and motion are decided and plain noise errors hardly tell.
+    """
     alpha = alphas_cumprod().to(prediction.device)[timesteps]
     snr = alpha / (1 - alpha)
-    weight = snr.clamp(max=5.0) / (snr if prediction_type == "epsilon" else snr + 1)
+    of_clean = (snr + 1).clamp(max=LARGEST_CLEAN_WEIGHT)
+    if prediction_type == "epsilon":
+        weight = (of_clean / snr).clamp(max=LARGEST_NOISE_WEIGHT)
+    else:
+        weight = of_clean / (snr + 1)
     error = (prediction.float() - truth.float()).square().flatten(1).mean(dim=1)
     return (weight * error).mean()
 
