@@ -7,14 +7,18 @@ from pathlib import Path
 
 from ..errors import UsageError
 
+AUTOENCODERS = ("vae", "upscaler-vae")
+UNETS = ("base", "interpolation", "upscaler")
 HELP = "train a stage of a model family on rendered clips"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("stage", choices=("base", "interpolation", "upscaler"), help="which network to train")
+    parser.add_argument("stage", choices=AUTOENCODERS + UNETS, help="which network to train")
     parser.add_argument("--family", type=Path, required=True, help="folder of the family; the result is written there")
     parser.add_argument("--run", type=Path, required=True, help="folder for the checkpoint and the log; resumes")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for encoded clips, kept between runs")
+    parser.add_argument(
+        "--cache", type=Path, default=Path("runs/cache"), help="folder for encoded clips, kept between runs"
+    )
     parser.add_argument("--steps", type=int, required=True, help="steps in all")
     parser.add_argument("--clips", type=int, default=8192, help="how many different clips (default: 8192)")
     parser.add_argument("--batch-frames", type=int, default=128, help="frames per step (default: 128)")
@@ -31,13 +35,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import torch
 
-    from .loop import LoopSettings, train
-    from .stages import TASKS, Data
-
     if args.steps < 1 or args.clips < 1 or args.batch_frames < 1:
         raise UsageError("--steps, --clips and --batch-frames must be at least 1.")
     if args.threads:
         torch.set_num_threads(args.threads)
+    if args.stage in AUTOENCODERS:
+        _train_autoencoder(args)
+    else:
+        _train_unet(args)
+    return 0
+
+
+def _train_autoencoder(args: argparse.Namespace) -> None:
+    from .autoencoder import RECIPES, export, train
+
+    recipe = RECIPES[args.stage]
+    model = train(recipe, args.run, args.steps, args.seed, args.device)
+    export(model, recipe, args.family / args.stage.replace("-", "_"))
+
+
+def _train_unet(args: argparse.Namespace) -> None:
+    import torch
+
+    from .loop import LoopSettings, train
+    from .stages import TASKS, Data
+
     torch.manual_seed(args.seed)
     data = Data(
         family=args.family,
@@ -53,4 +75,3 @@ def run(args: argparse.Namespace) -> int:
     task = TASKS[args.stage](data)
     settings = LoopSettings(steps=args.steps, learning_rate=args.learning_rate, seed=args.seed)
     task.save(train(task.model(args.init), task.loss, settings, args.run), args.family)
-    return 0
