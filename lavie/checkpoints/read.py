@@ -193,7 +193,7 @@ def _inert_classes_allowed() -> AbstractContextManager:
 def _refusal(path: Path, message: str) -> str:
     found = re.search(r"GLOBAL (\S+)", message)
     if not found:
-        return f"{path.name} is no PyTorch checkpoint, or damaged: its pickle holds more than weights."
+        return f"{path.name} is truncated or damaged, or its pickle is no PyTorch checkpoint; fetch or copy it again."
     return (
         f"{path.name} was not opened: beside weights it holds {found[1]}, which a pickle may use to run code. "
         "Get it as .safetensors, or have its author save the weights alone: torch.save(model.state_dict(), …)."
