@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lavie.training.synthetic import (
+from ..training.synthetic import (
     BACKGROUNDS,
     COLOURS,
     MOTIONS,
@@ -20,7 +20,7 @@ from lavie.training.synthetic import (
     render_backgrounds,
     sample_scene,
 )
-from lavie.training.synthetic.scene import UNREADABLE
+from ..training.synthetic.scene import UNREADABLE
 
 HEIGHT, WIDTH = 64, 96
 BINS = 16

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lavie.errors import UsageError
-from lavie.evaluation.appearance import HEIGHT, WIDTH, nearest_background, sprite_evidence
-from lavie.evaluation.components import fill_holes, largest_component
-from lavie.training.synthetic import COLOURS, SHAPES, Scene, render
+from ..errors import UsageError
+from ..training.synthetic import COLOURS, SHAPES, Scene, render
+from .appearance import HEIGHT, WIDTH, nearest_background, sprite_evidence
+from .components import fill_holes, largest_component
 
 PATCH = 32
 ANGLES = 16

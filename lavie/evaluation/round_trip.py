@@ -7,8 +7,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from lavie.evaluation.judge import read
-from lavie.training.synthetic import DIRECTIONS, Scene, frame_times, render, sample_scene
+from ..training.synthetic import DIRECTIONS, Scene, frame_times, render, sample_scene
+from .judge import read
 
 
 @torch.no_grad()

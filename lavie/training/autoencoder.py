@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from lavie.training.muon import Muon
-from lavie.training.synthetic import render, sample_scene
-from lavie.training.synthetic.scene import uniform
+from .muon import Muon
+from .synthetic import render, sample_scene
+from .synthetic.scene import uniform
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
-from lavie.errors import UsageError
+from ..errors import UsageError
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"

@@ -2,9 +2,9 @@
 
 import torch
 
-from lavie.training.synthetic.captions import caption, vocabulary
-from lavie.training.synthetic.render import RGB, render, render_backgrounds
-from lavie.training.synthetic.scene import (
+from .captions import caption, vocabulary
+from .render import RGB, render, render_backgrounds
+from .scene import (
     BACKGROUNDS,
     COLOURS,
     DIRECTIONS,

@@ -2,7 +2,7 @@
 
 import torch
 
-from lavie.training.synthetic.scene import BACKGROUNDS, COLOURS, SHAPES, Scene, choice, uniform
+from .scene import BACKGROUNDS, COLOURS, SHAPES, Scene, choice, uniform
 
 PLACES = {  # the first is canonical
     "green grass": (

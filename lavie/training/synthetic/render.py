@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from lavie.training.synthetic.backgrounds import paint
-from lavie.training.synthetic.scene import DIRECTIONS, STEP, Scene, pose
-from lavie.training.synthetic.shapes import DARK, SILHOUETTES, details
+from .backgrounds import paint
+from .scene import DIRECTIONS, STEP, Scene, pose
+from .shapes import DARK, SILHOUETTES, details
 
 RGB = {
     "red": (0.87, 0.10, 0.12),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from lavie.errors import UsageError
+from ...errors import UsageError
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
 SHAPES = ("ball", "box", "star", "heart", "fish", "rocket", "bird", "car")

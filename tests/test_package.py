@@ -1,0 +1,43 @@
+"""What the package promises its surroundings: ComfyUI loads it from a folder, under a name of its own."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted((ROOT / "lavie").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_import_each_other_relatively_and_nothing_of_comfyui(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
+    assert not {name.split(".")[0] for name in names} & {"lavie", "nodes", "comfy", "folder_paths", "torchvision"}
+
+
+def test_importing_lavie_loads_no_torch_and_touches_no_network():
+    code = """
+import socket, sys
+def refuse(*args, **kwargs):
+    raise AssertionError("network at import")
+socket.socket.connect = refuse
+import lavie
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_requirements_and_pyproject_agree():
+    import re
+
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    declared = re.search(r"^dependencies = \[(.*?)^\]", text, re.S | re.M).group(1)
+    declared = set(re.findall(r'"([^"]+)"', declared))
+    required = set((ROOT / "requirements.txt").read_text(encoding="utf-8").split())
+    frontend = {name for name in declared if name.startswith("comfyui-frontend-package")}
+    assert len(frontend) == 1, "the frontend is declared in pyproject.toml only: pip would move the host's own"
+    assert declared - frontend == required
