@@ -90,6 +90,15 @@ def test_the_frame_rate_comes_back(fps, tmp_path):
     assert len(read_video(tmp_path / "clip.mp4").frames) == 4
 
 
+@pytest.mark.parametrize("name", ["clip.gif", "clip.webm", "clip.mp4"])
+@pytest.mark.parametrize(("count", "fps"), [(1, 8), (2, 8), (2, 24), (5, 24), (7, 30)])
+def test_very_short_films_keep_their_frames(name, count, fps, tmp_path):
+    write_video(tmp_path / name, moving_square(count), fps)
+    clip = read_video(tmp_path / name)
+    assert len(clip.frames) == count
+    assert clip.fps == pytest.approx(fps, rel=0.1)  # GIF counts hundredths of a second
+
+
 def test_frames_written_in_chunks_make_the_same_film(film, tmp_path):
     frames = moving_square()
     with VideoWriter(tmp_path / "clip.mp4", 8, SETTINGS) as writer:

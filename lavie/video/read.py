@@ -21,6 +21,7 @@ from .metadata import read_metadata, sequence_note
 SEQUENCE_FPS = 8.0  # of an image sequence that does not say: LaVie's own
 # The first picture stream that is not a cover; upright as players show it.
 _PICTURES = ["-map", "0:V:0"]
+_LISTING = ["-f", "framecrc", "-"]  # a line of times and checksum for every frame
 # What ffmpeg says of a file that breaks off, where its exit code is still 0.
 _BROKEN = ("partial file", "ended prematurely", "decode failed", "Truncat")
 
@@ -77,8 +78,7 @@ def count_frames(path: str | os.PathLike[str]) -> int:
     frames = sequence.find(path)
     if frames is not None:
         return len(frames.files())
-    packets = ["-map", "0:V:0", "-c", "copy", "-f", "framecrc", "-"]
-    _, output, _ = ffmpeg_output([*input_file(_existing_film(path)), *packets])
+    _, output, _ = ffmpeg_output([*input_file(_existing_film(path)), *_PICTURES, "-c", "copy", *_LISTING])
     return sum(not line.startswith("#") for line in output.splitlines())
 
 
@@ -97,13 +97,25 @@ def _existing_film(path: str | os.PathLike[str]) -> Path:
 
 def _probe_film(path: Path) -> VideoInfo:
     """Decodes the first frame: its size as shown, and the frame rate that ffmpeg would deliver."""
-    first = [*_PICTURES, "-frames:v", "1", "-f", "framecrc", "-"]
-    _, output, log = ffmpeg_output([*input_file(path), *first])
+    _, output, log = ffmpeg_output([*input_file(path), *_PICTURES, "-frames:v", "1", *_LISTING])
     header = dict(line[1:].split(": ", 1) for line in output.splitlines() if line.startswith("#"))
     if "dimensions 0" not in header:
         raise _unreadable(path, log)
     width, height = map(int, header["dimensions 0"].split("x"))
-    return VideoInfo(height, width, float(1 / Fraction(header["tb 0"])), read_metadata(path))
+    return VideoInfo(height, width, float(_frame_rate(path, 1 / Fraction(header["tb 0"]))), read_metadata(path))
+
+
+def _frame_rate(path: Path, guess: Fraction) -> Fraction:
+    """ffmpeg's guess, or the mean rate where that is far lower: short GIFs, recordings with uneven times."""
+    _, output, _ = ffmpeg_output([*input_file(path), *_PICTURES, "-c", "copy", "-frames:v", "240", *_LISTING])
+    lines = output.splitlines()
+    unit = next((Fraction(line.split(": ")[1]) for line in lines if line.startswith("#tb")), Fraction(0))
+    times = [line.split(",")[1:4] for line in lines if not line.startswith("#")]
+    starts = [int(decoding_time) for decoding_time, _, _ in times]
+    ends = [int(decoding_time) + int(duration) for decoding_time, _, duration in times]
+    seconds = (max(ends, default=0) - min(starts, default=0)) * unit
+    mean = len(times) / seconds if seconds > 0 else guess
+    return guess if guess < 2.5 * mean else mean
 
 
 def _unreadable(path: Path, log: str) -> UsageError:
@@ -115,7 +127,8 @@ def _unreadable(path: Path, log: str) -> UsageError:
 def _iter_film(path: Path) -> Iterator[np.ndarray]:
     info = _probe_film(path)
     count = 0
-    raw = [*_PICTURES, "-xerror", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    rate = str(Fraction(info.fps).limit_denominator(1001))
+    raw = [*_PICTURES, "-xerror", "-r", rate, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     with Ffmpeg([*input_file(path), *raw], stdout=subprocess.PIPE, bufsize=1 << 20) as run:
         while (frame := _next_frame(run.process.stdout, info)) is not None:
             count += 1

@@ -1,0 +1,126 @@
+"""What several commands may be told, and the numbers that make sense."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ..config import BUNDLED, RELEASED, StageConfig
+
+MAX_FRAMES = 10_000
+MAX_SIDE = 8192
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        default=BUNDLED,
+        help=f"'{BUNDLED}' (bundled), '{RELEASED}' (see: lavie download), or a model folder (default: {BUNDLED})",
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "float16", "bfloat16"),
+        default="auto",
+        help="precision; auto is float16 on a GPU, float32 on the CPU",
+    )
+
+
+def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
+    default = "(default: the model's own)"
+    parser.add_argument("--negative-prompt", metavar="TEXT", help=f"what not to show {default}")
+    parser.add_argument("--seed", type=whole_number(0, 2**64 - 1), default=0, metavar="N", help="default: 0")
+    parser.add_argument("--steps", type=whole_number(1, 1000), metavar="N", help=f"sampling steps, 1…1000 {default}")
+    parser.add_argument(
+        "--guidance-scale", type=guidance_scale, metavar="X", help=f"how closely to follow the prompt {default}"
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="NAME",
+        help=f"ddpm, ddim, euler, euler_ancestral, dpmpp_2m, dpmpp_2m_sde, unipc or lcm {default}",
+    )
+    parser.add_argument("--spacing", metavar="NAME", help=f"leading, linspace, trailing or karras {default}")
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="clip.mp4, clip.webm, clip.gif, or PNG frames as folder/ or name_%%04d.png; replaced only when whole",
+    )
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def sampling_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The sampling arguments under the names that pipelines give them."""
+    return {
+        "seed": args.seed,
+        "negative_prompt": args.negative_prompt,
+        "num_inference_steps": args.steps,
+        "guidance_scale": args.guidance_scale,
+        "scheduler": args.scheduler,
+        "spacing": args.spacing,
+    }
+
+
+def check_schedule(args: argparse.Namespace, stage: StageConfig) -> None:
+    """Refuse an impossible scheduler, spacing or number of steps before any model loads."""
+    if args.scheduler is None and args.spacing is None and args.steps is None:
+        return
+    from ..sampling import create_schedule
+
+    create_schedule(
+        args.scheduler or stage.scheduler, args.steps or stage.num_inference_steps, args.spacing or stage.spacing
+    )
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"'{text}' is no whole number") from None
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"must be between {least} and {most}, not {number}")
+        return number
+
+    return parse
+
+
+def guidance_scale(text: str) -> float:
+    return _real_number(text, 0, 100)
+
+
+def frame_rate(text: str) -> float:
+    return _real_number(text, 0.01, 1000)
+
+
+def size(text: str) -> tuple[int, int]:
+    """'320x512' → height 320, width 512."""
+    match = re.fullmatch(r"(\d+)[x×](\d+)", text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; write HEIGHTxWIDTH, as 320x512")
+    sides = int(match[1]), int(match[2])
+    for side in sides:
+        if not 8 <= side <= MAX_SIDE or side % 8:
+            raise argparse.ArgumentTypeError(
+                f"height and width must be divisible by 8, from 8 to {MAX_SIDE}, not {side}"
+            )
+    return sides
+
+
+def _real_number(text: str, least: float, most: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number") from None
+    if not math.isfinite(number) or not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"must be between {least} and {most}, not {text}")
+    return number

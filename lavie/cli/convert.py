@@ -1,0 +1,28 @@
+"""Write a checkpoint as safetensors: a file that holds no code and opens at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+HELP = "write a checkpoint as safetensors"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", metavar="IN", help="a checkpoint: .pt, .ckpt, .bin or .safetensors")
+    parser.add_argument("output", metavar="OUT.safetensors", help="the file to write")
+    parser.add_argument(
+        "--dtype", choices=("float32", "float16", "bfloat16"), help="precision of the weights (default: as they are)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..checkpoints import convert_file
+    from ..runtime.device import DTYPES
+
+    answer = convert_file(args.input, args.output, args.dtype and DTYPES[args.dtype], args.overwrite)
+    what = f"{answer['stage'] or answer['kind']}, {answer['tensors']} tensors, {answer['bytes'] / 1e6:.1f} MB"
+    print(json.dumps(answer) if args.json else f"{answer['destination']}: {what}")
+    return 0

@@ -1,0 +1,104 @@
+"""Turn a prompt into a video, or each line of a file into a video of its own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+from ..config import find_family
+from ..errors import UsageError
+from ..video import check_writable
+from .arguments import (
+    MAX_FRAMES,
+    add_model_arguments,
+    add_output_arguments,
+    add_sampling_arguments,
+    check_schedule,
+    sampling_settings,
+    size,
+    whole_number,
+)
+from .progress import StageProgress
+from .result import print_results, write_result
+
+HELP = "turn a prompt into a video"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="what to show")
+    parser.add_argument("--prompt-file", metavar="FILE", help="one prompt a line; numbers the videos: clip_1.mp4, …")
+    add_output_arguments(parser)
+    parser.add_argument(
+        "--frames",
+        type=whole_number(1, MAX_FRAMES),
+        metavar="N",
+        help="before interpolation (default: the model's own)",
+    )
+    parser.add_argument("--size", type=size, metavar="HxW", help="before upscaling, divisible by 8; as 320x512")
+    parser.add_argument("--no-interpolate", dest="interpolate", action="store_false", help="keep the low frame rate")
+    parser.add_argument("--no-upscale", dest="upscale", action="store_false", help="keep the small size")
+    add_sampling_arguments(parser)
+    add_model_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    prompts = _prompts(args.prompt, args.prompt_file)
+    outputs = _outputs(args.output, len(prompts))
+    for output in outputs:
+        check_writable(output)
+    family = find_family(args.model)
+    check_schedule(args, family.base)
+    from ..pipelines import CascadePipeline
+
+    pipeline = CascadePipeline.from_pretrained(args.model, args.device, args.dtype)
+    height, width = args.size or (None, None)
+    results = []
+    with StageProgress(args.quiet) as progress:
+        for prompt, output in zip(prompts, outputs, strict=True):
+            started = time.perf_counter()
+            video = pipeline(
+                prompt,
+                num_frames=args.frames,
+                height=height,
+                width=width,
+                interpolate=args.interpolate,
+                upscale=args.upscale,
+                callback=progress,
+                **sampling_settings(args),
+            )
+            results.append(write_result(output, video, time.perf_counter() - started))
+    print_results(results, args.json)
+    return 0
+
+
+def _prompts(prompt: str | None, file: str | None) -> list[str]:
+    if (prompt is None) == (file is None):
+        raise UsageError("Give a prompt, or --prompt-file with one prompt a line.")
+    if prompt is not None:
+        if not prompt.strip():
+            raise UsageError("The prompt is empty.")
+        return [prompt]
+    try:
+        text = Path(file).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"The prompt file {file} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The prompt file {file} is no UTF-8 text.") from error
+    prompts = [line.strip() for line in text.splitlines() if line.strip()]
+    if not prompts:
+        raise UsageError(f"The prompt file {file} is empty.")
+    return prompts
+
+
+def _outputs(output: str, count: int) -> list[str]:
+    """clip.mp4, or clip_1.mp4, clip_2.mp4, … for several prompts; a folder/ of frames likewise."""
+    if count == 1:
+        return [output]
+    if "%" in os.path.basename(output):
+        raise UsageError("Several prompts cannot share one name pattern; write to folder/ or to films.")
+    name = output.rstrip("/" + os.sep)
+    stem, ending = os.path.splitext(name)
+    ending += output[len(name) :]
+    return [f"{stem}_{number:0{len(str(count))}d}{ending}" for number in range(1, count + 1)]

@@ -1,0 +1,58 @@
+"""Tell how a video was made, or what a checkpoint or model folder is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..video import count_frames, probe_video
+
+HELP = "tell how a video was made, or what a checkpoint is"
+_CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a video, a folder of PNG frames, a checkpoint or a model folder")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    answer = _describe_model(args.file) if _is_model(Path(args.file)) else _describe_video(args.file)
+    print(json.dumps(answer) if args.json else "\n".join(_lines(answer)))
+    return 0
+
+
+def _is_model(path: Path) -> bool:
+    if path.is_dir():
+        return not any(file.suffix.lower() in _PICTURES for file in path.iterdir())
+    if path.suffix.lower() in _CHECKPOINTS and not path.exists():
+        raise UsageError(f"{path} does not exist.")
+    return path.suffix.lower() in _CHECKPOINTS
+
+
+def _describe_model(path: str) -> dict[str, Any]:
+    from ..checkpoints import describe
+
+    return describe(path)
+
+
+def _describe_video(path: str) -> dict[str, Any]:
+    info = probe_video(path)
+    measures = {"frames": count_frames(path), "height": info.height, "width": info.width, "fps": round(info.fps, 3)}
+    return {"path": path, "kind": "video", **measures, "metadata": info.metadata}
+
+
+def _lines(answer: dict[str, Any], indent: str = "") -> list[str]:
+    """`name: value`, a dictionary's entries under its name."""
+    lines = []
+    for name, value in answer.items():
+        if isinstance(value, dict) and value:
+            lines += [f"{indent}{name}:", *_lines(value, indent + "  ")]
+        elif value not in (None, "", [], {}):
+            words = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            lines.append(f"{indent}{name}: {words}")
+    return lines

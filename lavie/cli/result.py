@@ -1,0 +1,28 @@
+"""The end of every command that makes videos: the file, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ..video import write_video
+
+if TYPE_CHECKING:
+    from ..pipelines import VideoOutput
+
+
+def write_result(path: str, video: VideoOutput, seconds: float) -> dict[str, Any]:
+    """Write the video and describe it; seconds: how long it took."""
+    write_video(path, video.frames, video.fps, video.metadata)
+    frames, height, width = video.frames.shape[:3]
+    measures = {"frames": frames, "height": height, "width": width, "fps": video.fps}
+    return {"file": path, **measures, "seconds": round(seconds, 2), "metadata": video.metadata}
+
+
+def print_results(results: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"videos": results}))
+        return
+    for made in results:
+        shape = "{frames} frames of {height}x{width} at {fps:g} fps".format_map(made)
+        print(f"{made['file']}: {shape}, made in {made['seconds']:.1f} s")
