@@ -17,6 +17,7 @@ from .errors import LavieError, UsageError
 STAGES = ("base", "interpolation", "upscaler")
 BUNDLED = "lavie-tiny"
 RELEASED = "lavie"
+SINGLE_FILES = ("sd-v1-*", "v1-5-pruned*")
 _WEIGHTS = Path(__file__).parent / "weights"
 
 
@@ -72,6 +73,11 @@ class Family:
         path = self.folder / file
         converted = path.with_suffix(".safetensors")
         return converted if path.suffix == ".pt" and converted.exists() else path
+
+    def single_file(self) -> Path | None:
+        """A Stable Diffusion 1.x checkpoint in one file that may stand for the folders of its VAE and text encoder."""
+        found = (path for pattern in SINGLE_FILES for path in sorted(self.folder.glob(pattern)))
+        return next((path for path in found if path.suffix in (".safetensors", ".ckpt")), None)
 
 
 _SD14 = "stable-diffusion-v1-4"

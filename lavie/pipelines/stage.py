@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from ..checkpoints import load_unet
+from ..checkpoints import load_unet, single_file_parts
 from ..config import Family, StageConfig, find_family
 from ..errors import LavieError
 from ..models import VideoUNet
@@ -60,9 +61,12 @@ class Stage:
             family=family,
             config=config,
             unet=load_unet(family.path(config.unet), stage=name, dtype=dtype, device=device),
-            vae=load_vae(family.path(config.vae), dtype=torch.float32, device=device),
+            vae=load_vae(_source(family, config.vae, "vae"), dtype=torch.float32, device=device),
             text_encoder=load_text_encoder(
-                family.path(config.text_encoder), family.path(config.tokenizer), dtype=dtype, device=device
+                _source(family, config.text_encoder, "text_encoder"),
+                family.path(config.tokenizer),
+                dtype=dtype,
+                device=device,
             ),
             device=device,
             dtype=dtype,
@@ -114,9 +118,19 @@ def to_video(frames: np.ndarray, device: torch.device) -> Tensor:
     return video.to(device).float() / 127.5 - 1
 
 
+def _source(family: Family, file: str, part: str) -> Path | dict[str, Tensor]:
+    """The folder of a VAE or text encoder, or else that part of a Stable Diffusion 1.x checkpoint in one file."""
+    path, single = family.path(file), family.single_file()
+    if path.exists() or single is None or not file.startswith("stable-diffusion-v1"):
+        return path
+    return getattr(single_file_parts(single), part)
+
+
 def _require_files(family: Family, config: StageConfig) -> None:
+    single = family.single_file() is not None
     for file in (config.unet, config.vae, config.text_encoder, config.tokenizer):
-        if not family.path(file).exists():
+        stands_in = single and file in (config.vae, config.text_encoder) and file.startswith("stable-diffusion-v1")
+        if not family.path(file).exists() and not stands_in:
             raise LavieError(
                 f"Model '{family.name}' lacks {file} in {family.folder}. Run `python -m lavie download`, "
                 "or place the file there."
