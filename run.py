@@ -21,7 +21,7 @@ TEST_PACKAGES = ["pytest>=8", "hypothesis>=6.90", "ruff>=0.6"]
 
 
 def main(arguments: list[str]) -> int:
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 (an older interpreter reads this very line)
         print("run.py: LaVie needs Python 3.10 or newer.", file=sys.stderr)
         return 1
     testing = arguments[:1] == ["test"]

@@ -9,5 +9,5 @@ class UsageError(LavieError, ValueError):
     """An input has a value that LaVie cannot work with (command line: exit 2)."""
 
 
-class Cancelled(LavieError):
+class Cancelled(LavieError):  # noqa: N818 (a wish, not an error)
     """The user asked to stop; nothing was written (command line: exit 130)."""
