@@ -16,6 +16,8 @@ from .errors import LavieError, UsageError
 
 STAGES = ("base", "interpolation", "upscaler")
 BUNDLED = "lavie-tiny"
+MAX_FRAMES = 10_000
+MAX_SIDE = 8192
 RELEASED = "lavie"
 SINGLE_FILES = ("sd-v1-*", "v1-5-pruned*")
 _WEIGHTS = Path(__file__).parent / "weights"

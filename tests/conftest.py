@@ -1,9 +1,13 @@
 """Fixtures of the official system: `../shared/reference`, beside the checkout where it is present."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin make tests on busy machines many times slower
+
 import torch
 from safetensors.torch import load_file
 

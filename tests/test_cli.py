@@ -361,13 +361,11 @@ def test_help_explains_each_command():
 
 
 def test_help_names_every_scheduler_spacing_and_way_of_chunks(lavie):
-    from lavie.cli.arguments import MAX_FRAMES, MAX_SIDE
-    from lavie.pipelines import request, upscale
+    from lavie.pipelines import upscale
     from lavie.sampling import SCHEDULERS, SPACINGS
 
     words = set(lavie("upscale", "--help")[1].replace(",", " ").replace("{", " ").replace("}", " ").split())
     assert {*SCHEDULERS, *SPACINGS, *upscale.CHUNKS} <= words | {"default"}
-    assert (MAX_FRAMES, MAX_SIDE) == (request.MAX_FRAMES, request.MAX_SIDE)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")

@@ -8,10 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ..config import BUNDLED, RELEASED, StageConfig
-
-MAX_FRAMES = 10_000
-MAX_SIDE = 8192
+from ..config import BUNDLED, MAX_SIDE, RELEASED, StageConfig
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

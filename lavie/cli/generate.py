@@ -7,11 +7,10 @@ import os
 import time
 from pathlib import Path
 
-from ..config import find_family
+from ..config import MAX_FRAMES, find_family
 from ..errors import UsageError
 from ..video import check_writable
 from .arguments import (
-    MAX_FRAMES,
     add_model_arguments,
     add_output_arguments,
     add_sampling_arguments,

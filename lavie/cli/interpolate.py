@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments import MAX_FRAMES, whole_number
+from ..config import MAX_FRAMES
+from .arguments import whole_number
 from .transform import add_video_arguments, transform
 
 HELP = "give a video four times as many frames"

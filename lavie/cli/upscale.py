@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments import MAX_FRAMES, MAX_SIDE, whole_number
+from ..config import MAX_FRAMES, MAX_SIDE
+from .arguments import whole_number
 from .transform import add_video_arguments, transform
 
 HELP = "make a video four times as high and wide"

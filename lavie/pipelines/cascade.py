@@ -10,6 +10,7 @@ from ..config import BUNDLED, Family, find_family
 from ..runtime import choose_device, choose_dtype
 from .interpolate import InterpolationPipeline
 from .output import Callback, VideoOutput
+from .stage import require_files
 from .text_to_video import TextToVideoPipeline
 from .upscale import UpscalePipeline
 
@@ -54,6 +55,9 @@ class CascadePipeline:
         `num_inference_steps`, `guidance_scale`, `scheduler`, `spacing` and `negative_prompt` are those of the base
         stage; the later stages keep their own.
         """
+        wanted = {"base": True, "interpolation": interpolate, "upscaler": upscale}
+        for stage in (name for name, is_wanted in wanted.items() if is_wanted):
+            require_files(self.family, getattr(self.family, stage))
         video = self._load(TextToVideoPipeline)(
             prompt,
             seed=seed,

@@ -6,10 +6,8 @@ import math
 
 import numpy as np
 
+from ..config import MAX_FRAMES, MAX_SIDE
 from ..errors import UsageError
-
-MAX_FRAMES = 10_000
-MAX_SIDE = 8192
 
 
 def check_num_frames(num_frames: int) -> None:

@@ -55,7 +55,7 @@ class Stage:
         config: StageConfig = getattr(family, name)
         device = choose_device(device)
         dtype = choose_dtype(dtype, device)
-        _require_files(family, config)
+        require_files(family, config)
         return cls(
             name=name,
             family=family,
@@ -126,7 +126,8 @@ def _source(family: Family, file: str, part: str) -> Path | dict[str, Tensor]:
     return getattr(single_file_parts(single), part)
 
 
-def _require_files(family: Family, config: StageConfig) -> None:
+def require_files(family: Family, config: StageConfig) -> None:
+    """Raise LavieError if a file of the stage is not there."""
     single = family.single_file() is not None
     for file in (config.unet, config.vae, config.text_encoder, config.tokenizer):
         stands_in = single and file in (config.vae, config.text_encoder) and file.startswith("stable-diffusion-v1")
