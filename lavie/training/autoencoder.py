@@ -29,7 +29,9 @@ class AutoencoderRecipe:
 
     Every picture gives two squares of `crop` pixels, most of them around a sprite. From the fraction `whole_from`
     of the run on, pictures stay whole, at `whole_scale` of their size: group norms have other statistics there,
-    and a model that saw crops alone shifts the colours of whole pictures.
+    and a model that saw crops alone shifts the colours of whole pictures. With `decoder_only` the encoder stays
+    as it is, so that latents keep their meaning, and the decoder learns more detail from latents with noise of
+    `decoder_noise` (scaled).
     """
 
     block_out_channels: tuple[int, ...]
@@ -52,6 +54,8 @@ class AutoencoderRecipe:
     kl_weight: float = 1e-6
     guide_weight: float = 0.5
     guide_until: float = 0.2
+    decoder_only: bool = False
+    decoder_noise: float = 0.0
 
 
 RECIPES = {
@@ -60,6 +64,15 @@ RECIPES = {
         (16, 32, 64), False, height=256, width=384, whole_from=0.65, whole_scale=0.5, whole_batch_size=2
     ),
 }
+RECIPES["vae-decoder"] = replace(
+    RECIPES["vae"],
+    learning_rate=1e-3,
+    whole_from=0.0,
+    whole_batch_size=4,
+    guide_weight=0.0,
+    decoder_only=True,
+    decoder_noise=0.03,
+)
 
 
 def build(recipe: AutoencoderRecipe) -> AutoencoderKL:
@@ -134,7 +147,8 @@ def loss(
     `noise` has the latents' shape; `guide` weighs the distance of three latent channels from the mean colours.
     """
     posterior = model.encode(picture).latent_dist
-    decoded = model.decode(posterior.mean + posterior.std * noise).sample
+    spread = recipe.decoder_noise / model.config.scaling_factor if recipe.decoder_only else posterior.std
+    decoded = model.decode(posterior.mean + spread * noise).sample
     error = decoded - picture
     weight = 1 + (recipe.sprite_weight - 1) * mask
     pixel = (weight * (error.abs() + error**2)).sum() / (weight.sum() * 3)
@@ -168,14 +182,18 @@ def train(
     steps: int,
     seed: int = 0,
     device: str = "cpu",
+    start: Path | None = None,
     save_every: int = 100,
 ) -> AutoencoderKL:
     """Trains to `steps` steps and returns the averaged model; continues from `folder`/checkpoint.pt if there.
 
-    Appends a line of averages to `folder`/log.jsonl whenever it saves. The same seed gives the same run.
+    A fresh run begins with the weights in the folder `start` when given. Appends a line of averages to
+    `folder`/log.jsonl whenever it saves. The same seed gives the same run.
     """
     torch.manual_seed(seed)
-    model = build(recipe).to(device)
+    model = (AutoencoderKL.from_pretrained(start).float() if start else build(recipe)).to(device)
+    for part in (model.encoder, model.quant_conv):
+        part.requires_grad_(not recipe.decoder_only)
     run = {
         "model": model,
         "average": deepcopy(model).requires_grad_(False),
@@ -203,8 +221,9 @@ def train(
 
 def _optimizers(model: AutoencoderKL, recipe: AutoencoderRecipe) -> dict:
     """AdamW for vectors, and Muon for the weights of convolutions where the recipe says so."""
-    weights = [p for p in model.parameters() if recipe.muon and p.ndim >= 2]
-    vectors = [p for p in model.parameters() if not recipe.muon or p.ndim < 2]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    weights = [p for p in trained if recipe.muon and p.ndim >= 2]
+    vectors = [p for p in trained if not recipe.muon or p.ndim < 2]
     optimizers = {"adamw": torch.optim.AdamW(vectors, betas=(0.9, 0.99), weight_decay=1e-3)}
     return optimizers | ({"muon": Muon(weights)} if weights else {})
 
@@ -266,8 +285,8 @@ def latent_scale(model: AutoencoderKL, recipe: AutoencoderRecipe, batches: int =
 
 
 def export(model: AutoencoderKL, recipe: AutoencoderRecipe, folder: Path) -> float:
-    """Writes a diffusers folder in float16 with the measured scaling factor, which it returns."""
-    factor = round(latent_scale(model, recipe), 5)
+    """Writes a diffusers folder in float16 and returns its scaling factor, measured unless the encoder was kept."""
+    factor = model.config.scaling_factor if recipe.decoder_only else round(latent_scale(model, recipe), 5)
     model.register_to_config(scaling_factor=factor)
     model.half().save_pretrained(folder, safe_serialization=True)
     model.float()
@@ -279,6 +298,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("which", choices=RECIPES)
     parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoint and the log")
     parser.add_argument("--out", type=Path, help="folder for the finished weights (diffusers format)")
+    parser.add_argument("--start", type=Path, help="folder of the weights that a fresh run begins with")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -286,7 +306,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     recipe = RECIPES[options.which]
-    model = train(recipe, options.run, options.steps, options.seed, options.device)
+    model = train(recipe, options.run, options.steps, options.seed, options.device, options.start)
     summary = {"steps": options.steps, "seed": options.seed, "recipe": asdict(recipe)}
     if options.out:
         summary["scaling_factor"] = export(model, recipe, options.out)

@@ -9,6 +9,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from tqdm import tqdm
 
+from ..models.latents import encode_video
 from .synthetic import Scene, frame_times, render, sample_scene
 
 
@@ -29,8 +30,7 @@ def clip_latents(vae: AutoencoderKL, clips: list[Scene], frames: int, height: in
     latents, batch = [], max(1, 128 // frames)
     for start in tqdm(range(0, len(clips), batch), desc="encoding clips", mininterval=10):
         video, _ = render(clips[start : start + batch], frame_times(frames), height, width)
-        mean = vae.encode(video.transpose(1, 2).flatten(0, 1)).latent_dist.mean * vae.config.scaling_factor
-        latents.append(mean.unflatten(0, (-1, frames)).transpose(1, 2).half())
+        latents.append(encode_video(vae, video.to(vae.device)).half().cpu())
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save(torch.cat(latents), file.with_suffix(".partial"))
     file.with_suffix(".partial").replace(file)

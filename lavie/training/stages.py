@@ -14,7 +14,9 @@ from tqdm import tqdm
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..checkpoints import load_unet, save_unet
+from ..models.latents import decode_latents, encode_video
 from ..models.text_encoder import load_text_encoder, save_text_model
+from ..models.vae import load_vae
 from ..sampling.conditioning import key_frame_of, low_resolution_noise
 from ..sampling.schedulers import NUM_TRAIN_TIMESTEPS
 from .architecture import new_text_encoder, new_unet, tokenizer_of
@@ -62,7 +64,7 @@ class Base:
         self.data = data
         self.tokenizer = tokenizer_of(data.family)
         self.clips = scenes(data.seed, data.clips)
-        vae = AutoencoderKL.from_pretrained(data.family / "vae").to(data.device)
+        vae = load_vae(data.family / "vae", device=data.device)
         file = data.cache / f"clips-{data.seed}-{data.clips}-16.pt"
         self.latents = clip_latents(vae, self.clips, 16, HEIGHT, WIDTH, file)
 
@@ -98,7 +100,7 @@ class Interpolation:
         self.data = data
         self.tokenizer, self.text_encoder = tokenizer_of(data.family), frozen_text_encoder(data)
         self.clips = scenes(data.seed + 1, data.clips)
-        vae = AutoencoderKL.from_pretrained(data.family / "vae").to(data.device)
+        vae = load_vae(data.family / "vae", device=data.device)
         file = data.cache / f"clips-{data.seed + 1}-{data.clips}-61.pt"
         self.latents = clip_latents(vae, self.clips, 61, HEIGHT, WIDTH, file)
 
@@ -141,8 +143,8 @@ class Upscaler:
         """Scaled latents float16 [clips, 4, 8, h, w] and low-resolution pixels float16 [clips, 3, 8, h, w]."""
         file = self.data.cache / f"pairs-{self.data.seed + 2}-{self.data.clips}-8.pt"
         if not file.exists():
-            large = AutoencoderKL.from_pretrained(self.data.family / "upscaler_vae").to(self.data.device)
-            small = AutoencoderKL.from_pretrained(self.data.family / "vae").to(self.data.device)
+            large = load_vae(self.data.family / "upscaler_vae", device=self.data.device)
+            small = load_vae(self.data.family / "vae", device=self.data.device)
             generator = torch.Generator().manual_seed(self.data.seed + 3)
             pairs = [_pair(s, large, small, generator) for s in tqdm(self.clips, desc="encoding", mininterval=10)]
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -231,12 +233,12 @@ def _pair(
     spacing = _choose((1 / 15, 1 / 60), generator)
     start = uniform(generator, 0, 1 - 7 * spacing)
     video, _ = render([scene], start + spacing * torch.arange(8), 4 * HEIGHT, 4 * WIDTH)
-    frames = video[0].transpose(0, 1)
-    latents = large.encode(frames).latent_dist.mean * large.config.scaling_factor
-    pixels = interpolate(frames, scale_factor=0.25, mode="area")
+    video = video.to(large.device)
+    latents = encode_video(large, video)[0]
+    pixels = interpolate(video[0], scale_factor=0.25, mode="area")[None]
     if uniform(generator, 0, 1) < 0.5:
-        pixels = small.decode(small.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
-    return latents.transpose(0, 1).half(), pixels.transpose(0, 1).half()
+        pixels = decode_latents(small, encode_video(small, pixels)).clamp(-1, 1)
+    return latents.half().cpu(), pixels[0].half().cpu()
 
 
 def _choose(options: tuple, generator: torch.Generator):
