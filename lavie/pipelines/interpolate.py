@@ -7,18 +7,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..config import BUNDLED, StageConfig
+from ..config import StageConfig
 from ..models.latents import encode_video
 from ..sampling import blended, create_schedule, denoise, draw_noise, guided, regions, spans
 from ..sampling.conditioning import key_frame_of
 from .output import Callback, VideoOutput
 from .request import check_frames
-from .stage import Stage, checked_seeds, to_video
+from .stage import StagePipeline, checked_seeds, to_video
 
 FACTOR = 4
 
 
-class InterpolationPipeline:
+class InterpolationPipeline(StagePipeline):
     """F frames become 4F − 3 over the same duration; every output frame is synthesised anew.
 
     Longer clips than the model's window are denoised in overlapped windows that share noise and are blended at
@@ -26,18 +26,7 @@ class InterpolationPipeline:
     Source: interpolation/sample.py, auto_inpainting_copy_no_mask.
     """
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str = BUNDLED,
-        device: str | torch.device | None = None,
-        dtype: str | torch.dtype | None = None,
-    ) -> InterpolationPipeline:
-        """Load the interpolation stage of a family: "lavie-tiny", "lavie" or a folder."""
-        return cls(Stage.load("interpolation", name_or_path, device, dtype))
+    stage_name = "interpolation"
 
     def __call__(
         self,

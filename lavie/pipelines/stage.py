@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from ..checkpoints import load_unet, single_file_parts
-from ..config import Family, StageConfig, find_family
+from ..config import BUNDLED, Family, StageConfig, find_family
 from ..errors import LavieError
 from ..models import VideoUNet
 from ..models.latents import decode_slices, to_uint8
@@ -23,6 +23,9 @@ from ..runtime import choose_device, choose_dtype
 from ..sampling import TextCondition
 from .output import Callback
 from .request import check_guidance, check_seed
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,29 @@ class Stage:
         slices = decode_slices(self.vae, latents, tile=tile or None, callback=progress)
         frames = [to_uint8(part, rounding).permute(0, 2, 3, 4, 1).cpu() for part in slices]
         return torch.cat(frames, dim=1).numpy()
+
+
+class StagePipeline:
+    """A pipeline of one stage; `stage_name` tells which."""
+
+    stage_name: ClassVar[str]
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Family = BUNDLED,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+    ) -> Self:
+        """Load this stage of a family: "lavie-tiny", "lavie" or a folder.
+
+        Raises:
+            LavieError: files are missing, broken or of another stage.
+        """
+        return cls(Stage.load(cls.stage_name, name_or_path, device, dtype))
 
 
 def checked_seeds(seeds: list[int]) -> list[torch.Generator]:

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from ..config import BUNDLED, StageConfig
+from ..config import StageConfig
 from ..sampling import create_schedule, denoise, draw_noise, guided
 from .output import Callback, VideoOutput
 from .request import check_num_frames, check_size
-from .stage import Stage, checked_seeds
+from .stage import StagePipeline, checked_seeds
 
 
-class TextToVideoPipeline:
+class TextToVideoPipeline(StagePipeline):
     """A prompt becomes a clip: 16 frames at 8 frames a second with LaVie's own settings.
 
     Source: base/pipelines/pipeline_videogen.py.
     """
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str = BUNDLED,
-        device: str | torch.device | None = None,
-        dtype: str | torch.dtype | None = None,
-    ) -> TextToVideoPipeline:
-        """Load the base stage of a family: "lavie-tiny", "lavie" or a folder."""
-        return cls(Stage.load("base", name_or_path, device, dtype))
+    stage_name = "base"
 
     def __call__(self, prompt: str, seed: int = 0, callback: Callback | None = None, **settings: Any) -> VideoOutput:
         """One clip; `settings` as for `generate`."""

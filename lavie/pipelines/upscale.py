@@ -6,19 +6,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import BUNDLED, StageConfig
+from ..config import StageConfig
 from ..errors import UsageError
 from ..sampling import blended, create_schedule, denoise, draw_noise, guided, regions, spans
 from ..sampling.conditioning import low_resolution_noise
 from .output import Callback, VideoOutput
 from .request import check_frames
-from .stage import Stage, checked_seeds, to_video
+from .stage import StagePipeline, checked_seeds, to_video
 
 CHUNKS = ("blended", "official")
 OFFICIAL_CHUNK = 8
 
 
-class UpscalePipeline:
+class UpscalePipeline(StagePipeline):
     """Any video becomes four times as high and wide.
 
     By default in overlapped windows of frames (and tiles of the picture) that share noise and are blended at every
@@ -26,18 +26,7 @@ class UpscalePipeline:
     Source: vsr/sample.py, vsr/models/pipeline_stable_diffusion_upscale_video_3d.py.
     """
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str = BUNDLED,
-        device: str | torch.device | None = None,
-        dtype: str | torch.dtype | None = None,
-    ) -> UpscalePipeline:
-        """Load the upscaler of a family: "lavie-tiny", "lavie" or a folder."""
-        return cls(Stage.load("upscaler", name_or_path, device, dtype))
+    stage_name = "upscaler"
 
     def __call__(
         self,
