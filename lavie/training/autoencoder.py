@@ -191,7 +191,11 @@ def train(
     `folder`/log.jsonl whenever it saves. The same seed gives the same run.
     """
     torch.manual_seed(seed)
-    model = (AutoencoderKL.from_pretrained(start).float() if start else build(recipe)).to(device)
+    model = build(recipe).to(device)
+    if start:
+        source = AutoencoderKL.from_pretrained(start)
+        model.load_state_dict(source.state_dict())
+        model.register_to_config(scaling_factor=source.config.scaling_factor)
     for part in (model.encoder, model.quant_conv):
         part.requires_grad_(not recipe.decoder_only)
     run = {
