@@ -9,7 +9,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lavie import CascadePipeline
+from lavie import CascadePipeline  # noqa: E402
 
 PROMPTS = (
     ("a red ball moving left over green grass", 0),
