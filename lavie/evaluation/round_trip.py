@@ -7,8 +7,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from ..training.synthetic import DIRECTIONS, Scene, frame_times, render, sample_scene
-from .judge import read
+from ..training.synthetic import Scene, frame_times, render, sample_scene
+from .synthetic import score
 
 
 @torch.no_grad()
@@ -27,16 +27,9 @@ def psnr(video: Tensor, reference: Tensor, weight: Tensor | None = None) -> floa
 
 
 def accuracy(scenes: list[Scene], video: Tensor) -> dict[str, float]:
-    """The share of clips that the judge reads right, field by field; `direction` counts the movers alone."""
+    """The shares of clips that the judge reads right, of a video [b, 3, f, h, w] in −1…1."""
     frames = ((video + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 4, 1)
-    readings = [read(clip) for clip in frames]
-    pairs = list(zip(scenes, readings, strict=True))
-    names = ("background", "colour", "shape", "motion")
-    shares = {name: sum(getattr(s, name) == getattr(r, name) for s, r in pairs) / len(pairs) for name in names}
-    movers = [(s, r) for s, r in pairs if s.motion in DIRECTIONS]
-    shares["direction"] = sum(s.motion == r.direction for s, r in movers) / max(1, len(movers))
-    shares["steady"] = sum(r.steady for r in readings) / len(readings)
-    return {name: round(share, 4) for name, share in shares.items()}
+    return {name: round(share, 4) for name, share in score(scenes, frames).shares.items()}
 
 
 def measure(vae: AutoencoderKL, clips: int, frames: int, height: int, width: int, seed: int = 4242) -> dict:

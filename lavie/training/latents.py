@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
+from torch.nn.functional import avg_pool3d
 from tqdm import tqdm
 
 from ..models.latents import encode_video
@@ -35,3 +36,12 @@ def clip_latents(vae: AutoencoderKL, clips: list[Scene], frames: int, height: in
     torch.save(torch.cat(latents), file.with_suffix(".partial"))
     file.with_suffix(".partial").replace(file)
     return torch.load(file, weights_only=True, mmap=True)
+
+
+def clip_masks(clips: list[Scene], frames: int, height: int, width: int) -> Tensor:
+    """How much of each latent pixel the sprite covers, float16 [clips, 1, frames, height/8, width/8] in 0…1."""
+    masks = []
+    for start in range(0, len(clips), 8):
+        _, mask = render(clips[start : start + 8], frame_times(frames), height, width)
+        masks.append(avg_pool3d(mask, (1, 8, 8)).half())
+    return torch.cat(masks)

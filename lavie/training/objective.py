@@ -24,11 +24,14 @@ def target(latents: Tensor, noise: Tensor, timesteps: Tensor, prediction_type: s
     return signal * noise - spread * latents
 
 
-def weighted_error(prediction: Tensor, truth: Tensor, timesteps: Tensor, prediction_type: str) -> Tensor:
+def weighted_error(
+    prediction: Tensor, truth: Tensor, timesteps: Tensor, prediction_type: str, emphasis: Tensor | None = None
+) -> Tensor:
     """Mean squared error in which an error of the clean latents counts SNR + 1, capped.
 
     That is v-prediction's own weight (Salimans & Ho 2022) with the cap of min-SNR (Hang et al. 2023). For "epsilon"
     it lifts the noisiest levels, where layout and motion are decided and plain noise errors hardly tell.
+    emphasis: weights of places and frames, broadcast to the prediction; their scale does not matter.
     """
     alpha = alphas_cumprod().to(prediction.device)[timesteps]
     snr = alpha / (1 - alpha)
@@ -37,7 +40,10 @@ def weighted_error(prediction: Tensor, truth: Tensor, timesteps: Tensor, predict
         weight = (of_clean / snr).clamp(max=LARGEST_NOISE_WEIGHT)
     else:
         weight = of_clean / (snr + 1)
-    error = (prediction.float() - truth.float()).square().flatten(1).mean(dim=1)
+    error = (prediction.float() - truth.float()).square()
+    if emphasis is not None:
+        error = error * (emphasis / emphasis.mean(dim=(1, 2, 3, 4), keepdim=True))
+    error = error.flatten(1).mean(dim=1)
     return (weight * error).mean()
 
 

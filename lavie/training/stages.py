@@ -20,13 +20,14 @@ from ..models.vae import load_vae
 from ..sampling.conditioning import key_frame_of, low_resolution_noise
 from ..sampling.schedulers import NUM_TRAIN_TIMESTEPS
 from .architecture import new_text_encoder, new_unet, tokenizer_of
-from .latents import clip_latents, scenes
+from .latents import clip_latents, clip_masks, scenes
 from .objective import add_noise, target, weighted_error
 from .synthetic import Scene, caption, render
 from .synthetic.scene import uniform
 
 TEXT_DROPOUT = 0.1
 STILL_CAPTIONS = 0.3
+SPRITE_WEIGHT = 6.0  # a sprite covers a twelfth of the picture, and half of the caption is about it
 HEIGHT, WIDTH = 64, 96
 
 
@@ -67,6 +68,7 @@ class Base:
         vae = load_vae(data.family / "vae", device=data.device)
         file = data.cache / f"clips-{data.seed}-{data.clips}-16.pt"
         self.latents = clip_latents(vae, self.clips, 16, HEIGHT, WIDTH, file)
+        self.masks = clip_masks(self.clips, 16, HEIGHT, WIDTH)
 
     def model(self, init: Path | None) -> nn.ModuleDict:
         unet, text_encoder = new_unet("base"), new_text_encoder(self.tokenizer)
@@ -81,11 +83,15 @@ class Base:
         batch = max(1, self.data.batch_frames // frames)
         rows = torch.randint(len(self.clips), (batch,), generator=generator).tolist()
         starts = torch.randint(16 - frames + 1, (batch,), generator=generator).tolist()
-        latents = torch.stack([self.latents[r, :, s : s + frames] for r, s in zip(rows, starts, strict=True)])
+        latents, masks = (
+            torch.stack([part[r, :, s : s + frames] for r, s in zip(rows, starts, strict=True)]).float()
+            for part in (self.latents, self.masks)
+        )
         still = frames == 1 and uniform(generator, 0, 1) < STILL_CAPTIONS
         captions = [caption(self.clips[row], generator, still) for row in rows]
         text = embed(model["text_encoder"], self.tokenizer, drop_text(captions, generator))
-        error = denoising_error(model["unet"], latents.float(), text, generator, "epsilon")
+        emphasis = 1 + (SPRITE_WEIGHT - 1) * masks
+        error = denoising_error(model["unet"], latents, text, generator, "epsilon", emphasis=emphasis)
         return {"total": error}
 
     def save(self, model: nn.Module, family: Path) -> None:
@@ -207,6 +213,7 @@ def denoising_error(
     prediction_type: str,
     condition: Tensor | None = None,
     labels: Tensor | None = None,
+    emphasis: Tensor | None = None,
 ) -> Tensor:
     """The weighted loss of one batch at random timesteps; all draws come from the generator."""
     device = text.device
@@ -218,7 +225,8 @@ def denoising_error(
     labels = None if labels is None else labels.to(device)
     prediction = unet(sample.to(device), timesteps.to(device), text, class_labels=labels)
     truth = target(latents, noise, timesteps, prediction_type)
-    return weighted_error(prediction, truth.to(device), timesteps.to(device), prediction_type)
+    emphasis = None if emphasis is None else emphasis.to(device)
+    return weighted_error(prediction, truth.to(device), timesteps.to(device), prediction_type, emphasis)
 
 
 def frozen_text_encoder(data: Data) -> CLIPTextModel:
