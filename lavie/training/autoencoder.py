@@ -5,12 +5,11 @@ block as well as pixel by pixel. At first the latents are also guided towards th
 would otherwise find only late.
 """
 
-import argparse
 import json
 import math
 import time
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -295,27 +294,3 @@ def export(model: AutoencoderKL, recipe: AutoencoderRecipe, folder: Path) -> flo
     model.half().save_pretrained(folder, safe_serialization=True)
     model.float()
     return factor
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("which", choices=RECIPES)
-    parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoint and the log")
-    parser.add_argument("--out", type=Path, help="folder for the finished weights (diffusers format)")
-    parser.add_argument("--start", type=Path, help="folder of the weights that a fresh run begins with")
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    recipe = RECIPES[options.which]
-    model = train(recipe, options.run, options.steps, options.seed, options.device, options.start)
-    summary = {"steps": options.steps, "seed": options.seed, "recipe": asdict(recipe)}
-    if options.out:
-        summary["scaling_factor"] = export(model, recipe, options.out)
-    (options.run / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 
-AUTOENCODERS = ("vae", "upscaler-vae")
+AUTOENCODERS = ("vae", "vae-decoder", "upscaler-vae")
 UNETS = ("base", "interpolation", "upscaler")
 HELP = "train a stage of a model family on rendered clips"
 
@@ -47,11 +47,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train_autoencoder(args: argparse.Namespace) -> None:
+    """`vae-decoder` sharpens the decoder of the family's VAE and leaves the meaning of its latents."""
     from .autoencoder import RECIPES, export, train
 
-    recipe = RECIPES[args.stage]
-    model = train(recipe, args.run, args.steps, args.seed, args.device)
-    export(model, recipe, args.family / args.stage.replace("-", "_"))
+    decoder_only = args.stage == "vae-decoder"
+    folder = args.family / ("vae" if decoder_only else args.stage.replace("-", "_"))
+    start = folder if decoder_only else None
+    model = train(RECIPES[args.stage], args.run, args.steps, args.seed, args.device, start)
+    export(model, RECIPES[args.stage], folder)
 
 
 def _train_unet(args: argparse.Namespace) -> None:
