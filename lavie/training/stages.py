@@ -19,7 +19,7 @@ from ..models.text_encoder import load_text_encoder, save_text_model
 from ..models.vae import load_vae
 from ..sampling.conditioning import key_frame_of, low_resolution_noise
 from ..sampling.schedulers import NUM_TRAIN_TIMESTEPS
-from .architecture import new_text_encoder, new_unet, tokenizer_of
+from .architecture import PREDICTION_TYPES, new_text_encoder, new_unet, tokenizer_of
 from .latents import clip_latents, clip_masks, scenes
 from .objective import add_noise, target, weighted_error
 from .synthetic import Scene, caption, render
@@ -91,7 +91,7 @@ class Base:
         captions = [caption(self.clips[row], generator, still) for row in rows]
         text = embed(model["text_encoder"], self.tokenizer, drop_text(captions, generator))
         emphasis = 1 + (SPRITE_WEIGHT - 1) * masks
-        error = denoising_error(model["unet"], latents, text, generator, "epsilon", emphasis=emphasis)
+        error = denoising_error(model["unet"], latents, text, generator, PREDICTION_TYPES["base"], emphasis=emphasis)
         return {"total": error}
 
     def save(self, model: nn.Module, family: Path) -> None:
@@ -127,7 +127,7 @@ class Interpolation:
         captions = [caption(self.clips[row], generator) for row in rows]
         with torch.no_grad():
             text = embed(self.text_encoder, self.tokenizer, drop_text(captions, generator))
-        error = denoising_error(model["unet"], latents, text, generator, "epsilon", condition)
+        error = denoising_error(model["unet"], latents, text, generator, PREDICTION_TYPES["interpolation"], condition)
         return {"total": error}
 
     def save(self, model: nn.Module, family: Path) -> None:
@@ -179,7 +179,7 @@ class Upscaler:
         noise = torch.randn(pixels.shape, generator=generator)
         pixels = low_resolution_noise(pixels, noise, noise_level)
         labels = torch.full((batch,), noise_level)
-        error = denoising_error(model["unet"], latents, text, generator, "v_prediction", pixels, labels)
+        error = denoising_error(model["unet"], latents, text, generator, PREDICTION_TYPES["upscaler"], pixels, labels)
         return {"total": error}
 
     def _crop(self, generator: torch.Generator) -> tuple[slice, slice]:
