@@ -37,10 +37,10 @@ def measure(options: list[str]) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "lavie", "generate", PROMPT, "-o", f"{folder}/clip.mp4", "--quiet", *options]
         start = time.perf_counter()
-        process = subprocess.Popen(command, cwd=ROOT)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         if status:
-            raise SystemExit(f"{' '.join(command)} failed")
+            raise SystemExit(f"{command} failed")
         return time.perf_counter() - start, usage.ru_maxrss / 1e6
 
 
