@@ -20,7 +20,7 @@ from ..models.latents import decode_slices, to_uint8
 from ..models.text_encoder import TextEncoder, load_text_encoder
 from ..models.vae import load_vae
 from ..runtime import choose_device, choose_dtype
-from ..sampling import TextCondition
+from ..sampling import TextCondition, seeded
 from .output import Callback
 from .request import check_guidance, check_seed
 
@@ -135,7 +135,7 @@ def checked_seeds(seeds: list[int]) -> list[torch.Generator]:
     """One CPU generator per clip."""
     for seed in seeds:
         check_seed(seed)
-    return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+    return [seeded(seed) for seed in seeds]
 
 
 def to_video(frames: np.ndarray, device: torch.device) -> Tensor:

@@ -16,7 +16,7 @@ from ..errors import UsageError
 from .guidance import Predict, Region
 
 
-def spans(length: int, size: int, overlap: int, stride_multiple: int = 1) -> list[slice]:
+def spans(length: int, size: int, overlap: int) -> list[slice]:
     """Slices of `size` that cover `length`, neighbours sharing at least `overlap`; the last ends at `length`.
 
     Raises:
@@ -26,8 +26,7 @@ def spans(length: int, size: int, overlap: int, stride_multiple: int = 1) -> lis
         raise UsageError(f"A window of {size} with an overlap of {overlap} cannot move: the overlap must be smaller.")
     if length <= size:
         return [slice(0, length)]
-    stride = max(stride_multiple, (size - overlap) // stride_multiple * stride_multiple)
-    starts = [*range(0, length - size, stride), length - size]
+    starts = [*range(0, length - size, size - overlap), length - size]
     return [slice(start, start + size) for start in starts]
 
 
