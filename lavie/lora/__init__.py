@@ -1,0 +1,7 @@
+"""LoRA files for Stable Diffusion 1.x and for LaVie itself: read, recognised, and brought to one spelling."""
+
+from .base import check_base
+from .convert import temporal_layers, to_kohya
+from .read import read_lora
+
+__all__ = ["check_base", "read_lora", "temporal_layers", "to_kohya"]
