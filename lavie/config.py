@@ -7,8 +7,10 @@ them here, because its files come from several authors.
 from __future__ import annotations
 
 import json
+import math
 import os
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,9 @@ class StageConfig:
     """One stage: its files, relative to the family's folder, and the settings that the model was made for.
 
     num_frames, height, width: what the stage puts out (0: it follows its input). fps: frames per second of the
-    output; for interpolation of a clip at 8 fps. prompt_suffix: added to every prompt.
+    output; for interpolation of a clip at 8 fps. prompt_suffix: added to every prompt. latent_rgb_factors: what a
+    preview makes red, green and blue (0…1) of scaled latents with, a row for each of the 4 channels and one to add;
+    empty: the VAE is Stable Diffusion's.
     """
 
     unet: str
@@ -51,34 +55,55 @@ class StageConfig:
     overlap: int = 0
     tile: int = 0
     tile_overlap: int = 0
+    latent_rgb_factors: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> StageConfig:
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise LavieError(f"family.json has settings that LaVie does not know: {', '.join(sorted(unknown))}.")
-        return cls(**values)
+        rows = tuple(tuple(row) for row in values.get("latent_rgb_factors", ()))
+        return cls(**{**values, "latent_rgb_factors": rows})
+
+    def replaced(self, **given: Any) -> StageConfig:
+        """These settings with those replaced that are given and not None.
+
+        Raises:
+            UsageError: a guidance scale outside 0…100.
+        """
+        config = replace(self, **{name: value for name, value in given.items() if value is not None})
+        scale = config.guidance_scale
+        if not math.isfinite(scale) or not 0 <= scale <= 100:
+            raise UsageError(f"The guidance scale must be between 0 and 100, not {scale}.")
+        return config
 
 
 @dataclass(frozen=True)
 class Family:
-    """A name, a folder, and the stages in it."""
+    """A name, a folder, and the stages in it; `elsewhere`: more folders where its files may lie."""
 
     name: str
     folder: Path
     base: StageConfig
     interpolation: StageConfig
     upscaler: StageConfig
+    elsewhere: tuple[Path, ...] = ()
 
     def path(self, file: str) -> Path:
-        """Where a file of this family lies; a released `.pt` may stand as a converted `.safetensors`."""
-        path = self.folder / file
-        converted = path.with_suffix(".safetensors")
-        return converted if path.suffix == ".pt" and converted.exists() else path
+        """Where a file of this family lies, or should; a released `.pt` may stand as a converted `.safetensors`."""
+        for folder in (self.folder, *self.elsewhere):
+            path = folder / file
+            converted = path.with_suffix(".safetensors")
+            if path.suffix == ".pt" and converted.exists():
+                return converted
+            if path.exists():
+                return path
+        return self.folder / file
 
     def single_file(self) -> Path | None:
         """A Stable Diffusion 1.x checkpoint in one file that may stand for the folders of its VAE and text encoder."""
-        found = (path for pattern in SINGLE_FILES for path in sorted(self.folder.glob(pattern)))
+        folders = (self.folder, *self.elsewhere)
+        found = (path for folder in folders for pattern in SINGLE_FILES for path in sorted(folder.glob(pattern)))
         return next((path for path in found if path.suffix in (".safetensors", ".ckpt")), None)
 
 
@@ -124,11 +149,12 @@ RELEASED_STAGES = {
 }
 
 
-def find_family(name_or_path: str | Path) -> Family:
+def find_family(name_or_path: str | Path, folders: Sequence[Path] = ()) -> Family:
     """The family of that name, or in that folder.
 
-    `lavie-tiny` is bundled. `lavie` is looked for in the folder that the environment variable LAVIE_MODELS names,
-    else in `models/lavie` under the current folder, else in `~/.cache/lavie`.
+    `lavie-tiny` is bundled. `lavie` is looked for in `folders`, the first with released files before the others;
+    without any, in the folder that the environment variable LAVIE_MODELS names, else in `models/lavie` under the
+    current folder, else in `~/.cache/lavie`.
 
     Raises:
         UsageError: no such name or folder; the message says what to place where.
@@ -136,11 +162,14 @@ def find_family(name_or_path: str | Path) -> Family:
     if str(name_or_path) == BUNDLED:
         return _read_family(_WEIGHTS / "tiny")
     if str(name_or_path) == RELEASED:
-        return Family(RELEASED, released_folder(), **RELEASED_STAGES)
+        folders = [Path(folder) for folder in folders] or [released_folder()]
+        first = next((folder for folder in folders if _has_released(folder)), folders[0])
+        others = tuple(folder for folder in folders if folder != first)
+        return Family(RELEASED, first, **RELEASED_STAGES, elsewhere=others)
     folder = Path(name_or_path).expanduser()
     if (folder / "family.json").is_file():
         return _read_family(folder)
-    if any(folder.glob("lavie_*.pt")) or any(folder.glob("lavie_*.safetensors")):
+    if _has_released(folder):
         return Family(folder.name, folder, **RELEASED_STAGES)
     raise UsageError(
         f"Unknown model '{name_or_path}'. Choose '{BUNDLED}' (bundled), '{RELEASED}' (released weights), or a folder "
@@ -155,6 +184,10 @@ def released_folder() -> Path:
         return Path(chosen).expanduser()
     here = Path("models") / "lavie"
     return here if here.is_dir() else Path.home() / ".cache" / "lavie"
+
+
+def _has_released(folder: Path) -> bool:
+    return any(folder.glob("lavie_*.pt")) or any(folder.glob("lavie_*.safetensors"))
 
 
 def _read_family(folder: Path) -> Family:

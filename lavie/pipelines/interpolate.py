@@ -8,12 +8,15 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..config import StageConfig
+from ..errors import UsageError
+from ..models import VideoUNet
 from ..models.latents import encode_video
-from ..sampling import blended, create_schedule, denoise, draw_noise, guided, regions, spans
+from ..sampling import TextCondition, blended, denoise, guided, regions, spans
 from ..sampling.conditioning import key_frame_of
 from .output import Callback, VideoOutput
 from .request import check_frames
-from .stage import StagePipeline, checked_seeds, to_video
+from .sample import checked_seeds, counted, schedule_of, stored_noise
+from .stage import StagePipeline, to_video
 
 FACTOR = 4
 
@@ -53,7 +56,7 @@ class InterpolationPipeline(StagePipeline):
             UsageError: fewer than two frames, or a setting that cannot work.
         """
         frames = check_frames(frames, least=2)
-        config = self.stage.settings(
+        config = self.stage.config.replaced(
             negative_prompt=negative_prompt,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
@@ -63,7 +66,12 @@ class InterpolationPipeline(StagePipeline):
             overlap=overlap,
         )
         height, width = frames.shape[1:3]
-        latents = self._sample(_padded(frames, self.stage.device), prompt, seed, config, callback)
+        generators = checked_seeds([seed])
+        keys = encode_video(self.stage.vae, _padded(frames, self.stage.device), generator=generators[0])
+        text = self.stage.embed([prompt], config.negative_prompt)
+        latents = sample_interpolation(
+            self.stage.unet, text, keys, config, generators, device=self.stage.device, callback=callback
+        )
         result = self.stage.decode(latents, "nearest", config.tile, callback)[0, :, :height, :width]
         metadata = {
             "model": self.stage.family.name,
@@ -78,23 +86,46 @@ class InterpolationPipeline(StagePipeline):
         }
         return VideoOutput(result, fps * config.fps / 8, metadata)
 
-    def _sample(self, video: Tensor, prompt: str, seed: int, config: StageConfig, callback: Callback | None) -> Tensor:
-        schedule = create_schedule(config.scheduler, config.num_inference_steps, config.spacing, config.prediction_type)
-        generators = checked_seeds([seed])
-        windows = key_frame_windows(video.shape[2], config.window, config.overlap)
-        keys = encode_video(self.stage.vae, video, generator=generators[0])
-        num_frames = FACTOR * (video.shape[2] - 1) + 1
-        condition = keys[:, :, key_frame_of(num_frames).to(keys.device)]
-        noise = draw_noise((4, num_frames, *keys.shape[3:]), generators).to(self.stage.device)
-        text = self.stage.embed([prompt], config.negative_prompt)
-        predict = guided(self.stage.unet, text, config.guidance_scale, condition)
-        parts = regions(noise.shape[2:], windows)
-        predict = blended(predict, parts, (FACTOR * (config.overlap - 1) + 1, 0))
-        return denoise(predict, noise, schedule, generators, self.stage.on_step(callback))
+
+def sample_interpolation(
+    unet: VideoUNet,
+    text: TextCondition,
+    keys: Tensor,
+    config: StageConfig,
+    generators: list[torch.Generator],
+    *,
+    device: torch.device,
+    split: bool = False,
+    callback: Callback | None = None,
+) -> Tensor:
+    """Scaled latents [1, 4, 4F − 3, h, w] between and at the key frames' scaled latents [1, 4, F, h, w], F ≥ 2.
+
+    Args:
+        config: `window` and `overlap` count key frames; window 0 takes all at once.
+        generators: one CPU generator per clip; the noise is drawn from where they stand.
+        split: evaluate the two halves of the guidance in turn; see `guided`.
+
+    Raises:
+        UsageError: fewer than two key frames, or a setting that cannot work.
+    """
+    if keys.shape[2] < 2:
+        raise UsageError(f"Interpolation needs at least 2 frames, not {keys.shape[2]}.")
+    schedule = schedule_of(config)
+    windows = key_frame_windows(keys.shape[2], config.window, config.overlap)
+    num_frames = FACTOR * (keys.shape[2] - 1) + 1
+    noise = stored_noise((4, num_frames, *keys.shape[3:]), generators, device)
+    condition = keys.to(noise.device)[:, :, key_frame_of(num_frames).to(noise.device)]
+    parts = regions(noise.shape[2:], windows)
+    after_window, after_step = counted(callback, "interpolation", len(schedule) * len(parts))
+    predict = guided(unet, text, config.guidance_scale, condition, split=split, device=device)
+    predict = blended(predict, parts, (FACTOR * (config.overlap - 1) + 1, 0), after_window)
+    return denoise(predict, noise, schedule, generators, after_step)
 
 
 def key_frame_windows(num_key_frames: int, window: int, overlap: int) -> list[slice]:
-    """Windows of output frames, each from one key frame to another."""
+    """Windows of output frames, each from one key frame to another; neighbours share a key frame or more."""
+    if window and num_key_frames > window and overlap < 1:
+        raise UsageError("Windows of key frames need an overlap of 1 or more: neighbours meet on a key frame.")
     keys = spans(num_key_frames, window or num_key_frames, overlap if window else 0)
     return [slice(FACTOR * key.start, FACTOR * (key.stop - 1) + 1) for key in keys]
 

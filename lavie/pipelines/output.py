@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-# (stage, step, total, timestep, x0 estimate): counted from 1, after every step; x0 [batch, 4, f, h, w] is None while
-# a stage encodes or decodes. Raise `lavie.errors.Cancelled` in it to stop.
+# (stage, done, total, timestep, x0 estimate): after every evaluation of the network, of steps × windows in all; x0
+# [batch, 4, f, h, w] comes after whole steps, and is None inside them and while a stage decodes. Raise
+# `lavie.errors.Cancelled` in it to stop.
 Callback = Callable[[str, int, int, float, Tensor | None], None]
 
 

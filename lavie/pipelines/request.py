@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
+from torch import Tensor
 
 from ..config import MAX_FRAMES, MAX_SIDE
 from ..errors import UsageError
@@ -19,11 +18,6 @@ def check_size(height: int, width: int) -> None:
     for name, side in (("height", height), ("width", width)):
         if not 8 <= side <= MAX_SIDE or side % 8:
             raise UsageError(f"The {name} must be divisible by 8, between 8 and {MAX_SIDE}, not {side}.")
-
-
-def check_guidance(guidance_scale: float) -> None:
-    if not math.isfinite(guidance_scale) or not 0 <= guidance_scale <= 100:
-        raise UsageError(f"The guidance scale must be between 0 and 100, not {guidance_scale}.")
 
 
 def check_seed(seed: int) -> None:
@@ -41,3 +35,13 @@ def check_frames(frames: np.ndarray, least: int) -> np.ndarray:
     if min(frames.shape[1:3]) < 8 or max(frames.shape[1:3]) > MAX_SIDE:
         raise UsageError(f"A video of {frames.shape[1]}×{frames.shape[2]} pixels is too small or too large.")
     return frames
+
+
+def check_latents(latents: Tensor, batch: int) -> None:
+    """[batch or 1, 4, frames, height, width], finite."""
+    if latents.ndim != 5 or latents.shape[1] != 4:
+        raise UsageError(f"LaVie's latents are [batch, 4, frames, height, width], not {list(latents.shape)}.")
+    if len(latents) not in (1, batch):
+        raise UsageError(f"There are latents of {len(latents)} clips but {batch} seeds.")
+    if not latents.isfinite().all():
+        raise UsageError("The given latents hold NaN or infinite values.")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -19,10 +18,9 @@ from ..models import VideoUNet
 from ..models.latents import decode_slices, to_uint8
 from ..models.text_encoder import TextEncoder, load_text_encoder
 from ..models.vae import load_vae
-from ..runtime import choose_device, choose_dtype
-from ..sampling import TextCondition, seeded
+from ..runtime import choose_device, choose_dtype, storage_device
+from ..sampling import TextCondition
 from .output import Callback
-from .request import check_guidance, check_seed
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -75,22 +73,11 @@ class Stage:
             dtype=dtype,
         )
 
-    def settings(self, **given: Any) -> StageConfig:
-        """The stage's settings with those replaced that are given and not None."""
-        config = replace(self.config, **{name: value for name, value in given.items() if value is not None})
-        check_guidance(config.guidance_scale)
-        return config
-
     def embed(self, prompts: list[str], negative_prompt: str) -> TextCondition:
         """Embeddings of the prompts, with the stage's suffix, and of the negative prompt for each."""
         prompts = [prompt + self.config.prompt_suffix for prompt in prompts]
         states = self.text_encoder.encode([*prompts, negative_prompt])
-        return TextCondition(states[:-1], states[-1:].expand_as(states[:-1]))
-
-    def on_step(self, callback: Callback | None) -> Callable[[int, int, float, Tensor], None] | None:
-        if callback is None:
-            return None
-        return lambda step, total, timestep, x0: callback(self.name, step, total, timestep, x0)
+        return TextCondition.of(states[:-1], states[-1:])
 
     def decode(self, latents: Tensor, rounding: str, tile: int, callback: Callback | None) -> np.ndarray:
         """uint8 frames [batch, frames, height, width, 3] of scaled latents, a few frames at a time."""
@@ -131,17 +118,10 @@ class StagePipeline:
         return cls(Stage.load(cls.stage_name, name_or_path, device, dtype))
 
 
-def checked_seeds(seeds: list[int]) -> list[torch.Generator]:
-    """One CPU generator per clip."""
-    for seed in seeds:
-        check_seed(seed)
-    return [seeded(seed) for seed in seeds]
-
-
 def to_video(frames: np.ndarray, device: torch.device) -> Tensor:
-    """uint8 [frames, height, width, 3] → float32 [1, 3, frames, height, width] in −1…1."""
+    """uint8 [frames, height, width, 3] → float32 [1, 3, frames, height, width] in −1…1, where its size allows it."""
     video = torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2)[None]
-    return video.to(device).float() / 127.5 - 1
+    return video.to(storage_device(video.numel(), device)).float() / 127.5 - 1
 
 
 def _source(family: Family, file: str, part: str) -> Path | dict[str, Tensor]:

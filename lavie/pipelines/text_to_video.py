@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..config import StageConfig
-from ..sampling import create_schedule, denoise, draw_noise, guided
+from ..errors import UsageError
+from ..models import VideoUNet
+from ..sampling import Known, TextCondition, denoise, guided
 from .output import Callback, VideoOutput
-from .request import check_num_frames, check_size
-from .stage import StagePipeline, checked_seeds
+from .request import check_latents, check_num_frames, check_size
+from .sample import checked_seeds, counted, schedule_of, stored_noise
+from .stage import StagePipeline
+
+SCALE = 8  # pixels per latent pixel along an edge
 
 
 class TextToVideoPipeline(StagePipeline):
@@ -49,7 +56,7 @@ class TextToVideoPipeline(StagePipeline):
         Raises:
             UsageError: a setting that cannot work.
         """
-        config = self.stage.settings(
+        config = self.stage.config.replaced(
             negative_prompt=negative_prompt,
             num_frames=num_frames,
             height=height,
@@ -59,22 +66,15 @@ class TextToVideoPipeline(StagePipeline):
             scheduler=scheduler,
             spacing=spacing,
         )
-        latents = self._sample(prompts, seeds, config, callback)
+        text = self.stage.embed(prompts, config.negative_prompt)
+        latents = sample_text_to_video(
+            self.stage.unet, text, config, seeds, device=self.stage.device, callback=callback
+        )
         clips = self.stage.decode(latents, "nearest", config.tile, callback)
         return [
             VideoOutput(frames, config.fps, self._metadata(prompt, seed, config))
             for frames, prompt, seed in zip(clips, prompts, seeds, strict=True)
         ]
-
-    def _sample(self, prompts: list[str], seeds: list[int], config: StageConfig, callback: Callback | None) -> Tensor:
-        check_num_frames(config.num_frames)
-        check_size(config.height, config.width)
-        schedule = create_schedule(config.scheduler, config.num_inference_steps, config.spacing, config.prediction_type)
-        generators = checked_seeds(seeds)
-        text = self.stage.embed(prompts, config.negative_prompt)
-        noise = draw_noise((4, config.num_frames, config.height // 8, config.width // 8), generators)
-        predict = guided(self.stage.unet, text, config.guidance_scale)
-        return denoise(predict, noise.to(self.stage.device), schedule, generators, self.stage.on_step(callback))
 
     def _metadata(self, prompt: str, seed: int, config: StageConfig) -> dict[str, Any]:
         return {
@@ -90,3 +90,52 @@ class TextToVideoPipeline(StagePipeline):
             "scheduler": config.scheduler,
             "spacing": config.spacing,
         }
+
+
+def sample_text_to_video(
+    unet: VideoUNet,
+    text: TextCondition,
+    config: StageConfig,
+    seeds: Sequence[int],
+    *,
+    device: torch.device,
+    initial: Tensor | None = None,
+    strength: float = 1.0,
+    known: Known | None = None,
+    split: bool = False,
+    callback: Callback | None = None,
+) -> Tensor:
+    """Scaled latents [len(seeds), 4, frames, height / 8, width / 8] of one clip per seed, sampled as one batch.
+
+    Args:
+        text: of one prompt for all clips, or of one for each.
+        config: frames, height and width are taken from it, or else from `initial` or `known`.
+        initial: scaled latents that a `strength` below 1 keeps the more of the smaller it is; a batch of 1 is for all.
+        known: parts that the clips keep, exactly.
+        split: evaluate the two halves of the guidance in turn; see `guided`.
+
+    Raises:
+        UsageError: a setting that cannot work, or latents that do not fit each other or the seeds.
+    """
+    schedule = schedule_of(config, strength)
+    generators = checked_seeds(seeds)
+    noise = stored_noise(_shape(config, len(seeds), initial, known), generators, device)
+    if schedule.start and initial is None:
+        raise UsageError("A strength (denoise) below 1 needs latents to start from.")
+    predict = guided(unet, text, config.guidance_scale, split=split, device=device)
+    _, after_step = counted(callback, "base", len(schedule))
+    return denoise(predict, noise, schedule, generators, after_step, initial, known)
+
+
+def _shape(config: StageConfig, batch: int, initial: Tensor | None, known: Known | None) -> tuple[int, ...]:
+    given = [latents for latents in (initial, known and known.latents) if latents is not None]
+    for latents in given:
+        check_latents(latents, batch)
+    if len({latents.shape[2:] for latents in given}) > 1:
+        raise UsageError("The latents to start from and the latents to keep differ in frames, height or width.")
+    if given:
+        check_num_frames(given[0].shape[2])
+        return (4, *given[0].shape[2:])
+    check_num_frames(config.num_frames)
+    check_size(config.height, config.width)
+    return (4, config.num_frames, config.height // SCALE, config.width // SCALE)

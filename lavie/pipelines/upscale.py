@@ -8,11 +8,14 @@ from torch import Tensor
 
 from ..config import StageConfig
 from ..errors import UsageError
-from ..sampling import blended, create_schedule, denoise, draw_noise, guided, regions, spans
+from ..models import VideoUNet
+from ..sampling import TextCondition, blended, denoise, guided, regions, spans
 from ..sampling.conditioning import low_resolution_noise
+from ..sampling.guidance import Region
 from .output import Callback, VideoOutput
 from .request import check_frames
-from .stage import StagePipeline, checked_seeds, to_video
+from .sample import checked_seeds, counted, schedule_of, stored_noise
+from .stage import StagePipeline, to_video
 
 CHUNKS = ("blended", "official")
 OFFICIAL_CHUNK = 8
@@ -60,7 +63,7 @@ class UpscalePipeline(StagePipeline):
             UsageError: a setting that cannot work.
         """
         frames = check_frames(frames, least=1)
-        config = self.stage.settings(
+        config = self.stage.config.replaced(
             negative_prompt=negative_prompt,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
@@ -72,9 +75,18 @@ class UpscalePipeline(StagePipeline):
             tile=tile,
             tile_overlap=tile_overlap,
         )
-        if chunks not in CHUNKS:
-            raise UsageError(f"Unknown chunks '{chunks}'. Choose one of: {', '.join(CHUNKS)}.")
-        latents = self._sample(frames, prompt, seed, config, chunks, callback)
+        video = to_video(frames, self.stage.device)
+        text = self.stage.embed([prompt], config.negative_prompt)
+        latents = sample_upscale(
+            self.stage.unet,
+            text,
+            video,
+            config,
+            checked_seeds([seed]),
+            device=self.stage.device,
+            chunks=chunks,
+            callback=callback,
+        )
         result = self.stage.decode(latents, "truncate", config.tile, callback)[0]
         metadata = {
             "model": self.stage.family.name,
@@ -94,38 +106,56 @@ class UpscalePipeline(StagePipeline):
         }
         return VideoOutput(result, fps, metadata)
 
-    def _sample(
-        self,
-        frames: np.ndarray,
-        prompt: str,
-        seed: int,
-        config: StageConfig,
-        chunks: str,
-        callback: Callback | None,
-    ) -> Tensor:
-        generators = checked_seeds([seed])
-        text = self.stage.embed([prompt], config.negative_prompt)
-        size = OFFICIAL_CHUNK if chunks == "official" else len(frames)
-        latents = []
-        for start in range(0, len(frames), size):
-            pixels = to_video(frames[start : start + size], self.stage.device)
-            latents.append(self._sample_chunk(pixels, text, generators, config, callback))
-        return torch.cat(latents, dim=2)
 
-    def _sample_chunk(self, pixels: Tensor, text, generators, config: StageConfig, callback: Callback | None) -> Tensor:
-        """Denoise frames that share their noise; draws the low-resolution noise first, as the official code does."""
-        shape = pixels.shape[2:]
-        low_noise = draw_noise((3, *shape), generators).to(pixels.device)
-        noise = draw_noise((4, *shape), generators).to(pixels.device)
-        schedule = create_schedule(config.scheduler, config.num_inference_steps, config.spacing, config.prediction_type)
-        predict = guided(
-            self.stage.unet,
-            text,
-            config.guidance_scale,
-            condition=low_resolution_noise(pixels, low_noise, config.noise_level),
-            class_labels=torch.tensor([config.noise_level], device=pixels.device),
-        )
-        windows = spans(shape[0], config.window or shape[0], config.overlap if config.window else 0)
-        parts = regions(shape, windows, config.tile or None, config.tile_overlap)
-        predict = blended(predict, parts, (config.overlap, config.tile_overlap))
-        return denoise(predict, noise, schedule, generators, self.stage.on_step(callback))
+def sample_upscale(
+    unet: VideoUNet,
+    text: TextCondition,
+    video: Tensor,
+    config: StageConfig,
+    generators: list[torch.Generator],
+    *,
+    device: torch.device,
+    chunks: str = "blended",
+    split: bool = False,
+    callback: Callback | None = None,
+) -> Tensor:
+    """Scaled latents [1, 4, frames, height, width] of the enlarged video [1, 3, frames, height, width] in −1…1.
+
+    Args:
+        video: on any device; it goes to the network's region by region.
+        config: `noise_level`, `window`, `overlap`, `tile` and `tile_overlap` of it count as in `UpscalePipeline`.
+        generators: one CPU generator per clip.
+        chunks: "blended" or "official".
+        split: evaluate the two halves of the guidance in turn; see `guided`.
+
+    Raises:
+        UsageError: a setting that cannot work.
+    """
+    if chunks not in CHUNKS:
+        raise UsageError(f"Unknown chunks '{chunks}'. Choose one of: {', '.join(CHUNKS)}.")
+    num_frames = video.shape[2]
+    size = OFFICIAL_CHUNK if chunks == "official" else num_frames
+    pieces = [video[:, :, start : start + size] for start in range(0, num_frames, size)]
+    parts = [_parts(piece, config) for piece in pieces]
+    total = config.num_inference_steps * sum(len(each) for each in parts)
+    after_window, after_step = counted(callback, "upscaler", total)
+
+    def upscaled(pixels: Tensor, parts: list[Region]) -> Tensor:
+        """Frames that share their noise; the low-resolution noise is drawn first, as in the official code."""
+        schedule = schedule_of(config)
+        low_noise = stored_noise(pixels.shape[1:], generators, device)
+        noise = stored_noise((4, *pixels.shape[2:]), generators, device)
+        condition = low_resolution_noise(pixels.to(low_noise), low_noise, config.noise_level)
+        labels = torch.tensor([config.noise_level], device=device)
+        predict = guided(unet, text, config.guidance_scale, condition, labels, split, device)
+        predict = blended(predict, parts, (config.overlap, config.tile_overlap), after_window)
+        return denoise(predict, noise, schedule, generators, after_step)
+
+    return torch.cat([upscaled(piece, part) for piece, part in zip(pieces, parts, strict=True)], dim=2)
+
+
+def _parts(video: Tensor, config: StageConfig) -> list[Region]:
+    """The windows and tiles of a video [1, 3, frames, height, width]."""
+    num_frames = video.shape[2]
+    windows = spans(num_frames, config.window or num_frames, config.overlap if config.window else 0)
+    return regions(video.shape[2:], windows, config.tile or None, config.tile_overlap)

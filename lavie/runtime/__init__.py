@@ -1,5 +1,5 @@
 """Where and in which precision the networks run."""
 
-from .device import choose_device, choose_dtype
+from .device import choose_device, choose_dtype, storage_device
 
-__all__ = ["choose_device", "choose_dtype"]
+__all__ = ["choose_device", "choose_dtype", "storage_device"]

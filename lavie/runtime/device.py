@@ -6,6 +6,7 @@ import torch
 
 from ..errors import UsageError
 
+MOST_ELEMENTS = 2**26  # of one float32 tensor of a clip that may lie on a GPU: 256 MiB
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -37,3 +38,11 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
             raise UsageError(f"Unknown dtype '{dtype}'. Choose auto, {', '.join(DTYPES)}.")
         dtype = DTYPES[dtype]
     return dtype
+
+
+def storage_device(num_elements: int, device: torch.device) -> torch.device:
+    """Where a clip's tensor of so many numbers lies: on `device`, or in main memory if it is very long or large.
+
+    The networks see windows and tiles of it on `device` all the same.
+    """
+    return device if num_elements <= MOST_ELEMENTS else torch.device("cpu")

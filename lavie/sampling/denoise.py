@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ..errors import UsageError
 from .guidance import Predict
 from .schedulers import Schedule
 
 # (step, total, timestep, x0 estimate [batch, 4, frames, height, width]); raise `Cancelled` in it to stop.
 StepCallback = Callable[[int, int, float, Tensor], None]
 WHOLE = (slice(None), slice(None), slice(None))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a clip must keep.
+
+    latents: scaled, [batch, 4, frames, height, width], float32; only the known parts matter, and must be finite.
+    mask: broadcasts to them with one channel, 1 where the clip is to be made, 0 where it is known; between, a mixture.
+    """
+
+    latents: Tensor
+    mask: Tensor
+
+    def __post_init__(self) -> None:
+        fits = zip(self.mask.shape[1:], (1, *self.latents.shape[2:]), strict=False)
+        if self.mask.ndim != 5 or any(size not in (1, whole) for size, whole in fits):
+            raise UsageError(f"A mask of {list(self.mask.shape)} does not fit latents of {list(self.latents.shape)}.")
+
+    def like(self, latents: Tensor) -> Known:
+        """The same on the device and in the precision of `latents`."""
+        return Known(self.latents.to(latents), self.mask.to(latents))
+
+    def put_into(self, made: Tensor, latents: Tensor | None = None) -> Tensor:
+        """`made` with the known parts from `latents` (by default the clean ones), exactly where the mask is 0 or 1."""
+        return torch.lerp(self.latents if latents is None else latents, made, self.mask)
 
 
 @torch.no_grad()
@@ -22,16 +49,29 @@ def denoise(
     schedule: Schedule,
     generators: list[torch.Generator],
     callback: StepCallback | None = None,
+    initial: Tensor | None = None,
+    known: Known | None = None,
 ) -> Tensor:
     """From standard normal noise [batch, 4, frames, height, width] to scaled latents of the same shape, float32.
 
-    `callback` is told after every step, counted from 1.
+    Args:
+        callback: is told after every step, counted from 1.
+        initial: scaled latents that a schedule with strength below 1 starts from, noised to its first timestep;
+            one of full strength starts from noise alone.
+        known: parts to keep. Before every prediction they are replaced by themselves with `noise` of that step
+            (as in RePaint, Lugmayr et al. 2022, without its resampling), so that the rest is made to fit.
     """
-    latents = noise * schedule.init_noise_sigma
+    if schedule.start and initial is None:
+        raise ValueError("a schedule that starts in the middle needs initial latents")
+    latents = schedule.noised(initial.to(noise), noise, 0) if schedule.start else noise * schedule.init_noise_sigma
+    known = known and known.like(noise)
     for step, timestep in enumerate(schedule.timesteps):
+        if known is not None:
+            latents = known.put_into(latents, schedule.noised(known.latents, noise, step))
         model_input = schedule.model_input(latents, step)
         prediction = predict(model_input, timestep, WHOLE)
         latents = schedule.step(prediction, step, latents, generators)
         if callback is not None:
-            callback(step + 1, len(schedule), float(timestep), schedule.x0(prediction, step, model_input))
-    return latents
+            x0 = schedule.x0(prediction, step, model_input)
+            callback(step + 1, len(schedule), float(timestep), x0 if known is None else known.put_into(x0))
+    return latents if known is None else known.put_into(latents)

@@ -55,25 +55,39 @@ class Schedule:
     """One run of a scheduler: the timesteps to visit and how to step between them.
 
     timesteps: what the network is told at each step, descending, 0…999, fractional for euler.
+    start: how many of the steps that were laid out are left out because latents are given to start from.
     """
 
-    def __init__(self, scheduler: SchedulerMixin, timesteps: Tensor | None = None) -> None:
-        self._scheduler = scheduler
-        self.timesteps = scheduler.timesteps if timesteps is None else timesteps
+    def __init__(self, scheduler: SchedulerMixin, timesteps: Tensor | None = None, steps: int | None = None) -> None:
+        """timesteps: what the network is told, by default the scheduler's own; steps: only the last so many."""
+        own = scheduler.timesteps
+        self.start = 0 if steps is None else max(0, len(own) - steps)
+        self.timesteps = (own if timesteps is None else timesteps)[self.start :]
         self.init_noise_sigma = float(scheduler.init_noise_sigma)
+        self._scheduler, self._own_timesteps = scheduler, own[self.start :]
         self._takes_generator = "generator" in inspect.signature(scheduler.step).parameters
+        if hasattr(scheduler, "set_begin_index"):  # else it looks its place up by the timestep, which may stand twice
+            scheduler.set_begin_index(self.start)
 
     def __len__(self) -> int:
         return len(self.timesteps)
 
     def model_input(self, latents: Tensor, step: int) -> Tensor:
         """The latents scaled to what the network was trained on: sqrt(ᾱ) x0 + sqrt(1 − ᾱ) noise."""
-        return self._scheduler.scale_model_input(latents, self._scheduler.timesteps[step])
+        return self._scheduler.scale_model_input(latents, self._own_timesteps[step])
+
+    def noised(self, latents: Tensor, noise: Tensor, step: int) -> Tensor:
+        """Clean latents as they stand before `step`, in the scheduler's own scale: what `model_input` takes."""
+        alpha = self._alpha(step)
+        signal, spread = alpha**0.5, (1 - alpha) ** 0.5
+        if self.init_noise_sigma != 1:  # euler and its kin count in sigmas: x0 + sigma noise
+            return latents + spread / signal * noise
+        return signal * latents + spread * noise
 
     def step(self, prediction: Tensor, step: int, latents: Tensor, generators: list[torch.Generator]) -> Tensor:
         """The latents after `step`; stochastic schedulers draw from one generator per clip, on the CPU."""
         noise = {"generator": generators} if self._takes_generator else {}
-        timestep = self._scheduler.timesteps[step]
+        timestep = self._own_timesteps[step]
         return self._scheduler.step(prediction, timestep, latents, return_dict=False, **noise)[0]
 
     def x0(self, prediction: Tensor, step: int, model_input: Tensor) -> Tensor:
@@ -86,8 +100,8 @@ class Schedule:
 
     def _alpha(self, step: int) -> float:
         if hasattr(self._scheduler, "sigmas"):
-            return 1 / (1 + float(self._scheduler.sigmas[step]) ** 2)
-        return float(self._scheduler.alphas_cumprod[int(self._scheduler.timesteps[step])])
+            return 1 / (1 + float(self._scheduler.sigmas[self.start + step]) ** 2)
+        return float(self._scheduler.alphas_cumprod[int(self._own_timesteps[step])])
 
 
 def create_schedule(
@@ -95,15 +109,19 @@ def create_schedule(
     num_inference_steps: int,
     spacing: str = "default",
     prediction_type: str = "epsilon",
+    strength: float = 1.0,
     **settings: Any,
 ) -> Schedule:
     """A fresh schedule; `settings` go to the diffusers scheduler.
+
+    strength: below 1, given latents are kept the more the smaller it is: `num_inference_steps` ÷ strength steps are
+    laid out and the last `num_inference_steps` are taken (ComfyUI's "denoise").
 
     ddpm and ddim with "linspace" spacing visit 999 … 0 evenly and step between the very timesteps visited, as
     interpolation/diffusion/respace.py does.
 
     Raises:
-        UsageError: unknown name, a spacing that this scheduler has not, or steps outside 1…1000.
+        UsageError: unknown name, a spacing that this scheduler has not, or steps or a strength out of range.
     """
     if name not in _SCHEDULERS:
         raise UsageError(f"Unknown scheduler '{name}'. Choose one of: {', '.join(SCHEDULERS)}.")
@@ -111,13 +129,12 @@ def create_schedule(
     spacing = spacings[0] if spacing == "default" else spacing
     if spacing not in spacings:
         raise UsageError(f"Scheduler '{name}' has no '{spacing}' spacing. Choose one of: {', '.join(spacings)}.")
-    limit = LCM_MAX_STEPS if name == "lcm" else NUM_TRAIN_TIMESTEPS
-    if not 1 <= num_inference_steps <= limit:
-        raise UsageError(f"Steps must be between 1 and {limit} for '{name}', not {num_inference_steps}.")
+    laid_out = _laid_out(name, num_inference_steps, strength)
+    taken = None if strength == 1 else num_inference_steps
     scheduler_class = getattr(diffusers, class_name)
     settings = {"prediction_type": prediction_type, **own, **settings}
     if name in ("ddpm", "ddim") and spacing == "linspace":
-        return _respaced(scheduler_class, num_inference_steps, settings)
+        return _respaced(scheduler_class, laid_out, settings, taken)
     if spacing == "karras":
         settings["use_karras_sigmas"] = True
     elif name != "lcm":
@@ -125,11 +142,27 @@ def create_schedule(
     if spacing == "trailing" and name in ("ddpm", "ddim"):
         settings["steps_offset"] = 0
     scheduler = scheduler_class(num_train_timesteps=NUM_TRAIN_TIMESTEPS, **LINEAR_BETAS, **settings)
-    scheduler.set_timesteps(num_inference_steps)
-    return Schedule(scheduler)
+    scheduler.set_timesteps(laid_out)
+    return Schedule(scheduler, steps=taken)
 
 
-def _respaced(scheduler_class: type, num_inference_steps: int, settings: dict[str, Any]) -> Schedule:
+def _laid_out(name: str, num_inference_steps: int, strength: float) -> int:
+    """How many steps the schedule has before those are left out that a strength below 1 skips."""
+    limit = LCM_MAX_STEPS if name == "lcm" else NUM_TRAIN_TIMESTEPS
+    if not 1 <= num_inference_steps <= limit:
+        raise UsageError(f"Steps must be between 1 and {limit} for '{name}', not {num_inference_steps}.")
+    if not 0 < strength <= 1:
+        raise UsageError(f"The strength (denoise) must be above 0 and at most 1, not {strength}.")
+    laid_out = int(num_inference_steps / strength)
+    if laid_out > limit:
+        raise UsageError(
+            f"{num_inference_steps} steps at strength (denoise) {strength:g} are the end of {laid_out}, but '{name}' "
+            f"has at most {limit}. Take fewer steps or more strength."
+        )
+    return laid_out
+
+
+def _respaced(scheduler_class: type, num_inference_steps: int, settings: dict[str, Any], taken: int | None) -> Schedule:
     """A process of only the visited timesteps, with betas that give the same ᾱ there."""
     visited = torch.linspace(0, NUM_TRAIN_TIMESTEPS - 1, num_inference_steps, dtype=torch.float64).round().long()
     kept = alphas_cumprod().double()[visited]
@@ -139,4 +172,4 @@ def _respaced(scheduler_class: type, num_inference_steps: int, settings: dict[st
         settings["set_alpha_to_one"] = True
     scheduler = scheduler_class(num_train_timesteps=len(visited), trained_betas=betas.float().numpy(), **settings)
     scheduler.set_timesteps(num_inference_steps)
-    return Schedule(scheduler, timesteps=visited.flip(0))
+    return Schedule(scheduler, visited.flip(0), taken)

@@ -7,6 +7,7 @@ covers everything gives the plain prediction, bit for bit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import torch
@@ -49,18 +50,28 @@ def ramp(span: slice, length: int, overlap: int) -> Tensor:
     return torch.minimum(rise, fall).clamp(max=1.0)
 
 
-def blended(predict: Predict, parts: list[Region], overlaps: tuple[int, int]) -> Predict:
-    """A prediction over the whole clip from predictions of its parts; overlaps = (frames, pixels)."""
+def blended(
+    predict: Predict,
+    parts: list[Region],
+    overlaps: tuple[int, int],
+    after: Callable[[float], None] | None = None,
+) -> Predict:
+    """A prediction over the whole clip from predictions of its parts; overlaps = (frames, pixels).
+
+    after: is told the timestep after every part but the last, which the end of the step tells; raise in it to stop.
+    """
     if len(parts) == 1:
         return predict
 
     def whole(latents: Tensor, timestep: Tensor, region: Region) -> Tensor:
         total = torch.zeros_like(latents)
         weights = torch.zeros((1, 1, *latents.shape[2:]), device=latents.device)
-        for part in parts:
+        for number, part in enumerate(parts, start=1):
             weight = _weight(part, latents.shape[2:], overlaps).to(latents.device)
             total[(..., *part)] += weight * predict(latents[(..., *part)], timestep, part)
             weights[(..., *part)] += weight
+            if after is not None and number < len(parts):
+                after(float(timestep))
         return total / weights
 
     return whole

@@ -1,0 +1,52 @@
+"""What sampling has in common in all stages: the schedule, noise in its place, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from ..config import StageConfig
+from ..runtime import storage_device
+from ..sampling import StepCallback, create_schedule, draw_noise, seeded
+from ..sampling.schedulers import Schedule
+from .output import Callback
+from .request import check_seed
+
+WindowCallback = Callable[[float], None]
+
+
+def checked_seeds(seeds: list[int]) -> list[torch.Generator]:
+    """One CPU generator per clip."""
+    for seed in seeds:
+        check_seed(seed)
+    return [seeded(seed) for seed in seeds]
+
+
+def schedule_of(config: StageConfig, strength: float = 1.0) -> Schedule:
+    """A fresh schedule with a stage's settings."""
+    steps, prediction = config.num_inference_steps, config.prediction_type
+    return create_schedule(config.scheduler, steps, config.spacing, prediction, strength)
+
+
+def stored_noise(shape: tuple[int, ...], generators: list[torch.Generator], device: torch.device) -> Tensor:
+    """`draw_noise` on `device`, or in main memory where it is that of a very long clip."""
+    noise = draw_noise(shape, generators)
+    return noise.to(storage_device(noise.numel(), device))
+
+
+def counted(callback: Callback | None, stage: str, total: int) -> tuple[WindowCallback | None, StepCallback | None]:
+    """What to do after a window inside a step and after a whole step: tell how many of `total` evaluations are done."""
+    if callback is None:
+        return None, None
+    done = count(1)
+
+    def after_window(timestep: float) -> None:
+        callback(stage, next(done), total, timestep, None)
+
+    def after_step(step: int, steps: int, timestep: float, x0: Tensor) -> None:
+        callback(stage, next(done), total, timestep, x0)
+
+    return after_window, after_step
