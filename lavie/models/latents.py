@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from ..errors import LavieError, UsageError
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 PIXELS_PER_BATCH = {"cpu": 2**16}  # what stays in the cache is fastest
 PIXELS_PER_BATCH_ELSEWHERE = 2**21  # one frame of 1280×2048, some 5 GB in float32

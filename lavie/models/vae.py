@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 
 from ..errors import LavieError
 from .restore import read_folder, restore
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 # What the released VAEs have where their tensors cannot tell.
 NORM_GROUPS = 32
@@ -37,6 +39,8 @@ def load_vae(
     Raises:
         LavieError: the folder or tensors are no VAE, or not the one that the config describes.
     """
+    from diffusers import AutoencoderKL  # takes seconds, which importing LaVie should not
+
     title = "the VAE"
     if not isinstance(source, Mapping):
         title = f"the VAE in {source}"

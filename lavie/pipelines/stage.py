@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 
 from ..checkpoints import load_unet, single_file_parts
@@ -23,6 +22,7 @@ from ..sampling import TextCondition
 from .output import Callback
 
 if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
     from typing_extensions import Self
 
 

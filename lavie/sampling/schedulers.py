@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import inspect
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import diffusers
 import torch
-from diffusers import SchedulerMixin
 from torch import Tensor
 
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from diffusers import SchedulerMixin
 
 NUM_TRAIN_TIMESTEPS = 1000
 LINEAR_BETAS = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
@@ -131,6 +132,8 @@ def create_schedule(
         raise UsageError(f"Scheduler '{name}' has no '{spacing}' spacing. Choose one of: {', '.join(spacings)}.")
     laid_out = _laid_out(name, num_inference_steps, strength)
     taken = None if strength == 1 else num_inference_steps
+    import diffusers  # takes seconds, which importing LaVie should not
+
     scheduler_class = getattr(diffusers, class_name)
     settings = {"prediction_type": prediction_type, **own, **settings}
     if name in ("ddpm", "ddim") and spacing == "linspace":
