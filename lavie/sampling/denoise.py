@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from ..errors import UsageError
 from .guidance import Predict
@@ -32,6 +33,15 @@ class Known:
         fits = zip(self.mask.shape[1:], (1, *self.latents.shape[2:]), strict=False)
         if self.mask.ndim != 5 or any(size not in (1, whole) for size, whole in fits):
             raise UsageError(f"A mask of {list(self.mask.shape)} does not fit latents of {list(self.latents.shape)}.")
+
+    @classmethod
+    def from_mask(cls, latents: Tensor, mask: Tensor) -> Known:
+        """With a mask of any resolution, [height, width] for all frames or [frames, height, width]."""
+        frames, size = latents.shape[2], latents.shape[3:]
+        mask = mask.reshape(-1, 1, *mask.shape[-2:]).float()
+        if len(mask) not in (1, frames):
+            raise UsageError(f"The mask has {len(mask)} frames, the latents have {frames}.")
+        return cls(latents, interpolate(mask, size, mode="area").transpose(0, 1)[None])
 
     def like(self, latents: Tensor) -> Known:
         """The same on the device and in the precision of `latents`."""

@@ -1,0 +1,54 @@
+"""What to try when memory runs out: exact means first, then those that change the picture, and say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..config import StageConfig
+
+SMALLEST_WINDOW = 2
+SMALLEST_TILE = 32
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Settings to sample with; `split`: guidance halves in turn; `note`: what is changed, empty where nothing is."""
+
+    config: StageConfig
+    split: bool
+    note: str
+
+
+def attempts(config: StageConfig, num_frames: int, height: int, width: int, windowed: bool) -> Iterator[Attempt]:
+    """What is asked for, then what needs less and less memory, each on top of the one before.
+
+    Args:
+        num_frames: frames of the stage's input (key frames for interpolation).
+        height, width: of its input in pixels; they count for the upscaler, the stage that works in tiles.
+        windowed: the stage works in windows of frames (interpolation and upscaler).
+    """
+    yield Attempt(config, False, "")
+    split = config.guidance_scale != 1
+    if split:
+        yield Attempt(config, True, "The two halves of the guidance are computed in turn; the picture stays the same.")
+    window = _halved(min(config.window or num_frames, num_frames), SMALLEST_WINDOW) if windowed else None
+    if window:
+        overlap = min(max(1, config.overlap // 2), window - 1)
+        config = config.replaced(window=window, overlap=overlap)
+        yield Attempt(
+            config, split, f"Windows of {window} frames, {overlap} shared; this changes the picture a little."
+        )
+    tiled = windowed and not config.fps  # the frame rate of the upscaler alone is that of its input
+    side = max(height, width)
+    tile = _halved(min(config.tile or side, side), SMALLEST_TILE) if tiled else None
+    if tile:
+        overlap = min(config.tile_overlap or tile // 4, tile // 2)
+        config = config.replaced(tile=tile, tile_overlap=overlap)
+        yield Attempt(config, split, f"Tiles of {tile} pixels, {overlap} shared; this changes the picture a little.")
+
+
+def _halved(size: int, least: int) -> int | None:
+    """Half of it, rounded up, or None where that would be too small to help."""
+    half = -(-size // 2)
+    return half if least <= half < size else None
