@@ -43,6 +43,21 @@ class Known:
             raise UsageError(f"The mask has {len(mask)} frames, the latents have {frames}.")
         return cls(latents, interpolate(mask, size, mode="area").transpose(0, 1)[None])
 
+    @classmethod
+    def from_mask(cls, latents: Tensor, mask: Tensor) -> Known:
+        """From a mask over pixels, [height, width] or [frames, height, width] with any number of channels between,
+        of any size: 1 where to make, 0 where to keep. One frame stands for all.
+
+        Raises:
+            UsageError: it has another number of frames than the latents.
+        """
+        frames, height, width = latents.shape[2:]
+        mask = mask.reshape(-1, 1, *mask.shape[-2:]).float()
+        if len(mask) not in (1, frames):
+            raise UsageError(f"The mask has {len(mask)} frames, the video {frames}. Give one for all, or one for each.")
+        mask = interpolate(mask, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
+        return cls(latents, mask.transpose(0, 1)[None])
+
     def like(self, latents: Tensor) -> Known:
         """The same on the device and in the precision of `latents`."""
         return Known(self.latents.to(latents), self.mask.to(latents))
