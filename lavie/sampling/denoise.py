@@ -36,15 +36,6 @@ class Known:
 
     @classmethod
     def from_mask(cls, latents: Tensor, mask: Tensor) -> Known:
-        """With a mask of any resolution, [height, width] for all frames or [frames, height, width]."""
-        frames, size = latents.shape[2], latents.shape[3:]
-        mask = mask.reshape(-1, 1, *mask.shape[-2:]).float()
-        if len(mask) not in (1, frames):
-            raise UsageError(f"The mask has {len(mask)} frames, the latents have {frames}.")
-        return cls(latents, interpolate(mask, size, mode="area").transpose(0, 1)[None])
-
-    @classmethod
-    def from_mask(cls, latents: Tensor, mask: Tensor) -> Known:
         """From a mask over pixels, [height, width] or [frames, height, width] with any number of channels between,
         of any size: 1 where to make, 0 where to keep. One frame stands for all.
 

@@ -1,0 +1,22 @@
+"""LaVie's ComfyUI nodes. A theme that cannot be imported is named in the log; the rest still loads."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+
+log = logging.getLogger(__name__)
+
+THEMES = ("loaders", "text", "sampling", "latents", "video", "long_video", "lora", "example")
+
+NODE_CLASS_MAPPINGS: dict[str, type] = {}
+NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {}
+
+for theme in THEMES:
+    try:
+        nodes = importlib.import_module(f".{theme}", __name__).NODES
+    except Exception:
+        log.exception("LaVie: the nodes of nodes/%s.py could not be loaded; the others work.", theme)
+        continue
+    NODE_CLASS_MAPPINGS.update({name: node for name, (node, _) in nodes.items()})
+    NODE_DISPLAY_NAME_MAPPINGS.update({name: title for name, (_, title) in nodes.items()})

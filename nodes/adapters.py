@@ -1,0 +1,135 @@
+"""LaVie's networks as ComfyUI calls them: pure torch, no ComfyUI needed."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..lavie.config import StageConfig
+from ..lavie.errors import UsageError
+from ..lavie.models import VideoUNet
+from ..lavie.models.text_encoder import TextEncoder
+
+log = logging.getLogger(__name__)
+
+STAGE_NODES = {
+    "base": "LaVie Base Sampler",
+    "interpolation": "LaVie Temporal Interpolator",
+    "upscaler": "LaVie Video Upscaler",
+}
+
+
+@dataclass(frozen=True)
+class StageInfo:
+    """What travels with a MODEL, CLIP or VAE of LaVie: where it comes from and the settings it was made for."""
+
+    model: str
+    stage: str
+    config: StageConfig
+    scaling_factor: float
+
+
+class GraphUNet(VideoUNet):
+    """A `VideoUNet` that answers ComfyUI's call (x, timesteps, context=…) as well as LaVie's own."""
+
+    @classmethod
+    def adopt(cls, unet: VideoUNet) -> GraphUNet:
+        """The same network, weights and parameter names, under this class."""
+        unet.__class__ = cls
+        return unet  # type: ignore[return-value]
+
+    def forward(
+        self,
+        x: Tensor,
+        timesteps: Tensor | float,
+        context: Tensor | None = None,
+        class_labels: Tensor | None = None,
+        y: Tensor | None = None,
+        control: Any = None,
+        transformer_options: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> Tensor:
+        """As `VideoUNet.forward`; `y` is the noise level, and what LaVie has no place for is named in the log, once."""
+        self._check(x, context)
+        self._report_unused(control, transformer_options or {})
+        return super().forward(x, timesteps, context, class_labels=y if class_labels is None else class_labels)
+
+    def _check(self, x: Tensor, context: Tensor | None) -> None:
+        if x.dim() != 5:
+            raise UsageError(
+                f"LaVie samples video latents [batch, channels, frames, height, width], not {x.dim()}-D ones. "
+                "Take them from LaVie Empty Latent Video or LaVie VAE Encode."
+            )
+        if x.shape[1] != self.config.in_channels:
+            raise UsageError(
+                f"This MODEL takes {self.config.in_channels} input channels, not {x.shape[1]}: it is no base stage. "
+                "Use LaVie Temporal Interpolator or LaVie Video Upscaler instead of a core sampler."
+            )
+        check_width(context, self.config.cross_attention_dim)
+
+    def _report_unused(self, control: Any, options: dict[str, Any]) -> None:
+        unused = set(options.get("patches", ())) | set(options.get("patches_replace", ()))
+        unused |= {"controlnet"} if control is not None else set()
+        reported = self.__dict__.setdefault("_reported", set())
+        for name in sorted(unused - reported):
+            log.warning("LaVie's UNet has no place for the patch '%s'; it has no effect.", name)
+        reported |= unused
+
+
+def check_width(states: Tensor | None, width: int) -> None:
+    """Refuse text embeddings of another text encoder."""
+    if states is None or states.shape[-1] == width:
+        return
+    raise UsageError(
+        f"The conditioning is {states.shape[-1]} channels wide, this MODEL needs {width}. Wire the CLIP of the same "
+        "LaVie Loader (or another of its kind: Stable Diffusion 1.x has 768, the upscaler's OpenCLIP 1024)."
+    )
+
+
+class GraphText(nn.Module):
+    """A `TextEncoder` as ComfyUI's `cond_stage_model`; parameter names are those that LoRA loaders look for."""
+
+    def __init__(self, encoder: TextEncoder, info: StageInfo) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.lavie = info
+        self.dtypes = {encoder.model.dtype}
+        self.layer = -1
+        holder, transformer = nn.Module(), nn.Module()
+        transformer.text_model = getattr(encoder.model, "text_model", encoder.model)
+        holder.transformer = transformer
+        self.add_module("clip_h" if encoder.model.config.hidden_size == 1024 else "clip_l", holder)
+
+    def reset_clip_options(self) -> None:
+        self.layer = -1
+
+    def set_clip_options(self, options: dict[str, Any]) -> None:
+        self.layer = options.get("layer") or self.layer
+
+    def encode_token_weights(self, tokens: dict[str, list]) -> tuple[Tensor, None]:
+        """Embeddings [1, 77 × chunks, width] of `GraphTokenizer`'s tokens; there is no pooled output."""
+        chunks = next(iter(tokens.values()))
+        numbers = torch.tensor([[int(token[0]) for token in chunk] for chunk in chunks])[None]
+        weights = torch.tensor([[float(token[1]) for token in chunk] for chunk in chunks])[None]
+        with torch.no_grad():
+            return self.encoder.embed(numbers, weights, layer=self.layer), None
+
+
+class GraphTokenizer:
+    """LaVie's prompt syntax and chunks in ComfyUI's form: {"l": [[(token, weight), …], …]}."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self.encoder = encoder
+
+    def tokenize_with_weights(self, text: str, return_word_ids: bool = False, **_: Any) -> dict[str, list]:
+        numbers, weights = self.encoder.tokenize([text])
+        extra = (0,) if return_word_ids else ()
+        pairs = zip(numbers[0].tolist(), weights[0].tolist(), strict=True)
+        return {"l": [[(n, w, *extra) for n, w in zip(*chunk, strict=True)] for chunk in pairs]}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}

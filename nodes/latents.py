@@ -1,0 +1,179 @@
+"""Latents: empty ones, to and from images, and between a video and its frames."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..lavie.config import MAX_FRAMES, MAX_SIDE
+from ..lavie.errors import UsageError
+from ..lavie.models.latents import SMALLEST_TILE
+from ..lavie.pipelines.request import check_num_frames, check_size
+from . import host
+from .inputs import integer, socket, stage_of, video_latents
+from .vae import decode, encode
+
+SAMPLES = socket("LATENT", "Latents of a video [batch, 4, frames, height / 8, width / 8].")
+
+
+class LaVieEmptyLatentVideo:
+    """The canvas for a sampler."""
+
+    DESCRIPTION = (
+        "An empty video for the core KSampler, or for LaVie Base Sampler. With a MODEL wired in, 0 stands for the "
+        "model's own size, so that another model needs no other change."
+    )
+    SEARCH_ALIASES: ClassVar = ["lavie empty latent", "empty video", "video size", "latent video"]
+    CATEGORY = "LaVie/latent"
+    FUNCTION = "create"
+    RETURN_TYPES = ("LATENT",)
+    RETURN_NAMES = ("latent",)
+    OUTPUT_TOOLTIPS = ("An empty video: [batch, 4, frames, height / 8, width / 8].",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
+        return {
+            "required": {
+                "width": integer(512, 0, MAX_SIDE, "Pixels, divisible by 8. 0: that of the MODEL wired in.", step=8),
+                "height": integer(320, 0, MAX_SIDE, "Pixels, divisible by 8. 0: that of the MODEL wired in.", step=8),
+                "num_frames": integer(16, 0, MAX_FRAMES, "Frames. 0: that of the MODEL wired in."),
+                "batch_size": integer(1, 1, 64, "Videos to make at once."),
+            },
+            "optional": {"model": socket("MODEL", "LaVie's base MODEL, if its own size shall be taken.")},
+        }
+
+    def create(self, width: int, height: int, num_frames: int, batch_size: int, model: Any = None) -> tuple[dict]:
+        if 0 in (width, height, num_frames):
+            if model is None:
+                raise UsageError(
+                    "Width, height or num_frames is 0. Give a number, or wire in the MODEL whose own shall be taken."
+                )
+            config = stage_of(model, "base").config
+            width, height = width or config.width, height or config.height
+            num_frames = num_frames or config.num_frames
+        check_size(height, width)
+        check_num_frames(num_frames)
+        shape = (batch_size, 4, num_frames, height // 8, width // 8)
+        return ({"samples": torch.zeros(shape, device=host.storage_device())},)
+
+
+class LaVieVAEDecode:
+    """From latents to frames."""
+
+    DESCRIPTION = (
+        "Decodes latents to frames with any Stable Diffusion 1.x VAE, a few frames at a time. A half-precision VAE "
+        "that overflows is run in float32; tiles bound the memory for large pictures."
+    )
+    SEARCH_ALIASES: ClassVar = ["lavie decode", "vae decode video", "latent to images"]
+    CATEGORY = "LaVie/latent"
+    FUNCTION = "decode"
+    RETURN_TYPES = ("IMAGE",)
+    RETURN_NAMES = ("images",)
+    OUTPUT_TOOLTIPS = ("The frames of all videos, one after the other.",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
+        return {
+            "required": {
+                "samples": SAMPLES,
+                "vae": socket("VAE", "The VAE of the same LaVie Loader, or any Stable Diffusion 1.x VAE."),
+                "tile": integer(
+                    0, 0, MAX_SIDE, "Edge of the tiles in pixels of the picture. 0: whole pictures.", step=64
+                ),
+            }
+        }
+
+    def decode(self, samples: dict, vae: Any, tile: int) -> tuple[Tensor]:
+        if vae is None:
+            raise UsageError("LaVie VAE Decode got no VAE: the loader found none. Wire the VAE of another loader.")
+        latents = video_latents(samples)
+        return (decode(vae, latents, max(SMALLEST_TILE, tile // 8) if tile else 0),)
+
+
+class LaVieVAEEncode:
+    """From frames to latents."""
+
+    DESCRIPTION = (
+        "Encodes frames to the latents of one video, for video to video and for the extender. Edges that do not fill "
+        "8 pixels are cropped, as the core node does."
+    )
+    SEARCH_ALIASES: ClassVar = ["lavie encode", "vae encode video", "images to latent", "image to video"]
+    CATEGORY = "LaVie/latent"
+    FUNCTION = "encode"
+    RETURN_TYPES = ("LATENT",)
+    RETURN_NAMES = ("latent",)
+    OUTPUT_TOOLTIPS = ("One video [1, 4, frames, height / 8, width / 8].",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
+        return {
+            "required": {
+                "images": socket("IMAGE", "The frames of a video, or one picture."),
+                "vae": socket("VAE", "The VAE of the same LaVie Loader, or any Stable Diffusion 1.x VAE."),
+            }
+        }
+
+    def encode(self, images: Tensor, vae: Any) -> tuple[dict]:
+        if vae is None:
+            raise UsageError("LaVie VAE Encode got no VAE: the loader found none. Wire the VAE of another loader.")
+        return ({"samples": encode(vae, images)},)
+
+
+class LaVieLatentVideoToFrames:
+    """Frames into the batch."""
+
+    DESCRIPTION = "Turns the latents of videos into a batch of image latents, one per frame, for image nodes."
+    SEARCH_ALIASES: ClassVar = ["latent batch", "5d to 4d", "unstack frames"]
+    CATEGORY = "LaVie/latent"
+    FUNCTION = "convert"
+    RETURN_TYPES = ("LATENT",)
+    RETURN_NAMES = ("latent",)
+    OUTPUT_TOOLTIPS = ("Image latents [batch · frames, 4, h, w].",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
+        return {"required": {"samples": SAMPLES}}
+
+    def convert(self, samples: dict) -> tuple[dict]:
+        return ({"samples": video_latents(samples).transpose(1, 2).flatten(0, 1)},)
+
+
+class LaVieFramesToLatentVideo:
+    """The batch into frames."""
+
+    DESCRIPTION = "Turns a batch of image latents into the latents of one video (or of several of equal length)."
+    SEARCH_ALIASES: ClassVar = ["latent batch", "4d to 5d", "stack frames"]
+    CATEGORY = "LaVie/latent"
+    FUNCTION = "convert"
+    RETURN_TYPES = ("LATENT",)
+    RETURN_NAMES = ("latent",)
+    OUTPUT_TOOLTIPS = ("Video latents [batch, 4, frames, h, w].",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
+        return {
+            "required": {
+                "samples": socket("LATENT", "Image latents [frames, 4, h, w]."),
+                "num_frames": integer(0, 0, MAX_FRAMES, "Frames of each video. 0: one video of all."),
+            }
+        }
+
+    def convert(self, samples: dict, num_frames: int) -> tuple[dict]:
+        latents = samples["samples"]
+        if latents.dim() != 4:
+            raise UsageError(f"These latents are {latents.dim()}-D; this node takes a batch of image latents (4-D).")
+        num_frames = num_frames or len(latents)
+        if len(latents) % num_frames:
+            raise UsageError(f"{len(latents)} frames do not divide into videos of {num_frames}.")
+        return ({"samples": latents.unflatten(0, (-1, num_frames)).transpose(1, 2)},)
+
+
+NODES = {
+    "LaVieEmptyLatentVideo": (LaVieEmptyLatentVideo, "LaVie Empty Latent Video"),
+    "LaVieVAEDecode": (LaVieVAEDecode, "LaVie VAE Decode"),
+    "LaVieVAEEncode": (LaVieVAEEncode, "LaVie VAE Encode"),
+    "LaVieLatentVideoToFrames": (LaVieLatentVideoToFrames, "LaVie Latent Video to Frames"),
+    "LaVieFramesToLatentVideo": (LaVieFramesToLatentVideo, "LaVie Frames to Latent Video"),
+}

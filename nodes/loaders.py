@@ -1,0 +1,159 @@
+"""LaVie Loader: a stage of a model family, or a file, as MODEL, CLIP and VAE."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..lavie.checkpoints import describe, load_unet
+from ..lavie.config import BUNDLED, RELEASED, RELEASED_STAGES, STAGES, Family, StageConfig, find_family
+from ..lavie.errors import LavieError, UsageError
+from ..lavie.models.text_encoder import load_text_encoder
+from ..lavie.models.vae import load_vae
+from ..lavie.runtime.device import DTYPES
+from . import host
+from .adapters import StageInfo
+from .inputs import OWN, choice
+from .vae import GraphVAE
+
+log = logging.getLogger(__name__)
+
+AUTO = "auto"
+SCALING_FACTORS = {"upscaler": 0.08333}  # Stable Diffusion's, where the VAE itself is not at hand
+SCALING_FACTOR = 0.18215
+
+
+class LaVieLoader:
+    """Everything a stage needs."""
+
+    DESCRIPTION = (
+        "Loads one stage of LaVie: the small bundled family (lavie-tiny), the released weights (lavie), or any LaVie "
+        "checkpoint in models/lavie, models/diffusion_models or models/diffusers. The MODEL works with LaVie's nodes "
+        "and with the core KSampler."
+    )
+    SEARCH_ALIASES: ClassVar = ["lavie checkpoint", "load video model", "text to video model", "lavie base"]
+    CATEGORY = "LaVie"
+    FUNCTION = "load"
+    RETURN_TYPES = ("MODEL", "CLIP", "VAE")
+    RETURN_NAMES = ("model", "clip", "vae")
+    OUTPUT_TOOLTIPS = (
+        "The video UNet, for the node of its stage; a base MODEL also for the core KSampler and LoRA loaders.",
+        "The text encoder of this stage, for LaVie Text Encode or CLIP Text Encode.",
+        "The VAE of this stage: it takes and gives whole videos.",
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
+        return {
+            "required": {
+                "model": choice(
+                    model_names(),
+                    BUNDLED,
+                    "lavie-tiny comes with this pack. lavie are the authors' weights, in models/lavie (see the help "
+                    "page). The rest are files; the stage is read from the file.",
+                ),
+                "stage": choice(
+                    [AUTO, *STAGES],
+                    AUTO,
+                    "base makes clips from text, interpolation multiplies frames by 4, upscaler multiplies width and "
+                    "height by 4. auto: base, or what the file holds.",
+                ),
+                "dtype": choice(
+                    [OWN, *DTYPES],
+                    OWN,
+                    "Precision of the UNet. default: what ComfyUI chooses for this card and its command-line flags.",
+                ),
+            }
+        }
+
+    @classmethod
+    def IS_CHANGED(cls, model: str, **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
+        """A file that was replaced on disk is loaded again."""
+        key, _, name = model.partition("/")
+        if not name:
+            return model
+        path = host.find_file(key, name)
+        return f"{path}:{path.stat().st_mtime_ns}"
+
+    def load(self, model: str, stage: str, dtype: str) -> tuple[Any, Any, Any]:
+        progress = host.Progress()
+        family, stage = _resolve(model, stage)
+        config: StageConfig = getattr(family, stage)
+        progress.step("load", 1, 4)
+        vae = _part("VAE", load_vae, family, config.vae, dtype=host.vae_dtype())
+        factor = SCALING_FACTORS.get(stage, SCALING_FACTOR) if vae is None else vae.config.scaling_factor
+        info = StageInfo(family.name, stage, config, factor)
+        progress.step("load", 2, 4)
+        tokenizer = family.path(config.tokenizer)
+        text = _part("text encoder", load_text_encoder, family, config.text_encoder, tokenizer, dtype=host.text_dtype())
+        progress.step("load", 3, 4)
+        unet = _load_unet(family.path(config.unet), stage, dtype)
+        progress.step("load", 4, 4)
+        return (
+            host.make_model(unet, info),
+            None if text is None else host.make_clip(text, info),
+            None if vae is None else GraphVAE(vae, info),
+        )
+
+
+def model_names() -> list[str]:
+    """The choices of the loader: families by name, files and folders as "folder key/name"."""
+    found = [f"{key}/{name}" for key in host.UNET_FOLDERS for name in host.files(key)]
+    return [BUNDLED, RELEASED, *found]
+
+
+def _resolve(model: str, stage: str) -> tuple[Family, str]:
+    """The family and stage behind a choice of the loader; a file stands in for its stage of the released family.
+
+    Raises:
+        LavieError: no such file, no LaVie checkpoint, or another stage than the one chosen.
+    """
+    key, _, name = model.partition("/")
+    released = find_family(RELEASED, folders=[*host.folders(host.LAVIE), *host.folders("diffusers")])
+    if not name:
+        family = find_family(BUNDLED) if model == BUNDLED else released if model == RELEASED else None
+        if family is None:
+            raise UsageError(f"There is no model '{model}'. Choose one from the list.")
+        return family, STAGES[0] if stage == AUTO else stage
+    path = host.find_file(key, name)
+    if (path / "family.json").is_file():
+        return find_family(path), STAGES[0] if stage == AUTO else stage
+    found = describe(path)
+    if found.get("stage") not in STAGES:
+        raise LavieError(
+            f"{name} seems to be {found['title']}. LaVie Loader needs a LaVie base, interpolation or upscaler UNet."
+        )
+    if stage not in (AUTO, found["stage"]):
+        raise UsageError(f"{name} holds LaVie's {found['stage']} stage, not {stage}. Set stage to auto.")
+    return _with_unet(released, found["stage"], path), found["stage"]
+
+
+def _with_unet(family: Family, stage: str, path: Path) -> Family:
+    return replace(family, name=path.stem, **{stage: replace(RELEASED_STAGES[stage], unet=str(path.resolve()))})
+
+
+def _part(title: str, load: Any, family: Family, file: str, *more: Any, **settings: Any) -> Any:
+    """A part of a stage, or None with a word in the log: another loader's can be wired in instead."""
+    path = family.path(file)
+    if not path.exists() and family.name != BUNDLED:
+        log.warning(
+            "LaVie Loader: there is no %s at %s; wire one of another loader instead, or put it there.", title, path
+        )
+        return None
+    return load(path, *more, **settings)
+
+
+def _load_unet(path: Path, stage: str, dtype: str) -> Any:
+    if not path.exists():
+        raise LavieError(
+            f"The released weights are not here: there is no {path.name} in {path.parent}. Download it (see the help "
+            "page of LaVie Loader), or choose lavie-tiny."
+        )
+    unet = load_unet(path, stage=stage)
+    parameters = sum(p.numel() for p in unet.parameters())
+    return unet.to(host.unet_dtype(parameters) if dtype == OWN else DTYPES[dtype])
+
+
+NODES = {"LaVieLoader": (LaVieLoader, "LaVie Loader")}

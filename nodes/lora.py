@@ -1,0 +1,96 @@
+"""LaVie LoRA Loader: Stable Diffusion 1.x LoRAs on the spatial layers."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..lavie.config import BUNDLED, find_family
+from ..lavie.errors import LavieError, UsageError
+from ..lavie.lora import check_base, read_lora, to_kohya
+from . import host
+from .inputs import choice, number, socket
+
+log = logging.getLogger(__name__)
+
+
+class LaVieLoraLoader:
+    """A style or a subject for the base and interpolation stages."""
+
+    DESCRIPTION = (
+        "Applies a Stable Diffusion 1.x LoRA (kohya, PEFT or diffusers file) to LaVie's spatial layers and text "
+        "encoder; motion stays the model's own. Stack as many as you like."
+    )
+    SEARCH_ALIASES: ClassVar = ["lavie lora", "lora loader", "style", "personalisation", "load lora"]
+    CATEGORY = "LaVie"
+    FUNCTION = "apply"
+    RETURN_TYPES = ("MODEL", "CLIP")
+    RETURN_NAMES = ("model", "clip")
+    OUTPUT_TOOLTIPS = ("The MODEL with the LoRA.", "The CLIP with the LoRA, if one is wired in.")
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
+        names = lora_names()
+        return {
+            "required": {
+                "model": socket("MODEL", "LaVie's base or interpolation stage."),
+                "lora_name": choice(
+                    names,
+                    next(iter(names), ""),
+                    "A file in models/loras made for Stable Diffusion 1.x, or one that comes along.",
+                ),
+                "strength_model": number(1.0, -20.0, 20.0, "How strongly it changes the picture; 0: not.", step=0.05),
+                "strength_clip": number(1.0, -20.0, 20.0, "How strongly it changes the text; 0: not.", step=0.05),
+            },
+            "optional": {"clip": socket("CLIP", "The text encoder, if the LoRA was trained on it, too.")},
+        }
+
+    @classmethod
+    def IS_CHANGED(cls, lora_name: str, **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
+        """A file that was replaced on disk is loaded again."""
+        path = lora_path(lora_name)
+        return f"{path}:{path.stat().st_mtime_ns}"
+
+    def apply(
+        self, model: Any, lora_name: str, strength_model: float, strength_clip: float, clip: Any = None
+    ) -> tuple[Any, Any]:
+        info = getattr(getattr(model, "model", None), "lavie", None)
+        if info is None:
+            raise UsageError("This MODEL is not LaVie's. Use the core Load LoRA for it.")
+        if info.stage == "upscaler":
+            raise UsageError(
+                "LaVie's upscaler is no Stable Diffusion 1.x model, so no LoRA fits it. Wire in base or interpolation."
+            )
+        path = lora_path(lora_name)
+        host.check_interrupt()
+        tensors = read_lora(path)
+        check_base(tensors)
+        patched = host.add_lora(model, clip, to_kohya(tensors), strength_model, strength_clip)
+        model, clip, layers, left = patched
+        if layers == 0:
+            raise LavieError(
+                f"{path.name} fits no layer of this model. It must be made for Stable Diffusion 1.x (lavie-tiny takes "
+                "only its own)."
+            )
+        log.info("LaVie LoRA Loader: %s patches %d layers.", path.name, layers)
+        if left:
+            log.warning("%s: %d of its layers have no place here: %s", path.name, len(left), ", ".join(left[:5]))
+        return model, clip
+
+
+def _bundled() -> dict[str, Path]:
+    folder = find_family(BUNDLED).folder / "loras"
+    return {f"{BUNDLED}/{path.name}": path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def lora_names() -> list[str]:
+    return [*_bundled(), *host.files("loras")]
+
+
+def lora_path(name: str) -> Path:
+    """The file behind a choice of the loader; raises UsageError if there is none."""
+    return _bundled().get(name) or host.find_file("loras", name)
+
+
+NODES = {"LaVieLoraLoader": (LaVieLoraLoader, "LaVie LoRA Loader")}

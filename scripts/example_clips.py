@@ -1,0 +1,32 @@
+"""Make the clips of the node LaVie Example Video (lavie/examples/) with the renderer that lavie-tiny learned from."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from lavie.training.synthetic import frame_times, render, sample_scene  # noqa: E402
+from lavie.video import write_video  # noqa: E402
+
+CLIPS = {
+    "red ball over grass": ("red", "ball", "moving right", "green grass"),
+    "yellow star at night": ("yellow", "star", "moving left", "night sky"),
+    "white bird over the sea": ("white", "bird", "moving left", "sea"),
+}
+
+
+def main() -> None:
+    folder = ROOT / "lavie" / "examples"
+    folder.mkdir(exist_ok=True)
+    for name, (colour, shape, motion, background) in CLIPS.items():
+        scene = sample_scene(torch.Generator().manual_seed(3), False, colour, shape, motion, background)
+        video, _ = render([scene], frame_times(16), 64, 96)
+        frames = ((video[0].permute(1, 2, 3, 0) / 2 + 0.5).clamp(0, 1) * 255).round().byte().numpy()
+        write_video(folder / f"{name}.mp4", frames, fps=8, quality=95)
+
+
+if __name__ == "__main__":
+    main()
