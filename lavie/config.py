@@ -31,7 +31,7 @@ class StageConfig:
 
     num_frames, height, width: what the stage puts out (0: it follows its input). fps: frames per second of the
     output; for interpolation of a clip at 8 fps. prompt_suffix: added to every prompt. latent_rgb_factors: what a
-    preview makes red, green and blue (0…1) of scaled latents with, a row for each of the 4 channels and one to add;
+    preview makes red, green and blue (−1…1) of scaled latents with, a row for each of the 4 channels and one to add;
     empty: the VAE is Stable Diffusion's.
     """
 
