@@ -111,12 +111,12 @@ class GraphText(nn.Module):
         self.layer = options.get("layer") or self.layer
 
     def encode_token_weights(self, tokens: dict[str, list]) -> tuple[Tensor, None]:
-        """Embeddings [1, 77 × chunks, width] of `GraphTokenizer`'s tokens; there is no pooled output."""
+        """Embeddings [1, 77 × chunks, width] of `GraphTokenizer`'s tokens, on the CPU; there is no pooled output."""
         chunks = next(iter(tokens.values()))
         numbers = torch.tensor([[int(token[0]) for token in chunk] for chunk in chunks])[None]
         weights = torch.tensor([[float(token[1]) for token in chunk] for chunk in chunks])[None]
         with torch.no_grad():
-            return self.encoder.embed(numbers, weights, layer=self.layer), None
+            return self.encoder.embed(numbers, weights, layer=self.layer).float().cpu(), None
 
 
 class GraphTokenizer:

@@ -12,6 +12,7 @@ from ..lavie.config import BUNDLED, RELEASED, RELEASED_STAGES, STAGES, Family, S
 from ..lavie.errors import LavieError, UsageError
 from ..lavie.models.text_encoder import load_text_encoder
 from ..lavie.models.vae import load_vae
+from ..lavie.pipelines.stage import part_source
 from ..lavie.runtime.device import DTYPES
 from . import host
 from .adapters import StageInfo
@@ -81,13 +82,20 @@ class LaVieLoader:
         progress = host.Progress()
         family, stage = _resolve(model, stage)
         config: StageConfig = getattr(family, stage)
+        _require_unet(family.path(config.unet))
         progress.step("load", 1, 4)
-        vae = _part("VAE", load_vae, family, config.vae, dtype=host.vae_dtype())
+        vae = _part("vae", load_vae, family, config.vae, dtype=host.vae_dtype())
         factor = SCALING_FACTORS.get(stage, SCALING_FACTOR) if vae is None else vae.config.scaling_factor
         info = StageInfo(family.name, stage, config, factor)
         progress.step("load", 2, 4)
-        tokenizer = family.path(config.tokenizer)
-        text = _part("text encoder", load_text_encoder, family, config.text_encoder, tokenizer, dtype=host.text_dtype())
+        text = _part(
+            "text_encoder",
+            load_text_encoder,
+            family,
+            config.text_encoder,
+            tokenizer=family.path(config.tokenizer),
+            dtype=host.text_dtype(),
+        )
         progress.step("load", 3, 4)
         unet = _load_unet(family.path(config.unet), stage, dtype)
         progress.step("load", 4, 4)
@@ -134,23 +142,26 @@ def _with_unet(family: Family, stage: str, path: Path) -> Family:
     return replace(family, name=path.stem, **{stage: replace(RELEASED_STAGES[stage], unet=str(path.resolve()))})
 
 
-def _part(title: str, load: Any, family: Family, file: str, *more: Any, **settings: Any) -> Any:
-    """A part of a stage, or None with a word in the log: another loader's can be wired in instead."""
-    path = family.path(file)
-    if not path.exists() and family.name != BUNDLED:
-        log.warning(
-            "LaVie Loader: there is no %s at %s; wire one of another loader instead, or put it there.", title, path
-        )
-        return None
-    return load(path, *more, **settings)
+def _part(part: str, load: Any, family: Family, file: str, **settings: Any) -> Any:
+    """The VAE or text encoder of a stage, or None with a word in the log: another loader's can be wired in instead."""
+    source = part_source(family, file, part)
+    needed = [path for path in (source, settings.get("tokenizer")) if isinstance(path, Path)]
+    missing = next((path for path in needed if not path.exists()), None)
+    if missing is None or family.name == BUNDLED:
+        return load(source, **settings)
+    log.warning("LaVie Loader: there is no %s; put it there, or wire in the %s of another loader.", missing, part)
+    return None
 
 
-def _load_unet(path: Path, stage: str, dtype: str) -> Any:
+def _require_unet(path: Path) -> None:
     if not path.exists():
         raise LavieError(
             f"The released weights are not here: there is no {path.name} in {path.parent}. Download it (see the help "
             "page of LaVie Loader), or choose lavie-tiny."
         )
+
+
+def _load_unet(path: Path, stage: str, dtype: str) -> Any:
     unet = load_unet(path, stage=stage)
     parameters = sum(p.numel() for p in unet.parameters())
     return unet.to(host.unet_dtype(parameters) if dtype == OWN else DTYPES[dtype])

@@ -19,6 +19,7 @@ from .inputs import images_of, video_of
 log = logging.getLogger(__name__)
 
 FALLBACK_TILE = 32  # latent pixels, once memory has run out
+FRAMES_AT_ONCE = 8  # that are copied for encoding
 Frames = Callable[[int, int], None]
 
 
@@ -54,9 +55,14 @@ class GraphVAE:
         return self._decode(latents, min(tile or FALLBACK_TILE, FALLBACK_TILE), report)
 
     def _decode(self, latents: Tensor, tile: int | None, report: Frames) -> Tensor:
-        slices = decode_slices(self.first_stage_model, latents, tile=tile, callback=report)
-        parts = [images_of(part).unflatten(0, (len(latents), -1)).to(self.output_device) for part in slices]
-        return torch.cat(parts, dim=1).flatten(0, 1)
+        batch, _, count, *size = latents.shape
+        height, width = (side * self.upscale_ratio for side in size)
+        images = torch.empty(batch, count, height, width, 3, device=self.output_device)
+        start = 0
+        for part in decode_slices(self.first_stage_model, latents, tile=tile, callback=report):
+            images[:, start : start + part.shape[2]] = images_of(part).unflatten(0, (batch, -1))
+            start += part.shape[2]
+        return images.flatten(0, 1)
 
     def decode_tiled(self, samples: Tensor, tile_x: int | None = None, tile_y: int | None = None, **_: Any) -> Tensor:
         """As `decode`, in square tiles of latent pixels; the overlap is a quarter."""
@@ -68,11 +74,18 @@ class GraphVAE:
         ratio = self.downscale_ratio
         height, width = (side // ratio * ratio for side in pixels.shape[1:3])
         top, left = ((side % ratio) // 2 for side in pixels.shape[1:3])
-        video = video_of(pixels[:, top : top + height, left : left + width])
+        pixels = pixels[:, top : top + height, left : left + width]
+        shape = (len(pixels), 1, self.latent_channels, height // ratio, width // ratio)
+        noise = None if generator is None else torch.randn(shape, generator=generator).permute(1, 2, 0, 3, 4)
         host.load(self.patcher, 4096.0 * height * width * self.vae_dtype.itemsize)
         report = frames or host.Progress().frames("encode")
-        latents = encode_video(self.first_stage_model, video, generator=generator, callback=report)
-        return (latents / self.scaling_factor).to(self.output_device)
+        latents = []
+        for start in range(0, len(pixels), FRAMES_AT_ONCE):
+            part = slice(start, start + FRAMES_AT_ONCE)
+            given = None if noise is None else noise[:, :, part]
+            latents.append(encode_video(self.first_stage_model, video_of(pixels[part]), noise=given))
+            report(min(part.stop, len(pixels)), len(pixels))
+        return (torch.cat(latents, dim=2) / self.scaling_factor).to(self.output_device)
 
     def encode_tiled(self, pixels: Tensor, **_: Any) -> Tensor:
         """As `encode`: frames go one by one, which bounds the memory as tiles would."""

@@ -213,9 +213,10 @@ class LaVieVideoUpscaler:
 def _padded(images: Tensor) -> Tensor:
     """With the last rows and columns repeated up to a multiple of 8."""
     height, width = images.shape[1:3]
-    video = video_of(images)[0]
-    padded = pad(video, (0, -width % 8, 0, -height % 8), mode="replicate")
-    return (padded / 2 + 0.5).permute(1, 2, 3, 0)
+    if height % 8 == width % 8 == 0:
+        return images
+    padded = pad(images.movedim(-1, 1), (0, -width % 8, 0, -height % 8), mode="replicate")
+    return padded.movedim(1, -1)
 
 
 def _again(generator: torch.Generator) -> torch.Generator:

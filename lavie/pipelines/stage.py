@@ -62,9 +62,9 @@ class Stage:
             family=family,
             config=config,
             unet=load_unet(family.path(config.unet), stage=name, dtype=dtype, device=device),
-            vae=load_vae(_source(family, config.vae, "vae"), dtype=torch.float32, device=device),
+            vae=load_vae(part_source(family, config.vae, "vae"), dtype=torch.float32, device=device),
             text_encoder=load_text_encoder(
-                _source(family, config.text_encoder, "text_encoder"),
+                part_source(family, config.text_encoder, "text_encoder"),
                 family.path(config.tokenizer),
                 dtype=dtype,
                 device=device,
@@ -124,7 +124,7 @@ def to_video(frames: np.ndarray, device: torch.device) -> Tensor:
     return video.to(storage_device(video.numel(), device)).float() / 127.5 - 1
 
 
-def _source(family: Family, file: str, part: str) -> Path | dict[str, Tensor]:
+def part_source(family: Family, file: str, part: str) -> Path | dict[str, Tensor]:
     """The folder of a VAE or text encoder, or else that part of a Stable Diffusion 1.x checkpoint in one file."""
     path, single = family.path(file), family.single_file()
     if path.exists() or single is None or not file.startswith("stable-diffusion-v1"):
