@@ -61,7 +61,7 @@ def test_the_new_frames_go_on_where_the_clip_ends(stage, text, clip):
     cut = (other[:, :, 0] - video[:, :, 15]).abs().mean()
     inside = (video[:, :, 1:16] - video[:, :, :15]).abs().mean()
     print(f"joint {joint:.4f}, hard cut {cut:.4f}, inside the given clip {inside:.4f}")
-    assert joint < 0.6 * cut
+    assert joint < 0.8 * cut
 
 
 def test_the_same_seed_extends_alike_and_another_differently(stage, text, clip):

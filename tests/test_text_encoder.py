@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from lavie.errors import LavieError
+from lavie.errors import LavieError, UsageError
 from lavie.models.text_encoder import (
     CLIP_L,
     OPENCLIP_H,
@@ -156,6 +156,23 @@ def test_gradients_reach_the_weights_through_embed(folder):
     encoder.embed(*encoder.tokenize(["a red ball"])).sum().backward()
     assert all(parameter.grad is not None for parameter in encoder.model.parameters())
     assert not encoder.encode(["a red ball"]).requires_grad
+
+
+@pytest.mark.parametrize("prompt", ["a red ball", "a (red:1.4) ball"])
+def test_an_earlier_layer_is_what_a_model_without_the_later_ones_gives(folder, encoder, prompt):
+    tensors = load_file(folder / "text_encoder" / "model.safetensors")
+    tensors = {name: tensor for name, tensor in tensors.items() if ".layers.1." not in name}
+    config = json.loads((folder / "text_encoder" / "config.json").read_text()) | {"num_hidden_layers": 1}
+    shorter = load_text_encoder(tensors, folder / "tokenizer", config)
+    assert torch.equal(encoder.encode([prompt], layer=-2), shorter.encode([prompt]))
+    assert torch.equal(encoder.encode([prompt], layer=-1), encoder.encode([prompt]))
+    assert not torch.equal(encoder.encode([prompt], layer=-2), encoder.encode([prompt]))
+
+
+@pytest.mark.parametrize("layer", [-3, 0, 1])
+def test_a_layer_that_is_not_there_is_refused(encoder, layer):
+    with pytest.raises(UsageError, match="from -2 to -1"):
+        encoder.encode(["a red ball"], layer=layer)
 
 
 @pytest.mark.parametrize("name", RELEASED)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from ..errors import LavieError
+from ..errors import LavieError, UsageError
 from .prompt import Token, parse_weights, split_chunks
 from .restore import read_folder, restore
 
@@ -59,13 +59,14 @@ class TextEncoder:
         return self
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> Tensor:
+    def encode(self, prompts: Sequence[str], layer: int | None = None) -> Tensor:
         """Embeddings [prompts, 77 × chunks, width] of prompts in ComfyUI's syntax (see `parse_weights`).
 
         A prompt of more than 75 tokens takes several chunks; shorter ones of the same call are filled up with
-        empty chunks. The last hidden states after the final norm, on the model's device and in its dtype.
+        empty chunks. The last hidden states (or see `layer` of `embed`) after the final norm, on the model's
+        device and in its dtype.
         """
-        return self.embed(*self.tokenize(prompts))
+        return self.embed(*self.tokenize(prompts), layer=layer)
 
     def tokenize(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Token numbers (int64) and weights (float32) of prompts, both [prompts, chunks, 77]."""
@@ -79,20 +80,36 @@ class TextEncoder:
         )
         return numbers, weights
 
-    def embed(self, numbers: Tensor, weights: Tensor | None = None) -> Tensor:
+    def embed(self, numbers: Tensor, weights: Tensor | None = None, layer: int | None = None) -> Tensor:
         """Embeddings of `tokenize`'s answer, with gradients where they are enabled.
 
         A weight scales a token's distance from the token in its place of the empty prompt, as in ComfyUI's
         sd1_clip.py; where it is 1 the embedding is exactly the model's.
+
+        Args:
+            layer: which layer's states to take, from −1, the last, to minus the number of layers (clip skip).
+
+        Raises:
+            UsageError: there is no such layer.
         """
         device = self.model.device
-        states = self.model(numbers.flatten(0, 1).to(device)).last_hidden_state.unflatten(0, numbers.shape[:2])
+        states = self._states(numbers.flatten(0, 1).to(device), layer).unflatten(0, numbers.shape[:2])
         if weights is not None and (weights != 1).any():
             empty = torch.tensor([self._row([])[0]], device=device)
-            empty = self.model(empty).last_hidden_state.expand_as(states)
+            empty = self._states(empty, layer).expand_as(states)
             weights = weights.to(device)[..., None].expand_as(states)
             states = torch.lerp(empty.float(), states.float(), weights).to(states.dtype)
         return states.flatten(1, 2)
+
+    def _states(self, numbers: Tensor, layer: int | None) -> Tensor:
+        """A layer's hidden states [chunks, 77, width] after the final norm, of token numbers [chunks, 77]."""
+        if layer in (None, -1):
+            return self.model(numbers).last_hidden_state
+        count = self.model.config.num_hidden_layers
+        if not -count <= layer <= -1:
+            raise UsageError(f"This text encoder has {count} layers: choose one from -{count} to -1, not {layer}.")
+        states = self.model(numbers, output_hidden_states=True).hidden_states[layer]
+        return getattr(self.model, "text_model", self.model).final_layer_norm(states)
 
     def _tokens(self, prompt: str) -> list[Token]:
         prompt = prompt.encode("utf-8", "replace").decode("utf-8")  # lone surrogates of undecodable arguments
