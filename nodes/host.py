@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ..lavie.errors import LavieError, UsageError
 from ..lavie.models.text_encoder import TextEncoder
+from ..lavie.runtime.memory import activation_bytes
 from .adapters import GraphText, GraphTokenizer, GraphUNet, StageInfo
 
 if TYPE_CHECKING:
@@ -319,15 +320,6 @@ def _use_host_layers(unet: nn.Module) -> None:
         if own not in made:
             made[own] = kinds[kind] if own is kind else type(own.__name__, (own, kinds[kind]), {})
         module.__class__ = made[own]
-
-
-def activation_bytes(unet: GraphUNet, shape: Iterable[int]) -> float:
-    """An estimate of what one evaluation takes beside the weights, for latents [batch, channels, frames, h, w].
-
-    Forty feature maps of the first level are alive at the peak (measured: docs/architecture.md).
-    """
-    batch, _, *rest = shape
-    return 40.0 * batch * torch.Size(rest).numel() * unet.config.block_out_channels[0] * unet.dtype.itemsize
 
 
 def make_clip(encoder: TextEncoder, info: StageInfo) -> Any:

@@ -9,6 +9,7 @@ from torch import Tensor
 from ..lavie.config import MAX_FRAMES
 from ..lavie.pipelines.extend import sample_extension
 from ..lavie.runtime.fallback import Attempt, attempts
+from ..lavie.runtime.memory import activation_bytes
 from . import host
 from .inputs import (
     GUIDANCE_SCALE,
@@ -80,7 +81,7 @@ class LaVieAutoregressiveExtender:
         samples = video_latents(latent) * info.scaling_factor
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)
         size = (config.num_frames, *samples.shape[3:])
-        device = host.load(model, host.activation_bytes(unet, (2 * len(samples), 4, *size)))
+        device = host.load(model, activation_bytes(unet, (2 * len(samples), 4, *size)))
         progress = host.Progress(model)
 
         def run(attempt: Attempt) -> Tensor:

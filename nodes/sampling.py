@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from ..lavie.config import StageConfig
 from ..lavie.pipelines.text_to_video import sample_text_to_video
 from ..lavie.runtime.fallback import attempts
+from ..lavie.runtime.memory import activation_bytes
 from ..lavie.sampling import Known
 from . import host
 from .inputs import (
@@ -112,7 +113,7 @@ class LaVieBaseSampler:
         if initial is not None:
             batch, size = len(initial), tuple(initial.shape[2:])
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)
-        device = host.load(model, host.activation_bytes(unet, (2 * batch, 4, *size)))
+        device = host.load(model, activation_bytes(unet, (2 * batch, 4, *size)))
         progress = host.Progress(model)
 
         def run(attempt: Any) -> Any:

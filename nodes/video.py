@@ -12,6 +12,7 @@ from ..lavie.errors import UsageError
 from ..lavie.pipelines.interpolate import sample_interpolation
 from ..lavie.pipelines.upscale import sample_upscale
 from ..lavie.runtime.fallback import Attempt, attempts
+from ..lavie.runtime.memory import activation_bytes
 from ..lavie.sampling import seeded
 from . import host
 from .inputs import (
@@ -103,7 +104,7 @@ class LaVieTemporalInterpolator:
         keys = encode(vae, _padded(images), generator, progress.frames("encode")) * info.scaling_factor
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)
         seen = 4 * (config.window or len(images)) - 3
-        device = host.load(model, host.activation_bytes(unet, (2, 8, min(seen, 4 * len(images) - 3), *keys.shape[3:])))
+        device = host.load(model, activation_bytes(unet, (2, 8, min(seen, 4 * len(images) - 3), *keys.shape[3:])))
 
         def run(attempt: Attempt) -> Tensor:
             generators = [_again(generator)]
@@ -186,7 +187,7 @@ class LaVieVideoUpscaler:
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)
         frames, *size = video.shape[2:]
         seen = (min(config.window or frames, frames), *(min(config.tile or side, side) for side in size))
-        device = host.load(model, host.activation_bytes(unet, (2, 7, *seen)))
+        device = host.load(model, activation_bytes(unet, (2, 7, *seen)))
         progress = host.Progress(model)
         used = config
 
