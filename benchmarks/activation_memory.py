@@ -1,4 +1,4 @@
-"""What one evaluation of each full-size UNet takes beside its weights, against the estimate that the nodes give ComfyUI.
+"""What one evaluation of each full-size UNet takes beside its weights, and the estimate that ComfyUI is given.
 
     python benchmarks/activation_memory.py [--stage base|interpolation|upscaler]
 

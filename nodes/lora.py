@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ..lavie.config import BUNDLED, find_family
 from ..lavie.errors import LavieError, UsageError
-from ..lavie.lora import check_base, read_lora, to_kohya
+from ..lavie.lora import read_lora, temporal_layers, to_kohya
 from . import host
 from .inputs import choice, number, socket
 
@@ -65,15 +65,14 @@ class LaVieLoraLoader:
         path = lora_path(lora_name)
         host.check_interrupt()
         tensors = read_lora(path)
-        check_base(tensors)
-        patched = host.add_lora(model, clip, to_kohya(tensors), strength_model, strength_clip)
-        model, clip, layers, left = patched
+        model, clip, layers, left = host.add_lora(model, clip, to_kohya(tensors), strength_model, strength_clip)
         if layers == 0:
             raise LavieError(
                 f"{path.name} fits no layer of this model. It must be made for Stable Diffusion 1.x (lavie-tiny takes "
                 "only its own)."
             )
         log.info("LaVie LoRA Loader: %s patches %d layers.", path.name, layers)
+        left += temporal_layers(tensors)
         if left:
             log.warning("%s: %d of its layers have no place here: %s", path.name, len(left), ", ".join(left[:5]))
         return model, clip
