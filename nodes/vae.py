@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 
 from ..lavie.errors import LavieError, UsageError
@@ -15,6 +14,9 @@ from ..lavie.models.latents import SMALLEST_TILE, decode_slices, encode_video
 from . import host
 from .adapters import StageInfo
 from .inputs import images_of, video_of
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 log = logging.getLogger(__name__)
 

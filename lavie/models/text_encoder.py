@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from ..errors import LavieError, UsageError
 from .prompt import Token, parse_weights, split_chunks
 from .restore import read_folder, restore
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel, CLIPTokenizer
 
 CLIP_L = {
     "vocab_size": 49408,
@@ -170,6 +172,8 @@ def load_text_model(
     title: str = "the text encoder",
 ) -> CLIPTextModel:
     """The model alone, from named tensors; `config` may be left out for the two released encoders."""
+    from transformers import CLIPTextConfig, CLIPTextModel  # takes seconds, which importing LaVie should not
+
     tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     tensors.pop(POSITION_IDS, None)
     config = CLIPTextConfig.from_dict(dict(config) if config is not None else text_config(tensors))
@@ -211,6 +215,8 @@ def load_tokenizer(folder: str | Path, vocab_size: int) -> CLIPTokenizer:
     Raises:
         LavieError: the folder holds no tokenizer, or one with more tokens than `vocab_size`.
     """
+    from transformers import CLIPTokenizer
+
     folder = Path(folder)
     if not (folder / "tokenizer.json").is_file():
         for name in ("vocab.json", "merges.txt"):
