@@ -62,7 +62,9 @@ class StageConfig:
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise LavieError(f"family.json has settings that LaVie does not know: {', '.join(sorted(unknown))}.")
-        rows = tuple(tuple(row) for row in values.get("latent_rgb_factors", ()))
+        rows = tuple(tuple(float(factor) for factor in row) for row in values.get("latent_rgb_factors", ()))
+        if rows and [len(row) for row in rows] != [3] * 5:
+            raise LavieError("latent_rgb_factors in family.json are not 5 rows of 3 numbers.")
         return cls(**{**values, "latent_rgb_factors": rows})
 
     def replaced(self, **given: Any) -> StageConfig:

@@ -8,9 +8,14 @@ from lavie import CascadePipeline, InterpolationPipeline, TextToVideoPipeline, U
 from lavie.errors import Cancelled, LavieError, UsageError
 from lavie.evaluation.judge import read
 from lavie.evaluation.synthetic import held_out_scenes, rendered_clips
+from lavie.pipelines.text_to_video import sample_text_to_video
+from lavie.runtime import storage_device
+from lavie.sampling import Known
 from lavie.training.synthetic import caption
 
 PROMPT = "a red ball moving left over green grass"
+CPU = torch.device("cpu")
+EVERYTHING = torch.ones(1, 1, 1, 1, 1)  # a mask: nothing is known
 
 
 @pytest.fixture(scope="module")
@@ -145,12 +150,114 @@ def test_the_cascade_makes_61_large_frames_and_records_how(monkeypatch):
     assert {stage for stage, _ in steps} >= {"base", "interpolation", "upscaler", "upscaler decode"}
 
 
-def test_cancelling_stops_the_pipeline(base):
-    def cancel(*_):
-        raise Cancelled("stopped")
+# -- the functions that pipelines and graph nodes share ----------------------------------------------------------------
+
+
+def sampled(base, seeds=(3,), text=None, **options):
+    config = base.stage.config.replaced(num_frames=4, num_inference_steps=options.pop("steps", 4))
+    text = text or base.stage.embed([PROMPT], "")
+    return sample_text_to_video(base.stage.unet, text, config, seeds, device=CPU, **options)
+
+
+def test_the_seeds_make_the_batch_and_guidance_in_halves_gives_the_same(base):
+    both = sampled(base, [3, 4])
+    assert both.shape == (2, 4, 4, 8, 12)
+    for seed, clip in zip((3, 4), both, strict=True):
+        torch.testing.assert_close(sampled(base, [seed], split=True)[0], clip, atol=2e-3, rtol=1e-3)
+
+
+def test_the_smaller_the_strength_the_more_is_kept(base):
+    start = sampled(base, steps=10)
+    options = {"initial": start, "text": base.stage.embed(["a white star at night"], ""), "steps": 5}
+    distances = [(sampled(base, [8], strength=strength, **options) - start).norm() for strength in (0.2, 0.5, 0.8)]
+    assert distances == sorted(distances)
+    assert distances[0] < 0.5 * distances[2]
+
+
+def test_latents_to_start_from_set_the_size_and_full_strength_forgets_them(base):
+    start = torch.randn(1, 4, 3, 6, 5)
+    assert sampled(base, [1, 2], initial=start, strength=0.5).shape == (2, 4, 3, 6, 5)
+    known = Known(start, EVERYTHING)
+    assert torch.equal(sampled(base, initial=start), sampled(base, known=known))
+
+
+def test_known_frames_are_kept_bit_for_bit(base):
+    kept = sampled(base)
+    mask = torch.tensor([0.0, 1.0, 1.0, 0.0])[None, None, :, None, None]
+    clip = sampled(base, [9], known=Known(kept, mask))
+    assert torch.equal(clip[:, :, [0, 3]], kept[:, :, [0, 3]])
+    assert not torch.allclose(clip[:, :, 1:3], kept[:, :, 1:3], atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strength": 0.5}, "needs latents to start from"),
+        ({"strength": 0.0, "initial": torch.zeros(1, 4, 2, 8, 8)}, "above 0"),
+        ({"initial": torch.zeros(3, 4, 2, 8, 8)}, "3 clips but 2 seeds"),
+        ({"initial": torch.zeros(1, 8, 2, 8, 8)}, "latents are"),
+        ({"initial": torch.full((1, 4, 2, 8, 8), torch.inf)}, "infinite"),
+        (
+            {"initial": torch.zeros(1, 4, 2, 8, 8), "known": Known(torch.zeros(1, 4, 3, 8, 8), EVERYTHING)},
+            "differ in frames",
+        ),
+    ],
+)
+def test_latents_that_do_not_fit_are_refused_in_a_sentence(base, options, message):
+    with pytest.raises(UsageError, match=message):
+        sampled(base, [1, 2], **options)
+
+
+def test_key_frames_in_windows_need_an_overlap(interpolation, clip):
+    with pytest.raises(UsageError, match="overlap of 1 or more"):
+        interpolation(clip[:9], PROMPT, window=4, overlap=0)
+    assert len(interpolation(clip[:3], PROMPT, window=4, overlap=0, num_inference_steps=1).frames) == 9
+
+
+@pytest.mark.parametrize(
+    ("settings", "windows"),
+    [
+        ({"window": 4, "overlap": 2, "tile": 24, "tile_overlap": 8}, 4 * 2 * 1),
+        ({"chunks": "official", "window": 4, "overlap": 2}, 3 + 1),
+        ({"window": 0}, 1),
+    ],
+)
+def test_progress_counts_every_window_and_shows_whole_steps(upscaler, clip, settings, windows):
+    told = []
+    upscaler(clip[:10, :40, :24], PROMPT, callback=lambda *each: told.append(each), num_inference_steps=3, **settings)
+    told = [each for each in told if each[0] == "upscaler"]
+    assert [each[1:3] for each in told] == [(done, 3 * windows) for done in range(1, 3 * windows + 1)]
+    assert sum(each[4] is not None for each in told) == (3 if settings.get("chunks") != "official" else 6)
+    assert told[-1][4] is not None
+
+
+def test_long_clips_lie_in_main_memory_and_end_the_same(upscaler, interpolation, clip, monkeypatch):
+    settings = {"window": 4, "overlap": 1, "num_inference_steps": 2}
+    before = upscaler(clip[:6, :24, :24], PROMPT, **settings).frames, interpolation(clip[:6], PROMPT, **settings).frames
+    asked = []
+    monkeypatch.setattr("lavie.pipelines.sample.storage_device", lambda count, device: asked.append(count) or CPU)
+    monkeypatch.setattr("lavie.pipelines.stage.storage_device", lambda count, device: asked.append(count) or CPU)
+    after = upscaler(clip[:6, :24, :24], PROMPT, **settings).frames, interpolation(clip[:6], PROMPT, **settings).frames
+    assert all(np.array_equal(*pair) for pair in zip(before, after, strict=True))
+    video, latents, keys = 3 * 6 * 24 * 24, 4 * 6 * 24 * 24, 4 * 21 * 8 * 12
+    assert asked == [video, video, latents, 3 * 6 * 64 * 96, keys]
+
+
+def test_only_long_clips_lie_elsewhere_than_the_network():
+    meta = torch.device("meta")
+    assert storage_device(4 * 16 * 320 * 512, meta) == meta
+    assert storage_device(4 * 3000 * 320 * 512, meta) == CPU
+
+
+def test_cancelling_stops_the_pipeline_after_any_window(base, upscaler, clip):
+    def cancel(stage, done, *_):
+        if done == 2:
+            raise Cancelled("stopped")
 
     with pytest.raises(Cancelled):
         base(PROMPT, callback=cancel)
+    with pytest.raises(Cancelled):
+        upscaler(clip[:10, :24, :24], PROMPT, window=4, overlap=2, callback=cancel)
 
 
 def test_networks_that_produce_nan_are_named(base, monkeypatch):

@@ -13,7 +13,7 @@ class StageProgress:
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
         self._bars = sys.stderr.isatty()
-        self._stage, self._step, self._total = "", 0, 0
+        self._stage, self._done, self._total = "", 0, 0
         self._bar: Any = None
         self._since = time.perf_counter()
 
@@ -23,20 +23,20 @@ class StageProgress:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def __call__(self, stage: str, step: int, total: int, timestep: float, x0: Any) -> None:
+    def __call__(self, stage: str, done: int, total: int, timestep: float, x0: Any) -> None:
         if self._quiet:
             return
-        if (stage, total) != (self._stage, self._total) or step <= self._step:
+        if (stage, total) != (self._stage, self._total) or done <= self._done:
             self._begin(stage, total)
         if self._bar is not None:
-            self._bar.update(step - self._step)
-        self._step = step
-        if step == total:
+            self._bar.update(done - self._done)
+        self._done = done
+        if done == total:
             self._end()
 
     def _begin(self, stage: str, total: int) -> None:
         self._close()
-        self._stage, self._step, self._total = stage, 0, total
+        self._stage, self._done, self._total = stage, 0, total
         if self._bars:
             from tqdm import tqdm
 
