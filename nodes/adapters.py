@@ -13,6 +13,7 @@ from ..lavie.config import StageConfig
 from ..lavie.errors import UsageError
 from ..lavie.models import VideoUNet
 from ..lavie.models.text_encoder import TextEncoder
+from .patches import patched, unknown
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +55,11 @@ class GraphUNet(VideoUNet):
         **_: Any,
     ) -> Tensor:
         """As `VideoUNet.forward`; `y` is the noise level, and what LaVie has no place for is named in the log, once."""
+        options = transformer_options or {}
         self._check(x, context)
-        self._report_unused(control, transformer_options or {})
-        return super().forward(x, timesteps, context, class_labels=y if class_labels is None else class_labels)
+        self._report_unused(control, options)
+        with patched(self, options):
+            return super().forward(x, timesteps, context, class_labels=y if class_labels is None else class_labels)
 
     def _check(self, x: Tensor, context: Tensor | None) -> None:
         if x.dim() != 5:
@@ -72,8 +75,7 @@ class GraphUNet(VideoUNet):
         check_width(context, self.config.cross_attention_dim)
 
     def _report_unused(self, control: Any, options: dict[str, Any]) -> None:
-        unused = set(options.get("patches", ())) | set(options.get("patches_replace", ()))
-        unused |= {"controlnet"} if control is not None else set()
+        unused = unknown(options) | ({"controlnet"} if control is not None else set())
         reported = self.__dict__.setdefault("_reported", set())
         for name in sorted(unused - reported):
             log.warning("LaVie's UNet has no place for the patch '%s'; it has no effect.", name)

@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -282,7 +283,8 @@ def _native_config(unet: GraphUNet, info: StageInfo) -> Any:
     class LaVieConfig(comfy("comfy.supported_models_base").BASE):
         sampling_settings = {"beta_schedule": "sqrt_linear", "linear_start": 1e-4, "linear_end": 2e-2}  # noqa: RUF012
 
-    config = LaVieConfig({"disable_unet_model_creation": True})
+    width = unet.config.block_out_channels[0]
+    config = LaVieConfig({"disable_unet_model_creation": True, "model_channels": width})
     config.set_inference_dtype(unet.dtype, None)
     config.latent_format = latent_format(info)
     return config
@@ -320,6 +322,18 @@ def _use_host_layers(unet: nn.Module) -> None:
         if own not in made:
             made[own] = kinds[kind] if own is kind else type(own.__name__, (own, kinds[kind]), {})
         module.__class__ = made[own]
+
+
+SAMPLER_PATCHES = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
+
+
+def network(model: Any) -> Callable[..., Tensor]:
+    """The UNet of a MODEL with the patches that nodes have put on it; what only core samplers can do is told."""
+    options = getattr(model, "model_options", {})
+    for name in (*SAMPLER_PATCHES, "model_function_wrapper"):
+        if options.get(name):
+            log.warning("A patch of this MODEL (%s) works with the core KSampler only; it has no effect here.", name)
+    return partial(model.model.diffusion_model, transformer_options=options.get("transformer_options", {}))
 
 
 def make_clip(encoder: TextEncoder, info: StageInfo) -> Any:

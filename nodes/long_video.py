@@ -86,7 +86,7 @@ class LaVieAutoregressiveExtender:
 
         def run(attempt: Attempt) -> Tensor:
             return sample_extension(
-                unet,
+                host.network(model),
                 text,
                 samples,
                 attempt.config,

@@ -118,7 +118,7 @@ class LaVieBaseSampler:
 
         def run(attempt: Any) -> Any:
             return sample_text_to_video(
-                unet,
+                host.network(model),
                 text,
                 attempt.config,
                 [seed + clip for clip in range(batch)],

@@ -109,7 +109,14 @@ class LaVieTemporalInterpolator:
         def run(attempt: Attempt) -> Tensor:
             generators = [_again(generator)]
             return sample_interpolation(
-                unet, text, keys, attempt.config, generators, device=device, split=attempt.split, callback=progress.step
+                host.network(model),
+                text,
+                keys,
+                attempt.config,
+                generators,
+                device=device,
+                split=attempt.split,
+                callback=progress.step,
             )
 
         with host.cancellable(unet):
@@ -195,7 +202,7 @@ class LaVieVideoUpscaler:
             nonlocal used
             used = attempt.config
             return sample_upscale(
-                unet,
+                host.network(model),
                 text,
                 video,
                 attempt.config,

@@ -1,0 +1,115 @@
+"""ComfyUI's model patches on LaVie's UNet (FreeU, perturbed attention guidance, …), for the length of one call.
+
+Blocks count as in Stable Diffusion 1.x: input 0 is the first convolution, then come the resnets and downsamplers of
+the way down; outputs are the resnets of the way up. Feature maps are [batch · frames, channels, height, width], and
+spatial attention sees [batch · frames, pixels, channels], so that patches for images fit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..lavie.models import VideoUNet
+
+BLOCK_PATCHES = ("input_block_patch", "output_block_patch")
+ATTENTION_PATCHES = ("attn1", "attn2")
+Options = dict[str, Any]
+Block = tuple[str, int]
+
+
+def unknown(options: Options) -> set[str]:
+    """Names of patches that LaVie has no place for."""
+    return (set(options.get("patches", ())) - set(BLOCK_PATCHES)) | (
+        set(options.get("patches_replace", ())) - set(ATTENTION_PATCHES)
+    )
+
+
+@contextlib.contextmanager
+def patched(unet: VideoUNet, options: Options) -> Iterator[None]:
+    """Put the patches of `transformer_options` into the UNet, and take them out again."""
+    with contextlib.ExitStack() as stack:
+        patches = options.get("patches", {})
+        for block, module in _inputs(unet).items():
+            for patch in patches.get("input_block_patch", ()):
+                stack.callback(module.register_forward_hook(_on_output(patch, options, block)).remove)
+        for block, (resnet, skip) in _outputs(unet).items():
+            for patch in patches.get("output_block_patch", ()):
+                stack.callback(resnet.register_forward_pre_hook(_on_join(patch, skip, options, block)).remove)
+        for name in ATTENTION_PATCHES:
+            for place, patch in options.get("patches_replace", {}).get(name, {}).items():
+                for block, transformer in _transformers(unet).items():
+                    if place in (block, (*block, 0)):
+                        attention = getattr(transformer, name)
+                        attention.forward = _attention(attention, patch, options, block)
+                        stack.callback(attention.__dict__.pop, "forward")
+        yield
+
+
+def _inputs(unet: VideoUNet) -> dict[Block, nn.Module]:
+    """The last module of every input block."""
+    modules = [unet.conv_in]
+    for level in unet.down_blocks:
+        modules += level.resnets if level.attentions is None else level.attentions
+        modules += level.downsamplers or []
+    return {("input", index): module for index, module in enumerate(modules)}
+
+
+def _outputs(unet: VideoUNet) -> dict[Block, tuple[nn.Module, int]]:
+    """The first module of every output block, and how many channels of its input are the skip tensor."""
+    resnets = [resnet for level in unet.up_blocks for resnet in level.resnets]
+    skips = [unet.conv_in.out_channels]
+    for level in unet.down_blocks:
+        skips += [resnet.conv2.out_channels for resnet in level.resnets]
+        skips += [sampler.conv.out_channels for sampler in level.downsamplers or []]
+    return {("output", i): pair for i, pair in enumerate(zip(resnets, reversed(skips), strict=True))}
+
+
+def _transformers(unet: VideoUNet) -> dict[Block, nn.Module]:
+    """The transformer block of every block that has one."""
+    found: dict[Block, nn.Module] = {("middle", 0): unet.mid_block.attentions[0].transformer_blocks[0]}
+    index = 1
+    for level in unet.down_blocks:
+        for layer in range(len(level.resnets)):
+            if level.attentions is not None:
+                found["input", index + layer] = level.attentions[layer].transformer_blocks[0]
+        index += len(level.resnets) + len(level.downsamplers or [])
+    index = 0
+    for level in unet.up_blocks:
+        for layer in range(len(level.resnets)):
+            if level.attentions is not None:
+                found["output", index + layer] = level.attentions[layer].transformer_blocks[0]
+        index += len(level.resnets)
+    return found
+
+
+def _on_output(patch: Callable, options: Options, block: Block) -> Callable:
+    return lambda _module, _inputs, output: patch(output, {**options, "block": block})
+
+
+def _on_join(patch: Callable, skip: int, options: Options, block: Block) -> Callable:
+    def hook(_module: nn.Module, inputs: tuple) -> tuple:
+        x, *rest = inputs
+        h, hsp = patch(x[:, :-skip].clone(), x[:, -skip:].clone(), {**options, "block": block})
+        return (torch.cat((h, hsp), dim=1), *rest)
+
+    return hook
+
+
+def _attention(attention: nn.Module, patch: Callable, options: Options, block: Block) -> Callable:
+    """The forward of a spatial (or text) attention whose core is the patch: (q, k, v, options) → values."""
+    extra = {key: value for key, value in options.items() if key not in ("patches", "patches_replace")}
+    extra |= {"block": block, "block_index": 0, "n_heads": attention.heads, "attn_precision": None}
+    extra["dim_head"] = attention.to_q.out_features // attention.heads
+
+    def forward(x: Tensor, text: Tensor | None = None) -> Tensor:
+        source = x.flatten(0, 1) if text is None else text
+        q = attention.to_q(x).flatten(0, 1) if text is None else attention.to_q(x).flatten(1, 2)
+        out = patch(q, attention.to_k(source), attention.to_v(source), extra)
+        return attention.to_out[0](out).view_as(x)
+
+    return forward
