@@ -1,0 +1,118 @@
+"""LaVie's MODEL and CLIP patched by LoRA loaders, and a MODEL that is loaded in part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import comfy.model_management
+import folder_paths
+import torch
+from figures import ksampler, relative
+from graph import run, sample, stage
+from pack import ROOT
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import nodes as core
+
+
+def lora_files() -> SimpleNamespace:
+    """The bundled LoRA as core Load LoRA finds it; the same with a temporal layer in it."""
+    folder = Path(folder_paths.get_folder_paths("loras")[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    bundled = next((ROOT / "lavie" / "weights" / "tiny" / "loras").glob("*.safetensors"))
+    tensors = load_file(bundled)
+    save_file(tensors, folder / "sunset.safetensors")
+    name = next(name for name in tensors if "attn2_to_q" in name and name.endswith("lora_down.weight"))
+    rank, width = tensors[name].shape
+    temporal = name.replace("attn2_to_q", "attn_temp_to_q").removesuffix(".lora_down.weight")
+    extra = {f"{temporal}.lora_down.weight": torch.ones(rank, width), f"{temporal}.alpha": torch.tensor(1.0)}
+    extra[f"{temporal}.lora_up.weight"] = torch.ones(width, rank)
+    save_file({**tensors, **extra}, folder / "temporal.safetensors")
+    return SimpleNamespace(
+        bundled=f"lavie-tiny/{bundled.name}", own="sunset.safetensors", temporal="temporal.safetensors"
+    )
+
+
+def ours(name: str, model_strength: float = 1.0, clip_strength: float = 1.0) -> tuple[Any, Any]:
+    base = stage("base")
+    names = {"lora_name": name, "strength_model": model_strength, "strength_clip": clip_strength}
+    return run("LaVieLoraLoader", model=base.model, clip=base.clip, **names)
+
+
+def weights(patcher: Any) -> dict[str, Tensor]:
+    """All weights as they are with the patches; afterwards the network is as before."""
+    comfy.model_management.unload_all_models()
+    patcher.patch_model(device_to=torch.device("cpu"))
+    found = {name: tensor.clone() for name, tensor in patcher.model.state_dict().items()}
+    patcher.unpatch_model(torch.device("cpu"))
+    return found
+
+
+def differing(some: dict[str, Tensor], others: dict[str, Tensor]) -> list[str]:
+    assert some.keys() == others.keys()
+    return [name for name in some if not torch.equal(some[name], others[name])]
+
+
+def lora() -> dict[str, Any]:
+    base, files = stage("base"), lora_files()
+    plain = [weights(base.model), weights(base.clip.patcher)]
+    theirs = core.LoraLoader().load_lora(base.model, base.clip, files.own, 1.0, 1.0)
+    patched = [weights(theirs[0]), weights(theirs[1].patcher)]
+    by_us = ours(files.own)
+    bundled = ours(files.bundled)
+    temporal = weights(ours(files.temporal)[0])
+    stacked = run("LaVieLoraLoader", model=by_us[0], clip=by_us[1], lora_name=files.own, strength_model=-1.0)
+    return {
+        "changed": len(differing(patched[0], plain[0])),
+        "changed_temporal": [name for name in differing(temporal, plain[0]) if "temp" in name],
+        "with_temporal_file": differing(temporal, patched[0]),
+        "against_core": differing(weights(by_us[0]), patched[0]) + differing(weights(by_us[1].patcher), patched[1]),
+        "bundled": differing(weights(bundled[0]), patched[0]),
+        "strength_0": differing(weights(ours(files.own, 0.0, 0.0)[0]), plain[0]),
+        "plus_minus": max((weights(stacked[0])[n] - plain[0][n]).abs().max().item() for n in plain[0]),
+        "afterwards": differing(weights(base.model), plain[0]) + differing(weights(base.clip.patcher), plain[1]),
+        "clip_wired_out": run("LaVieLoraLoader", model=base.model, lora_name=files.own)[1] is None,
+    }
+
+
+def lora_in_the_picture() -> dict[str, float]:
+    """Samplers with and without; the MODEL without is as before."""
+    files = lora_files()
+    before, theirs_before = sample(), ksampler()
+    model = ours(files.own)[0]
+    return {
+        "base_sampler": relative(sample(model=model), before),
+        "ksampler": relative(ksampler(model), theirs_before),
+        "afterwards": relative(sample(), before),
+        "ksampler_afterwards": relative(ksampler(), theirs_before),
+    }
+
+
+def low_vram() -> dict[str, Any]:
+    """The prediction of a MODEL of which a part only is on the device, with and without a LoRA."""
+    base, cpu = stage("base"), torch.device("cpu")
+    x, sigma = torch.randn(2, 4, 4, 4, 6, generator=torch.Generator().manual_seed(1)), torch.tensor([5.0, 5.0])
+    context = torch.cat((base.negative[0][0], base.positive[0][0]))
+    found: dict[str, Any] = {}
+    for name, model in {"plain": base.model, "lora": ours(lora_files().own)[0]}.items():
+        comfy.model_management.unload_all_models()
+        predictions = []
+        for memory in (0, 3 * 2**20):
+            model.patch_model(device_to=cpu, lowvram_model_memory=memory)
+            with torch.no_grad():
+                predictions.append(model.model.apply_model(x, sigma, c_crossattn=context))
+            if memory:
+                modules = list(model.model.modules())
+                found[f"{name}_cast_layers"] = sum(hasattr(m, "prev_comfy_cast_weights") for m in modules)
+                found[f"{name}_weight_functions"] = sum(len(getattr(m, "weight_function", ())) for m in modules)
+                found[f"{name}_loaded"] = model.model.model_loaded_weight_memory / model.model_size()
+            model.unpatch_model(cpu)
+        found[name] = relative(predictions[1], predictions[0])
+        found[f"{name}_prediction"] = predictions[0].norm().item()
+    return found
+
+
+CHECKS = (lora, lora_in_the_picture, low_vram)

@@ -1,0 +1,126 @@
+"""LaVie's MODEL, CLIP and VAE are native: ComfyUI's own nodes sample, patch, offload, encode and decode them.
+
+The folder native/ runs once, with ComfyUI's Python; the tests read what it found.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NATIVE = Path(__file__).parent / "native"
+
+
+@pytest.fixture(scope="module")
+def found(comfyui, comfyui_python, tmp_path_factory):
+    """What native/ found, by the name of its check."""
+    command = [comfyui_python, "-B", str(NATIVE), str(comfyui), str(tmp_path_factory.mktemp("base"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout.splitlines()[-1])
+    print(json.dumps(results, indent=1), file=sys.stderr)
+
+    def result(name):
+        assert isinstance(results[name], dict), results[name]
+        return results[name]
+
+    return result
+
+
+def test_ksampler_makes_the_clip_of_the_base_sampler(found):
+    figures = found("ksampler_equals_the_base_sampler")
+    assert figures["psnr"] >= 50
+    assert figures["x0"] <= 2e-3
+
+
+def test_other_samplers_make_clips_too(found):
+    figures = found("other_samplers")
+    assert all(2 < deviation < 8 for deviation in figures["deviation"].values())
+    assert figures["custom_equals_ksampler"] < 1e-5
+
+
+def test_ksampler_takes_batches_masks_video_and_image_latents(found):
+    figures = found("batches_masks_and_image_latents")
+    assert figures["batch"] == [2, 4, 4, 4, 6]
+    assert figures["first_of_batch"] < 1e-3
+    assert figures["kept"] < 1e-4 < figures["painted"]
+    assert figures["image_latents"] == [1, 4, 1, 4, 6]
+    assert figures["denoise"][0] < figures["denoise"][1]
+
+
+def test_what_ksampler_cannot_sample_is_told_in_a_sentence(found):
+    told = found("wrong_stage")
+    assert "LaVie Temporal Interpolator" in told["interpolation"]
+    assert "LaVie Video Upscaler" in told["upscaler"]
+    assert "768" in told["text"]
+    assert all(message.startswith("UsageError: ") and message.endswith(".") for message in told.values())
+
+
+def test_model_patches_change_the_clip_and_leave_the_model(found):
+    moved = found("patches")
+    assert moved.pop("none") == 0
+    assert all(0.001 < distance < 1 for distance in moved.values()), moved
+
+
+def test_cancel_stops_inside_a_call_of_the_network(found):
+    figures = found("cancel")
+    assert figures == {"error": "InterruptProcessingException", "calls": 1, "hooks": 0, "afterwards": 0}
+
+
+def test_the_preview_shows_the_first_frame(found):
+    figures = found("preview")
+    assert figures["size"] == [12, 8]
+    assert figures["difference"] < 0.1 < figures["spread"]
+
+
+def test_clip_text_encode_gives_the_conditioning_of_lavie(found):
+    figures = found("text")
+    assert figures["same"]
+    assert figures["weighted"] > 1e-3
+    assert figures["long"] == [1, 231, 128]
+    assert figures["clip_skip"] > 0.01
+    assert figures["afterwards"]
+
+
+def test_vae_nodes_take_videos(found):
+    figures = found("pictures")
+    assert figures["shapes"] == [[1, 4, 3, 8, 12], [3, 64, 96, 3], [3, 64, 96, 3]]
+    assert figures["encode"] == figures["encode_tiled"] == figures["decode"] == 0
+    assert figures["decode_tiled"] < 0.02
+
+
+def test_a_vae_of_another_loader_takes_videos(found):
+    figures = found("vae_of_another_loader")
+    assert figures["shapes"] == [[1, 4, 3, 8, 12], [3, 64, 96, 3]]
+    assert figures["encode"] < 1e-5
+    assert figures["decode"] < 1e-5
+    assert "4 pixels per latent pixel" in figures["refused"]
+
+
+def test_lora_loaders_patch_the_same_weights_and_leave_the_rest(found):
+    figures = found("lora")
+    assert figures["changed"] > 10
+    assert figures["against_core"] == figures["bundled"] == []
+    assert figures["strength_0"] == figures["afterwards"] == []
+    assert figures["plus_minus"] < 1e-6
+    assert figures["changed_temporal"] == figures["with_temporal_file"] == []
+    assert figures["clip_wired_out"]
+
+
+def test_a_lora_changes_the_clip_of_both_samplers_and_nothing_afterwards(found):
+    figures = found("lora_in_the_picture")
+    assert figures["base_sampler"] > 0.1
+    assert figures["ksampler"] > 0.1
+    assert figures["afterwards"] == figures["ksampler_afterwards"] == 0
+
+
+def test_a_model_that_is_loaded_in_part_predicts_the_same(found):
+    figures = found("low_vram")
+    assert figures["plain_loaded"] < 0.5
+    assert figures["plain_cast_layers"] > 50
+    assert figures["lora_weight_functions"] > 10
+    assert figures["plain"] < 1e-5
+    assert figures["lora"] < 1e-5
+    assert figures["plain_prediction"] != figures["lora_prediction"]
