@@ -122,6 +122,21 @@ def test_generate_passes_every_setting_on(family, lavie, tmp_path):
     assert read_video(tmp_path / "fish.gif").frames.shape == (2, 24, 16, 3)
 
 
+def test_generate_repaints_a_video_and_remembers_its_strength_and_source(family, lavie, clip, tmp_path):
+    arguments = ("generate", "a blue ball", "--video", clip, "--model", family, "--steps", 1, "--quiet")
+    code, answer, _ = lavie(*arguments, "--strength", 0.5, "-o", tmp_path / "blue.mp4", "--json")
+    made = read_video(tmp_path / "blue.mp4")
+    assert code == 0
+    assert (made.frames.shape, made.fps) == ((9, 64, 96, 3), 24)
+    assert json.loads(answer)["videos"][0]["metadata"] == made.metadata
+    expected = {"strength": 0.5, "num_frames": 3, "height": 16, "width": 24, "prompt": "a blue ball"}
+    assert expected.items() <= made.metadata.items()
+    assert made.metadata["source"] == {"prompt": "a red ball", "seed": 3}
+    assert set(made.metadata["stages"]) == {"interpolation", "upscaler"}
+    code, *_ = lavie(*arguments, "-o", tmp_path / "more.mp4", "--no-interpolate", "--no-upscale")
+    assert (code, read_metadata(tmp_path / "more.mp4")["strength"]) == (0, 0.6)
+
+
 def test_every_line_of_a_prompt_file_makes_a_video_of_its_own(family, lavie, tmp_path):
     (tmp_path / "prompts.txt").write_text("\ufeffa red ball\n\n  grünes Gras 🐟 \n", encoding="utf-8")
     short = ("--model", family, "--no-interpolate", "--no-upscale", "--steps", 1)
@@ -211,6 +226,16 @@ WRONG_USAGE = {
     (*PROMPT, "-o", "x.mp4", "--scheduler", "lcm", "--steps", "60"): "between 1 and 50",
     (*PROMPT, "-o", "x.mp4", "--model", "magic"): "Choose 'lavie-tiny' (bundled), 'lavie' (released weights)",
     (*PROMPT, "-o", "x.mp4", "--dtype", "float8"): "invalid choice: 'float8'",
+    (*PROMPT, "-o", "x.mp4", "--strength", "0.5"): "--strength needs --video",
+    (*PROMPT, "-o", "x.mp4", "--video", "in.mp4", "--strength", "0"): "between 0.01 and 1, not 0",
+    (*PROMPT, "-o", "x.mp4", "--video", "in.mp4", "--strength", "1.1"): "between 0.01 and 1, not 1.1",
+    (*PROMPT, "-o", "x.mp4", "--video", "in.mp4", "--strength", "much"): "no number",
+    (*PROMPT, "-o", "x.mp4", "--video", "in.mp4", "--frames", "8"): "leave out --frames and --size",
+    (*PROMPT, "-o", "x.mp4", "--video", "in.mp4", "--size", "16x24"): "leave out --frames and --size",
+    (*PROMPT, "-o", "x.mp4", "--video", "in.mp4", "--steps", "900"): "Take fewer steps or more strength",
+    (*PROMPT, "-o", "in.mp4", "--video", "in.mp4"): "is the input, too",
+    (*PROMPT, "-o", "x.mp4", "--video", "missing.mp4"): "missing.mp4 does not exist",
+    (*PROMPT, "-o", "x.mp4", "--video", "two.txt"): "no video",
     (*PROMPT, "-o", "x.avi"): ".mp4, .webm, .gif",
     (*PROMPT, "-o", "missing/x.mp4"): "output folder missing does not exist",
     ("upscale", "missing.mp4", "-o", "x.mp4"): "missing.mp4 does not exist",

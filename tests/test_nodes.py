@@ -7,6 +7,7 @@ from graph import (
     PROMPT,
     clip_of,
     decode,
+    encode,
     interpolate,
     run,
     sample,
@@ -39,6 +40,15 @@ def test_the_base_sampler_makes_the_clip_of_the_pipeline():
     ours = sample(steps=4, num_frames=0, height=0, width=0)
     torch.testing.assert_close(ours * pipeline.stage.vae.config.scaling_factor, theirs, atol=1e-3, rtol=1e-4)
     assert levels(decode(ours), pipeline(PROMPT, seed=7, num_inference_steps=4).frames) <= 1
+
+
+def test_the_base_sampler_repaints_a_video_as_the_pipeline_does():
+    images = clip_of(3, 45, 50)  # no side is divisible by 8
+    pipeline = TextToVideoPipeline.from_pretrained("lavie-tiny", device="cpu")
+    theirs = pipeline(PROMPT, seed=7, num_inference_steps=4, video=uint8(images), strength=0.6).frames
+    ours = decode(sample(steps=4, latent={"samples": encode(images)}, denoise=0.6))
+    assert ours.shape == theirs.shape == (3, 40, 48, 3)
+    assert levels(ours, theirs) <= 1
 
 
 def test_the_interpolator_makes_the_frames_of_the_pipeline():

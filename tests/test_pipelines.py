@@ -87,6 +87,38 @@ def test_a_negative_prompt_and_the_guidance_scale_change_the_clip(base):
     assert not np.array_equal(plain, base(PROMPT, guidance_scale=1.0, **settings).frames)
 
 
+@pytest.mark.parametrize("scheduler", ["ddpm", "euler"])
+def test_the_smaller_the_strength_the_nearer_the_clip_is_to_the_video(base, clip, scheduler):
+    def distance(strength):
+        settings = {"num_inference_steps": 3, "scheduler": scheduler}
+        made = base("a yellow star at night", video=clip[:4], strength=strength, seed=8, **settings).frames
+        return np.abs(made.astype(float) - clip[:4]).mean()
+
+    assert distance(0.2) < 0.5 * distance(0.9)
+
+
+def test_a_video_sets_frames_and_size_and_the_clip_tells_its_strength(base, clip):
+    settings = {"num_inference_steps": 1, "strength": 0.5}
+    one, two = base.generate([PROMPT, "snow"], [1, 2], video=clip[:3, :40, :48], **settings)
+    assert one.frames.shape == two.frames.shape == (3, 40, 48, 3)
+    assert one.fps == 8
+    stored = {"num_frames": 3, "height": 40, "width": 48, "strength": 0.5}
+    assert stored.items() <= one.metadata.items()
+    assert "strength" not in base(PROMPT, num_frames=1, num_inference_steps=1).metadata
+
+
+def test_of_a_size_that_is_not_divisible_by_8_the_middle_is_taken(base, clip):
+    settings = {"num_inference_steps": 1, "strength": 0.5}
+    made = base(PROMPT, video=clip[:2, :61, :90], **settings).frames
+    assert np.array_equal(made, base(PROMPT, video=clip[:2, 2:58, 1:89], **settings).frames)
+
+
+def test_at_full_strength_a_video_gives_its_size_alone(base, clip):
+    settings = {"num_inference_steps": 2, "seed": 4}
+    made = base(PROMPT, video=clip[:2, :24, :32], **settings).frames
+    assert np.array_equal(made, base(PROMPT, num_frames=2, height=24, width=32, **settings).frames)
+
+
 def test_interpolation_gives_four_times_less_three_frames_that_follow_the_input(interpolation, clip):
     video = interpolation(clip[:16], PROMPT, fps=8)
     assert video.frames.shape == (61, 64, 96, 3)
@@ -285,6 +317,33 @@ def test_networks_that_produce_nan_are_named(base, monkeypatch):
 )
 def test_settings_that_cannot_work_are_refused_in_a_sentence(base, settings):
     with pytest.raises(UsageError) as refusal:
+        base(PROMPT, **settings)
+    assert str(refusal.value).endswith(".")
+
+
+VIDEO = np.zeros((2, 16, 16, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"strength": 0.5}, "needs a video"),
+        ({"video": VIDEO, "strength": 0}, "above 0 and at most 1, not 0"),
+        ({"video": VIDEO, "strength": 1.5}, "at most 1, not 1.5"),
+        ({"video": VIDEO, "strength": float("nan")}, "not nan"),
+        ({"video": VIDEO, "strength": 0.01, "num_inference_steps": 50}, "fewer steps or more strength"),
+        ({"video": VIDEO, "num_frames": 2}, "sets the number of frames"),
+        ({"video": VIDEO, "width": 16}, "the height and the width"),
+        ({"video": VIDEO[:0]}, "at least 1"),
+        ({"video": VIDEO[:, :7]}, "too small or too large"),
+        ({"video": VIDEO[0]}, "uint8 frames of shape"),
+        ({"video": VIDEO / 255}, "uint8 frames of shape"),
+        ({"video": np.broadcast_to(VIDEO[:1], (10001, 16, 16, 3))}, "between 1 and 10000, not 10001"),
+    ],
+)
+def test_a_video_or_strength_that_cannot_work_is_refused_before_it_is_encoded(base, settings, message, monkeypatch):
+    monkeypatch.setattr("lavie.pipelines.text_to_video.encode_video", lambda *_: pytest.fail("encoded"))
+    with pytest.raises(UsageError, match=message) as refusal:
         base(PROMPT, **settings)
     assert str(refusal.value).endswith(".")
 

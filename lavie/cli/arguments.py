@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 from collections.abc import Callable
 from typing import Any
 
 from ..config import BUNDLED, MAX_SIDE, RELEASED, StageConfig
+from ..errors import UsageError
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,15 +69,24 @@ def sampling_settings(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def check_schedule(args: argparse.Namespace, stage: StageConfig) -> None:
-    """Refuse an impossible scheduler, spacing or number of steps before any model loads."""
-    if args.scheduler is None and args.spacing is None and args.steps is None:
+def check_schedule(args: argparse.Namespace, stage: StageConfig, strength: float = 1.0) -> None:
+    """Refuse an impossible scheduler, spacing, number of steps or strength before any model loads."""
+    if args.scheduler is None and args.spacing is None and args.steps is None and strength == 1:
         return
     from ..sampling import create_schedule
 
     create_schedule(
-        args.scheduler or stage.scheduler, args.steps or stage.num_inference_steps, args.spacing or stage.spacing
+        args.scheduler or stage.scheduler,
+        args.steps or stage.num_inference_steps,
+        args.spacing or stage.spacing,
+        strength=strength,
     )
+
+
+def check_not_input(video: str, output: str) -> None:
+    """Refuse to write over the video that is read."""
+    if os.path.realpath(video) == os.path.realpath(output):
+        raise UsageError(f"{output} is the input, too; write to another file.")
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
@@ -93,6 +104,10 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
 
 def guidance_scale(text: str) -> float:
     return _real_number(text, 0, 100)
+
+
+def repaint_strength(text: str) -> float:
+    return _real_number(text, 0.01, 1)
 
 
 def frame_rate(text: str) -> float:

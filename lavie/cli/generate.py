@@ -1,4 +1,4 @@
-"""Turn a prompt into a video, or each line of a file into a video of its own."""
+"""Turn a prompt into a video, or each line of a file into a video of its own; or repaint a video as it says."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 
 from ..config import MAX_FRAMES, find_family
 from ..errors import UsageError
-from ..video import check_writable
+from ..video import check_writable, read_video
 from .arguments import (
     add_model_arguments,
     add_output_arguments,
     add_sampling_arguments,
+    check_not_input,
     check_schedule,
+    repaint_strength,
     sampling_settings,
     size,
     whole_number,
@@ -23,6 +25,7 @@ from .progress import StageProgress
 from .result import print_results, write_result
 
 HELP = "turn a prompt into a video"
+STRENGTH = 0.6  # where --video is given and no --strength
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +39,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="before interpolation (default: the model's own)",
     )
     parser.add_argument("--size", type=size, metavar="HxW", help="before upscaling, divisible by 8; as 320x512")
+    parser.add_argument(
+        "--video", metavar="IN", help="start from this film, folder of PNG frames, or name_%%04d.png; it sets the size"
+    )
+    parser.add_argument(
+        "--strength",
+        type=repaint_strength,
+        metavar="X",
+        help=f"how much of --video is made anew, 0.01…1 (default: {STRENGTH})",
+    )
     parser.add_argument("--no-interpolate", dest="interpolate", action="store_false", help="keep the low frame rate")
     parser.add_argument("--no-upscale", dest="upscale", action="store_false", help="keep the small size")
     add_sampling_arguments(parser)
@@ -45,10 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     prompts = _prompts(args.prompt, args.prompt_file)
     outputs = _outputs(args.output, len(prompts))
+    strength = _strength(args)
     for output in outputs:
+        if args.video is not None:
+            check_not_input(args.video, output)
         check_writable(output)
-    family = find_family(args.model)
-    check_schedule(args, family.base)
+    check_schedule(args, find_family(args.model).base, strength)
+    source = None if args.video is None else read_video(args.video)
     from ..pipelines import CascadePipeline
 
     pipeline = CascadePipeline.from_pretrained(args.model, args.device, args.dtype)
@@ -64,10 +79,12 @@ def run(args: argparse.Namespace) -> int:
                 width=width,
                 interpolate=args.interpolate,
                 upscale=args.upscale,
+                video=source and source.frames,
+                strength=strength,
                 callback=progress,
                 **sampling_settings(args),
             )
-            results.append(write_result(output, video, time.perf_counter() - started))
+            results.append(write_result(output, video, time.perf_counter() - started, source and source.metadata))
     print_results(results, args.json)
     return 0
 
@@ -89,6 +106,15 @@ def _prompts(prompt: str | None, file: str | None) -> list[str]:
     if not prompts:
         raise UsageError(f"The prompt file {file} is empty.")
     return prompts
+
+
+def _strength(args: argparse.Namespace) -> float:
+    """1 where no video is given: all is made anew."""
+    if args.video is None and args.strength is not None:
+        raise UsageError("--strength needs --video: it says how much of that video is made anew.")
+    if args.video is not None and (args.frames is not None or args.size is not None):
+        raise UsageError("--video sets the number of frames and the size; leave out --frames and --size.")
+    return 1.0 if args.video is None else args.strength or STRENGTH
 
 
 def _outputs(output: str, count: int) -> list[str]:

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from ..pipelines import VideoOutput
 
 
-def write_result(path: str, video: VideoOutput, seconds: float) -> dict[str, Any]:
-    """Write the video and describe it; seconds: how long it took."""
-    write_video(path, video.frames, video.fps, video.metadata)
+def write_result(path: str, video: VideoOutput, seconds: float, source: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Write the video and describe it; seconds: how long it took; source: metadata of the video it was made from."""
+    metadata = {**video.metadata, "source": source} if source else video.metadata
+    write_video(path, video.frames, video.fps, metadata)
     frames, height, width = video.frames.shape[:3]
     measures = {"frames": frames, "height": height, "width": width, "fps": video.fps}
-    return {"file": path, **measures, "seconds": round(seconds, 2), "metadata": video.metadata}
+    return {"file": path, **measures, "seconds": round(seconds, 2), "metadata": metadata}
 
 
 def print_results(results: list[dict[str, Any]], as_json: bool) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from typing import Any
 
 from ..config import find_family
-from ..errors import UsageError
 from ..video import VideoClip, check_writable, read_video
 from .arguments import (
     add_model_arguments,
     add_output_arguments,
     add_sampling_arguments,
+    check_not_input,
     check_schedule,
     frame_rate,
     sampling_settings,
@@ -33,8 +32,7 @@ def add_video_arguments(parser: argparse.ArgumentParser) -> None:
 
 def transform(args: argparse.Namespace, stage: str, pipeline_name: str, **settings: Any) -> int:
     """Read the input, run one stage with the settings (None: the model's own), write the output."""
-    if os.path.realpath(args.input) == os.path.realpath(args.output):
-        raise UsageError(f"{args.output} is the input, too; write to another file.")
+    check_not_input(args.input, args.output)
     check_writable(args.output)
     check_schedule(args, getattr(find_family(args.model), stage))
     clip = read_video(args.input)
@@ -51,9 +49,7 @@ def transform(args: argparse.Namespace, stage: str, pipeline_name: str, **settin
             **sampling_settings(args),
             **settings,
         )
-    if clip.metadata:
-        video.metadata["source"] = clip.metadata
-    print_results([write_result(args.output, video, time.perf_counter() - started)], args.json)
+    print_results([write_result(args.output, video, time.perf_counter() - started, clip.metadata)], args.json)
     return 0
 
 

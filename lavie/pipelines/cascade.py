@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+import numpy as np
 import torch
 
 from ..config import BUNDLED, Family, find_family
@@ -48,9 +49,11 @@ class CascadePipeline:
         spacing: str | None = None,
         interpolate: bool = True,
         upscale: bool = True,
+        video: np.ndarray | None = None,
+        strength: float = 1.0,
         callback: Callback | None = None,
     ) -> VideoOutput:
-        """Generate a video.
+        """Generate a video, or repaint the one given (uint8 [F, H, W, 3]): see `TextToVideoPipeline.generate`.
 
         `num_inference_steps`, `guidance_scale`, `scheduler`, `spacing` and `negative_prompt` are those of the base
         stage; the later stages keep their own.
@@ -58,7 +61,7 @@ class CascadePipeline:
         wanted = {"base": True, "interpolation": interpolate, "upscaler": upscale}
         for stage in (name for name, is_wanted in wanted.items() if is_wanted):
             require_files(self.family, getattr(self.family, stage))
-        video = self._load(TextToVideoPipeline)(
+        made = self._load(TextToVideoPipeline)(
             prompt,
             seed=seed,
             negative_prompt=negative_prompt,
@@ -69,16 +72,18 @@ class CascadePipeline:
             guidance_scale=guidance_scale,
             scheduler=scheduler,
             spacing=spacing,
+            video=video,
+            strength=strength,
             callback=callback,
         )
-        metadata = {**video.metadata, "stages": {}}
-        if interpolate and len(video.frames) > 1:
-            video = self._load(InterpolationPipeline)(video.frames, prompt, video.fps, seed, callback=callback)
-            metadata["stages"]["interpolation"] = video.metadata
+        metadata = {**made.metadata, "stages": {}}
+        if interpolate and len(made.frames) > 1:
+            made = self._load(InterpolationPipeline)(made.frames, prompt, made.fps, seed, callback=callback)
+            metadata["stages"]["interpolation"] = made.metadata
         if upscale:
-            video = self._load(UpscalePipeline)(video.frames, prompt, video.fps, seed, callback=callback)
-            metadata["stages"]["upscaler"] = video.metadata
-        return VideoOutput(video.frames, video.fps, metadata)
+            made = self._load(UpscalePipeline)(made.frames, prompt, made.fps, seed, callback=callback)
+            metadata["stages"]["upscaler"] = made.metadata
+        return VideoOutput(made.frames, made.fps, metadata)
 
     def _load(self, pipeline: type):
         gc.collect()

@@ -1,27 +1,30 @@
-"""Stage 1: text to a short clip."""
+"""Stage 1: text to a short clip, or a clip repainted as the text says."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
+from ..models.latents import encode_video
 from ..sampling import Known, TextCondition, denoise, guided
 from .output import Callback, VideoOutput
-from .request import check_latents, check_num_frames, check_size
+from .request import check_frames, check_latents, check_num_frames, check_size
 from .sample import checked_seeds, counted, schedule_of, stored_noise
-from .stage import StagePipeline
+from .stage import StagePipeline, to_video
 
 SCALE = 8  # pixels per latent pixel along an edge
 
 
 class TextToVideoPipeline(StagePipeline):
-    """A prompt becomes a clip: 16 frames at 8 frames a second with LaVie's own settings.
+    """A prompt becomes a clip: 16 frames at 8 frames a second with LaVie's own settings. A video to start from is
+    repainted instead.
 
     Source: base/pipelines/pipeline_videogen.py.
     """
@@ -44,6 +47,8 @@ class TextToVideoPipeline(StagePipeline):
         guidance_scale: float | None = None,
         scheduler: str | None = None,
         spacing: str | None = None,
+        video: np.ndarray | None = None,
+        strength: float = 1.0,
         callback: Callback | None = None,
     ) -> list[VideoOutput]:
         """One clip per prompt and seed, sampled as one batch; None takes the model's own setting.
@@ -52,10 +57,16 @@ class TextToVideoPipeline(StagePipeline):
             num_frames: 1 or more. height, width: pixels, divisible by 8.
             guidance_scale: how strongly the prompt is followed; 1 ignores the negative prompt.
             scheduler, spacing: see `lavie.sampling.SCHEDULERS` and `SPACINGS`.
+            video: uint8 [F, H, W, 3] that every clip starts from and that sets frames, height and width; edges that
+                do not fill 8 pixels are cropped. The clips have the model's own frame rate.
+            strength: above 0, at most 1; the smaller, the more of the video is kept. 1 takes only its size.
 
         Raises:
             UsageError: a setting that cannot work.
         """
+        video = _start(video, strength, num_frames, height, width)
+        if video is not None:
+            num_frames, height, width = video.shape[:3]
         config = self.stage.config.replaced(
             negative_prompt=negative_prompt,
             num_frames=num_frames,
@@ -66,13 +77,23 @@ class TextToVideoPipeline(StagePipeline):
             scheduler=scheduler,
             spacing=spacing,
         )
+        schedule_of(config, strength)  # refuses what cannot work before the video is encoded
+        initial = None if video is None else encode_video(self.stage.vae, to_video(video, self.stage.device))
         text = self.stage.embed(prompts, config.negative_prompt)
         latents = sample_text_to_video(
-            self.stage.unet, text, config, seeds, device=self.stage.device, callback=callback
+            self.stage.unet,
+            text,
+            config,
+            seeds,
+            device=self.stage.device,
+            initial=initial,
+            strength=strength,
+            callback=callback,
         )
         clips = self.stage.decode(latents, "nearest", config.tile, callback)
+        repainted = {} if video is None else {"strength": strength}
         return [
-            VideoOutput(frames, config.fps, self._metadata(prompt, seed, config))
+            VideoOutput(frames, config.fps, {**self._metadata(prompt, seed, config), **repainted})
             for frames, prompt, seed in zip(clips, prompts, seeds, strict=True)
         ]
 
@@ -139,3 +160,18 @@ def _shape(config: StageConfig, batch: int, initial: Tensor | None, known: Known
     check_num_frames(config.num_frames)
     check_size(config.height, config.width)
     return (4, config.num_frames, config.height // SCALE, config.width // SCALE)
+
+
+def _start(video: np.ndarray | None, strength: float, *size: int | None) -> np.ndarray | None:
+    """The video to start from: its middle in whole latent pixels, as VAE Encode in ComfyUI takes it."""
+    if video is None:
+        if strength < 1:
+            raise UsageError("A strength below 1 needs a video to start from.")
+        return None
+    if any(given is not None for given in size):
+        raise UsageError("The video to start from sets the number of frames, the height and the width; give no others.")
+    video = check_frames(video, least=1)
+    check_num_frames(len(video))
+    height, width = video.shape[1:3]
+    top, left = height % SCALE // 2, width % SCALE // 2
+    return video[:, top : top + height // SCALE * SCALE, left : left + width // SCALE * SCALE]
