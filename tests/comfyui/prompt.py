@@ -1,0 +1,78 @@
+"""A workflow file of the frontend as the prompt that it would send: the part of graphToPrompt that LaVie's use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+MUTED, BYPASSED = 2, 4
+NOT_SENT = ("Note", "MarkdownNote", "PrimitiveNode", "Reroute")
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+CONTROLS = ("fixed", "increment", "decrement", "randomize")
+
+Json = dict[str, Any]
+
+
+def to_prompt(workflow: Json, object_info: Json) -> Json:
+    """{node id: {"class_type": …, "inputs": …}} of the JSON of a workflow and the server's /object_info.
+
+    Raises:
+        KeyError: the server does not know a node.
+    """
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    links = {link[0]: (nodes[link[1]], link[2]) for link in workflow["links"]}
+    prompt = {}
+    for node in nodes.values():
+        if node["type"] in NOT_SENT or node.get("mode") in (MUTED, BYPASSED):
+            continue
+        inputs = _widget_values(node, object_info[node["type"]])
+        for socket in node.get("inputs", []):
+            inputs.update(_linked(socket, links))
+        prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
+    return prompt
+
+
+def widget_names(info: Json) -> list[tuple[str, Json]]:
+    """The widgets of a node and their options, in the order in which their values are saved."""
+    widgets = []
+    for group in ("required", "optional"):
+        for name in info["input_order"].get(group, ()):
+            kind, *options = info["input"][group][name]
+            if (isinstance(kind, list) or kind in WIDGETS) and not (options and options[0].get("forceInput")):
+                widgets.append((name, options[0] if options else {}))
+    return widgets
+
+
+def _widget_values(node: Json, info: Json) -> Json:
+    """The saved values by name; seeds are followed by their control, uploads by their button."""
+    saved = list(node.get("widgets_values") or [])
+    values = {}
+    for name, options in widget_names(info):
+        if not saved:
+            break
+        values[name] = saved.pop(0)
+        is_seed = options.get("control_after_generate") or name in ("seed", "noise_seed")
+        is_upload = any(key.endswith("_upload") for key in options)
+        if saved and (is_upload or (is_seed and saved[0] in CONTROLS)):
+            saved.pop(0)
+    return values
+
+
+def _linked(socket: Json, links: dict[int, tuple[Json, int]]) -> Json:
+    """{name: [node id, slot]}, {name: value} of a primitive, or {} of nothing."""
+    link = socket.get("link")
+    while link is not None:
+        origin, slot = links[link]
+        if origin["type"] == "PrimitiveNode":
+            return {socket["name"]: origin["widgets_values"][0]}
+        if origin["type"] != "Reroute" and origin.get("mode") != BYPASSED:
+            return {} if origin.get("mode") == MUTED else {socket["name"]: [str(origin["id"]), slot]}
+        link = _through(origin, slot)
+    return {}
+
+
+def _through(node: Json, slot: int) -> int | None:
+    """The link that a bypassed node or a reroute passes on: that of its first wired input of the same type."""
+    sockets = [each for each in node["inputs"] if each.get("link") is not None]
+    kind = node["outputs"][slot]["type"]
+    same = [each for each in sockets if node["type"] == "Reroute" or each["type"] == kind]
+    return same[0]["link"] if same else None

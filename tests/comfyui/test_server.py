@@ -1,0 +1,173 @@
+"""The workflows that come with the pack, in a running ComfyUI server; what needs no browser."""
+
+import json
+import re
+import time
+
+import numpy as np
+import pytest
+from pack import ROOT, load_pack
+from PIL import Image
+from prompt import to_prompt
+from server import NAME, serving
+
+from lavie.video import read_video
+
+WORKFLOWS = {path.stem: path for path in sorted((ROOT / "workflows").glob("*.json"))}
+# Of every saved video: frames, height, width, frames a second.
+BASE, SMOOTH, LARGE = (16, 64, 96, 8), (61, 64, 96, 24), (61, 256, 384, 24)
+SAVED = {
+    "Core KSampler": [BASE, BASE],
+    "Full cascade": [BASE, SMOOTH, LARGE],
+    "Image to video": [BASE],
+    "LoRA": [BASE, BASE],
+    "Long video with three prompts": [(40, 64, 96, 8)],
+    "Text to video": [BASE],
+    "Upscale and interpolate a video": [SMOOTH, LARGE],
+}
+
+
+@pytest.fixture(scope="module")
+def server(comfyui, comfyui_python, tmp_path_factory):
+    with serving(comfyui, comfyui_python, tmp_path_factory.mktemp("comfyui")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def prompt_of(server):
+    """A workflow as a prompt, with widgets set: {"LaVieBaseSampler.steps": 2} for every node of that class."""
+    object_info = server.json("/object_info")
+
+    def prompt(name, **widgets):
+        prompt = to_prompt(json.loads(WORKFLOWS[name].read_text(encoding="utf-8")), object_info)
+        for key, value in widgets.items():
+            node, widget = key.split(".")
+            for each in prompt.values():
+                if each["class_type"] == node:
+                    each["inputs"][widget] = value
+        return prompt
+
+    return prompt
+
+
+def nodes_of(prompt, class_type):
+    return {number for number, node in prompt.items() if node["class_type"] == class_type}
+
+
+def files_of(folder):
+    return {str(path): path.stat().st_size for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
+def test_every_node_is_served_with_its_help(server):
+    object_info = server.json("/object_info")
+    for name in load_pack().NODE_CLASS_MAPPINGS:
+        assert object_info[name]["python_module"] == f"custom_nodes.{NAME}"
+        page = server.get(f"/extensions/{NAME}/docs/{name}.md").decode()
+        assert len(page) > 100
+
+
+def test_the_pack_is_imported_within_two_seconds(server):
+    (seconds,) = re.findall(rf"([\d.]+) seconds: .*{NAME}", server.log.read_text())
+    print(f"imported in {seconds} s")
+    assert float(seconds) <= 2
+
+
+def test_the_workflows_are_templates_with_a_picture(server):
+    assert set(server.json("/workflow_templates")[NAME]) == set(WORKFLOWS)
+    for name in WORKFLOWS:
+        assert server.get(f"/api/workflow_templates/{NAME}/{name}.jpg")[:3] == b"\xff\xd8\xff"
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_workflow_saves_its_videos_and_is_cached(server, prompt_of, name):
+    prompt, before = prompt_of(name), files_of(server.pack)
+    first = server.run(prompt)
+    assert first.succeeded, first.error
+    clips = [read_video(path) for path in first.files]
+    assert [(*clip.frames.shape[:3], clip.fps) for clip in clips] == SAVED[name]
+    assert all(clip.frames.std() > 10 for clip in clips)
+    again = server.run(prompt)
+    assert again.succeeded
+    assert again.cached == set(prompt)
+    assert files_of(server.pack) == before
+
+
+def test_the_same_seed_gives_the_same_frames_after_everything_was_freed(server, prompt_of):
+    """Lossless files are compared: SaveVideo's own encoder is not always the same from run to run."""
+    prompt = prompt_of("Text to video")
+    (decoder,) = nodes_of(prompt, "LaVieVAEDecode")
+    prompt["png"] = {"class_type": "SaveImage", "inputs": {"images": [decoder, 0], "filename_prefix": "frame"}}
+    frames = []
+    for _ in range(2):
+        run = server.run(prompt)
+        frames.append([np.asarray(Image.open(path)) for path in run.files if path.suffix == ".png"])
+        server.post("/free", {"unload_models": True, "free_memory": True})
+        time.sleep(2)
+    assert len(frames[0]) == 16
+    assert np.array_equal(*frames)
+
+
+def test_a_knob_of_a_later_stage_leaves_the_earlier_ones_cached(server, prompt_of):
+    small = {"LaVieBaseSampler.num_frames": 2, "LaVieBaseSampler.steps": 2, "LaVieTemporalInterpolator.steps": 1}
+    assert server.run(prompt_of("Full cascade", **small)).succeeded
+    turned = prompt_of("Full cascade", **small, **{"LaVieVideoUpscaler.noise_level": 25})
+    run = server.run(turned)
+    assert run.succeeded
+    assert nodes_of(turned, "LaVieBaseSampler") | nodes_of(turned, "LaVieTemporalInterpolator") <= run.cached
+    assert not nodes_of(turned, "LaVieVideoUpscaler") & run.cached
+
+
+def test_interrupt_stops_a_run_and_the_next_one_succeeds(server, prompt_of):
+    before = files_of(server.base / "output")
+    started = server.start(prompt_of("Text to video", **{"LaVieBaseSampler.steps": 900}))
+    time.sleep(3)
+    began = time.monotonic()
+    server.post("/interrupt", {})
+    run = server.wait(started, 30)
+    assert time.monotonic() - began < 5
+    assert "execution_interrupted" in run.messages
+    assert files_of(server.base / "output") == before
+    assert server.run(prompt_of("Text to video", **{"LaVieBaseSampler.steps": 2})).succeeded
+
+
+@pytest.mark.parametrize(
+    ("widget", "value", "message"),
+    [
+        ("LaVieBaseSampler.steps", 0, "steps is 0"),
+        ("LaVieBaseSampler.width", 20, "divisible by 8"),
+        ("LaVieTextEncode.prompt", " ", "prompt is empty"),
+        ("LaVieLoader.stage", "upscaler", "upscaler stage"),
+        ("LaVieLoader.model", "lavie", "released weights are not here"),
+    ],
+)
+def test_a_wrong_input_is_answered_with_a_sentence_and_the_server_lives(server, prompt_of, widget, value, message):
+    run = server.run(prompt_of("Text to video", **{widget: value}))
+    assert not run.succeeded
+    assert message in run.error["exception_message"]
+    assert run.error["exception_type"].split(".")[-1] in ("UsageError", "LavieError")
+    assert server.run(prompt_of("Text to video", **{"LaVieBaseSampler.steps": 2})).succeeded
+
+
+@pytest.mark.parametrize("name", ["lavie/../../secret.safetensors", "lavie//etc/passwd", "lavie/gone.safetensors"])
+def test_a_file_that_is_not_in_the_list_is_refused_before_the_run(server, prompt_of, name):
+    answer = server.post("/prompt", {"prompt": prompt_of("Text to video", **{"LaVieLoader.model": name})})
+    (errors,) = [error["errors"] for error in answer["node_errors"].values()]
+    assert errors[0]["type"] == "value_not_in_list"
+
+
+def test_a_model_file_appears_in_the_list_and_a_broken_one_is_named(server, prompt_of):
+    folder = server.base / "models" / "lavie"
+    folder.mkdir(exist_ok=True)
+    (folder / "broken.safetensors").write_text("not a model")
+    choices = server.json("/object_info/LaVieLoader")["LaVieLoader"]["input"]["required"]["model"][0]
+    assert "lavie/broken.safetensors" in choices
+    run = server.run(prompt_of("Text to video", **{"LaVieLoader.model": "lavie/broken.safetensors"}))
+    assert "broken.safetensors" in run.error["exception_message"]
+
+
+def test_nothing_of_the_pack_is_in_the_log_as_an_error_of_its_own(server):
+    """Runs last: whatever was raised above was raised on purpose."""
+    log = server.log.read_text()
+    assert "IMPORT FAILED" not in log
+    raised = set(re.findall(r"^(?:\w+\.)*(\w*(?:Error|Exception)): ", log, re.MULTILINE))
+    assert raised <= {"UsageError", "LavieError", "InterruptProcessingException"}
