@@ -9,7 +9,7 @@ from typing import Any
 import comfy.model_management
 import latent_preview
 import torch
-from comfy_extras import nodes_custom_sampler, nodes_model_advanced
+from comfy_extras import nodes_custom_sampler, nodes_freelunch, nodes_model_advanced, nodes_pag
 from figures import SCALE, SEED, STEPS, empty, ksampler, output_of, psnr, refusal, relative
 from graph import decode, encode, part, run, sample, stage, wires
 from torch import Tensor
@@ -114,16 +114,17 @@ def wrong_stage() -> dict[str, str]:
 
 
 def patches() -> dict[str, Any]:
-    """How far model patches move the result."""
+    """How far model patches move the result, one of them in LaVie's own sampler, too."""
     model, plain = stage("base").model, ksampler()
     patched = {
         "RescaleCFG": output_of(nodes_model_advanced.RescaleCFG, "patch", model, 0.7),
         "ModelSamplingDiscrete": output_of(nodes_model_advanced.ModelSamplingDiscrete, "patch", model, "eps", True),
+        "PerturbedAttentionGuidance": output_of(nodes_pag.PerturbedAttentionGuidance, "patch", model, 3.0),
+        "FreeU": output_of(nodes_freelunch.FreeU, "patch", model, 1.1, 1.2, 0.9, 0.2),
     }
-    return {
-        **{name: relative(ksampler(each), plain) for name, each in patched.items()},
-        "none": relative(ksampler(), plain),
-    }
+    moved = {name: relative(ksampler(each), plain) for name, each in patched.items()}
+    by_us, with_free_u = sample(), sample(model=patched["FreeU"])
+    return {**moved, "LaVie Base Sampler": relative(with_free_u, by_us), "none": relative(ksampler(), plain)}
 
 
 def cancel() -> dict[str, Any]:
