@@ -132,7 +132,12 @@ def _embedding(name: str, conditioning: list) -> Tensor:
     return states
 
 
-def video_latents(latent: dict, ratio: str = "LaVie VAE Encode") -> Tensor:
+def latent_of(samples: Tensor, ratio: int = 8) -> dict[str, Any]:
+    """A LATENT that remembers how many pixels a latent pixel stands for (by the key that newer hosts use)."""
+    return {"samples": samples, "downscale_ratio_spacial": ratio}
+
+
+def video_latents(latent: dict) -> Tensor:
     """The samples of a LATENT [batch, 4, frames, height, width].
 
     Raises:
@@ -142,8 +147,8 @@ def video_latents(latent: dict, ratio: str = "LaVie VAE Encode") -> Tensor:
     if samples.dim() != 5 or samples.shape[1] != 4:
         raise UsageError(
             f"These latents have the shape {list(samples.shape)}, but a video's are [batch, 4, frames, height, width]. "
-            f"Take them from LaVie Empty Latent Video or {ratio}, or turn frames into a video with LaVie Frames to "
-            "Latent Video."
+            "Take them from LaVie Empty Latent Video or LaVie VAE Encode, or turn frames into a video with LaVie "
+            "Frames to Latent Video."
         )
     return samples
 

@@ -12,8 +12,8 @@ from ..lavie.errors import UsageError
 from ..lavie.models.latents import SMALLEST_TILE
 from ..lavie.pipelines.request import check_num_frames, check_size
 from . import host
-from .inputs import integer, socket, stage_of, video_latents
-from .vae import decode, encode
+from .inputs import integer, latent_of, socket, stage_of, video_latents
+from .vae import decode, encode, ratio_of, require_vae
 
 SAMPLES = socket("LATENT", "Latents of a video [batch, 4, frames, height / 8, width / 8].")
 
@@ -56,7 +56,7 @@ class LaVieEmptyLatentVideo:
         check_size(height, width)
         check_num_frames(num_frames)
         shape = (batch_size, 4, num_frames, height // 8, width // 8)
-        return ({"samples": torch.zeros(shape, device=host.storage_device())},)
+        return (latent_of(torch.zeros(shape, device=host.storage_device())),)
 
 
 class LaVieVAEDecode:
@@ -86,9 +86,8 @@ class LaVieVAEDecode:
         }
 
     def decode(self, samples: dict, vae: Any, tile: int) -> tuple[Tensor]:
-        if vae is None:
-            raise UsageError("LaVie VAE Decode got no VAE: the loader found none. Wire the VAE of another loader.")
         latents = video_latents(samples)
+        require_vae(vae, samples.get("downscale_ratio_spacial"), "LaVie VAE Decode")
         return (decode(vae, latents, max(SMALLEST_TILE, tile // 8) if tile else 0),)
 
 
@@ -116,9 +115,8 @@ class LaVieVAEEncode:
         }
 
     def encode(self, images: Tensor, vae: Any) -> tuple[dict]:
-        if vae is None:
-            raise UsageError("LaVie VAE Encode got no VAE: the loader found none. Wire the VAE of another loader.")
-        return ({"samples": encode(vae, images)},)
+        require_vae(vae, None, "LaVie VAE Encode")
+        return (latent_of(encode(vae, images), ratio_of(vae)),)
 
 
 class LaVieLatentVideoToFrames:
@@ -137,7 +135,7 @@ class LaVieLatentVideoToFrames:
         return {"required": {"samples": SAMPLES}}
 
     def convert(self, samples: dict) -> tuple[dict]:
-        return ({"samples": video_latents(samples).transpose(1, 2).flatten(0, 1)},)
+        return ({**samples, "samples": video_latents(samples).transpose(1, 2).flatten(0, 1)},)
 
 
 class LaVieFramesToLatentVideo:
@@ -167,7 +165,7 @@ class LaVieFramesToLatentVideo:
         num_frames = num_frames or len(latents)
         if len(latents) % num_frames:
             raise UsageError(f"{len(latents)} frames do not divide into videos of {num_frames}.")
-        return ({"samples": latents.unflatten(0, (-1, num_frames)).transpose(1, 2)},)
+        return ({**samples, "samples": latents.unflatten(0, (-1, num_frames)).transpose(1, 2)},)
 
 
 NODES = {

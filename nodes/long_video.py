@@ -18,6 +18,7 @@ from .inputs import (
     SPACING,
     STEPS,
     integer,
+    latent_of,
     sampling_settings,
     socket,
     stage_of,
@@ -100,7 +101,7 @@ class LaVieAutoregressiveExtender:
 
         with host.cancellable(unet):
             longer = host.first_that_fits(attempts(config, *size, windowed=False), run, ADVICE)
-        return {"samples": (longer / info.scaling_factor).to(host.storage_device())}, info.config.fps
+        return latent_of((longer / info.scaling_factor).to(host.storage_device())), info.config.fps
 
 
 NODES = {"LaVieAutoregressiveExtender": (LaVieAutoregressiveExtender, "LaVie Autoregressive Extender")}

@@ -19,6 +19,7 @@ from .inputs import (
     SPACING,
     STEPS,
     WIDTH,
+    latent_of,
     number,
     own,
     sampling_settings,
@@ -132,7 +133,7 @@ class LaVieBaseSampler:
 
         with host.cancellable(unet):
             samples = host.first_that_fits(_attempts(config, size), run, ADVICE)
-        return {"samples": (samples / info.scaling_factor).to(host.storage_device())}, info.config.fps
+        return latent_of((samples / info.scaling_factor).to(host.storage_device())), info.config.fps
 
 
 def _attempts(config: StageConfig, size: tuple[int, ...]) -> Any:

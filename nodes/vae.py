@@ -114,23 +114,24 @@ class GraphVAE:
         return self.first_stage_model.state_dict()
 
 
-def require_vae(vae: Any, ratio: int, node: str) -> None:
-    """Refuse a missing VAE, and one of another kind.
+def require_vae(vae: Any, ratio: int | None, node: str) -> None:
+    """Refuse a missing VAE, and one of another kind; `ratio` None takes any scale.
 
     Raises:
         UsageError: it has not 4 latent channels, or another scale than `ratio` pixels per latent pixel.
     """
     if vae is None:
         raise UsageError(f"{node} got no VAE: the loader found none. Wire the VAE of another loader.")
-    channels, found = getattr(vae, "latent_channels", 4), _ratio(vae)
-    if channels != 4 or found != ratio:
+    channels, found = getattr(vae, "latent_channels", 4), ratio_of(vae)
+    if channels != 4 or found != (ratio or found):
         raise UsageError(
-            f"{node} needs a VAE with 4 channels and {ratio} pixels per latent pixel; this one has {channels} and "
-            f"{found}. Wire the VAE of the same LaVie Loader as the MODEL."
+            f"{node} needs a VAE with 4 channels and {ratio or found} pixels per latent pixel here; this one has "
+            f"{channels} and {found}. Wire the VAE of the LaVie Loader whose MODEL made or will take the latents."
         )
 
 
-def _ratio(vae: Any) -> int:
+def ratio_of(vae: Any) -> int:
+    """Pixels per latent pixel along an edge."""
     ratio = vae.spacial_compression_decode() if hasattr(vae, "spacial_compression_decode") else 8
     return int(ratio) if isinstance(ratio, (int, float)) else 8
 
