@@ -1,4 +1,4 @@
-"""A ComfyUI server of its own: the pack in a throwaway base directory, on the CPU, on a free port."""
+"""A ComfyUI server of its own: the pack as it ships, in a throwaway base directory, on the CPU, on a free port."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ from typing import Any
 from pack import ROOT
 
 NAME = "ComfyUI-LaVie"
-LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "tests", "benchmarks", "build", "runs")
+ALONE = (
+    "--disable-auto-launch",
+    "--disable-api-nodes",
+    "--database-url",
+    "sqlite:///:memory:",
+    "--preview-method",
+    "auto",
+)
 
 Json = dict[str, Any]
 
@@ -82,16 +89,31 @@ class Run:
         self.files = sorted(output / file["subfolder"] / file["filename"] for file in places)
 
 
+def shipped() -> list[str]:
+    """What the registry's zip holds: the files that git knows, or would, without those in .comfyignore."""
+
+    def listed(*options: str) -> set[str]:
+        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *options]
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        return set(found.split("\0")) - {""}
+
+    ignored = listed("--ignored", "--exclude-from=.comfyignore")
+    return sorted(file for file in listed() - ignored if (ROOT / file).is_file())
+
+
 @contextlib.contextmanager
 def serving(comfyui: Path, python: str, base: Path) -> Iterator[Server]:
     """A server with a copy of the pack; it is gone afterwards."""
     for folder in ("custom_nodes", "models", "input", "output", "temp", "user/default"):
         (base / folder).mkdir(parents=True)
-    shutil.copytree(ROOT, base / "custom_nodes" / NAME, ignore=LEFT_OUT)
+    for file in shipped():
+        place = base / "custom_nodes" / NAME / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / file, place)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [python, "main.py", "--cpu", "--port", str(port), "--base-directory", str(base), "--disable-auto-launch"]
+    command = [python, "main.py", "--cpu", "--port", str(port), "--base-directory", str(base), *ALONE]
     server = Server(base, port)
     with server.log.open("w") as log:
         process = subprocess.Popen(command, cwd=comfyui, stdout=log, stderr=subprocess.STDOUT)

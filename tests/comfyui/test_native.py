@@ -5,7 +5,6 @@ The folder native/ runs once, with ComfyUI's Python; the tests read what it foun
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ def found(comfyui, comfyui_python, tmp_path_factory):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout.splitlines()[-1])
-    print(json.dumps(results, indent=1), file=sys.stderr)
+    print(json.dumps(results, indent=1))
 
     def result(name):
         assert isinstance(results[name], dict), results[name]
