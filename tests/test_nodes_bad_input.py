@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from graph import clip_of, extend, interpolate, refused, run, sample, stage, upscale
+from graph import clip_of, extend, interpolate, refused, run, sample, stage, upscale, wires
 
 VIDEO = torch.zeros(1, 4, 4, 4, 6)
 IMAGE_LATENTS = torch.zeros(2, 4, 4, 6)
@@ -155,6 +155,14 @@ CASES = {
     "the VAE of another model in the interpolator": (
         lambda: interpolate(clip_of(2, 16, 16), vae=SimpleNamespace(latent_channels=16)),
         "this one has 16",
+    ),
+    "a base clip in the upscaler's VAE": (
+        lambda: run(
+            "LaVieVAEDecode",
+            samples=run("LaVieBaseSampler", **wires("base"), steps=1, num_frames=1, width=16, height=16)[0],
+            vae=stage("upscaler").vae,
+        ),
+        "8 pixels per latent pixel.*4 and 4",
     ),
     "an example that does not exist": (lambda: run("LaVieExampleVideo", name="../red ball"), "no example"),
 }

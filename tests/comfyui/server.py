@@ -85,7 +85,7 @@ class Run:
         self.cached = set(self.messages.get("execution_cached", {}).get("nodes", ()))
         self.error: Json = self.messages.get("execution_error", {})
         saved = [file for node in entry["outputs"].values() for files in node.values() for file in files]
-        places = [file for file in saved if isinstance(file, dict) and "filename" in file]
+        places = [file for file in saved if isinstance(file, dict) and file.get("type") == "output"]
         self.files = sorted(output / file["subfolder"] / file["filename"] for file in places)
 
 

@@ -8,22 +8,21 @@ import numpy as np
 import pytest
 from pack import ROOT, load_pack
 from PIL import Image
-from prompt import to_prompt
 from server import NAME, serving
+from workflow import to_prompt
 
 from lavie.video import read_video
 
 WORKFLOWS = {path.stem: path for path in sorted((ROOT / "workflows").glob("*.json"))}
-# Of every saved video: frames, height, width, frames a second.
-BASE, SMOOTH, LARGE = (16, 64, 96, 8), (61, 64, 96, 24), (61, 256, 384, 24)
-SAVED = {
-    "Core KSampler": [BASE, BASE],
-    "Full cascade": [BASE, SMOOTH, LARGE],
-    "Image to video": [BASE],
-    "LoRA": [BASE, BASE],
-    "Long video with three prompts": [(40, 64, 96, 8)],
-    "Text to video": [BASE],
-    "Upscale and interpolate a video": [SMOOTH, LARGE],
+# Of the film that each saves: frames, height, width, frames a second. Two clips side by side have 4 pixels between.
+FILMS = {
+    "Core KSampler": (16, 64, 96 + 4 + 96, 8),
+    "Full cascade": (61, 256, 384, 24),
+    "Image to video": (16, 64, 96, 8),
+    "LoRA": (16, 64, 96 + 4 + 96, 8),
+    "Long video with three prompts": (40, 64, 96, 8),
+    "Text to video": (16, 64, 96, 8),
+    "Upscale and interpolate a video": (61, 256, 384, 24),
 }
 
 
@@ -79,13 +78,13 @@ def test_the_workflows_are_templates_with_a_picture(server):
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
-def test_a_workflow_saves_its_videos_and_is_cached(server, prompt_of, name):
+def test_a_workflow_saves_its_film_and_is_cached(server, prompt_of, name):
     prompt, before = prompt_of(name), files_of(server.pack)
     first = server.run(prompt)
     assert first.succeeded, first.error
-    clips = [read_video(path) for path in first.files]
-    assert [(*clip.frames.shape[:3], clip.fps) for clip in clips] == SAVED[name]
-    assert all(clip.frames.std() > 10 for clip in clips)
+    (film,) = map(read_video, first.files)
+    assert (*film.frames.shape[:3], film.fps) == FILMS[name]
+    assert film.frames.std() > 10
     again = server.run(prompt)
     assert again.succeeded
     assert again.cached == set(prompt)
