@@ -11,6 +11,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from .errors import Cancelled, LavieError, UsageError
+
 __version__ = "0.1.0"
 
 _PIPELINES = (
@@ -20,7 +22,7 @@ _PIPELINES = (
     "UpscalePipeline",
     "VideoOutput",
 )
-__all__ = [*_PIPELINES, "__version__"]
+__all__ = [*_PIPELINES, "Cancelled", "LavieError", "UsageError", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 LAVIE = "lavie"  # the key of models/lavie in folder_paths and extra_model_paths.yaml
 UNET_FOLDERS = (LAVIE, "diffusion_models", "diffusers")
 FILES = (".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin")
+PARTS = ("vae", "text_encoder", "tokenizer")  # folders beside the released UNets that hold no UNet
 
 Result = TypeVar("Result")
 
@@ -73,7 +74,8 @@ def files(key: str) -> list[str]:
     names = [] if key == "diffusers" else paths.get_filename_list(key)  # the host lists only whole pipelines there
     marks = ("family.json", "config.json")
     found = (mark.parent.name for folder in folders(key) for name in marks for mark in folder.glob(f"*/{name}"))
-    return sorted({name for name in names if Path(name).suffix in FILES} | set(found))
+    weights = {name for name in names if Path(name).suffix in FILES and Path(name).parent.name not in PARTS}
+    return sorted(weights | {name for name in found if name not in PARTS})
 
 
 def find_file(key: str, name: str) -> Path:
