@@ -8,14 +8,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from checkout import COMFYUI, NEEDS_COMFYUI, PYTHON
 
+pytestmark = NEEDS_COMFYUI
 NATIVE = Path(__file__).parent / "native"
 
 
 @pytest.fixture(scope="module")
-def found(comfyui, comfyui_python, tmp_path_factory):
+def found(tmp_path_factory):
     """What native/ found, by the name of its check."""
-    command = [comfyui_python, "-B", str(NATIVE), str(comfyui), str(tmp_path_factory.mktemp("base"))]
+    command = [PYTHON, "-B", str(NATIVE), str(COMFYUI), str(tmp_path_factory.mktemp("base"))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout.splitlines()[-1])

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from checkout import COMFYUI, NEEDS_COMFYUI, PYTHON
 from pack import ROOT, load_pack
 from PIL import Image
 from server import NAME, serving
@@ -13,6 +14,7 @@ from workflow import to_prompt
 
 from lavie.video import read_video
 
+pytestmark = NEEDS_COMFYUI
 WORKFLOWS = {path.stem: path for path in sorted((ROOT / "workflows").glob("*.json"))}
 # Of the film that each saves: frames, height, width, frames a second. Two clips side by side have 4 pixels between.
 FILMS = {
@@ -27,8 +29,8 @@ FILMS = {
 
 
 @pytest.fixture(scope="module")
-def server(comfyui, comfyui_python, tmp_path_factory):
-    with serving(comfyui, comfyui_python, tmp_path_factory.mktemp("comfyui")) as running:
+def server(tmp_path_factory):
+    with serving(COMFYUI, PYTHON, tmp_path_factory.mktemp("comfyui")) as running:
         yield running
 
 
