@@ -68,12 +68,16 @@ class StageConfig:
         return cls(**{**values, "latent_rgb_factors": rows})
 
     def replaced(self, **given: Any) -> StageConfig:
-        """These settings with those replaced that are given and not None.
+        """These settings with those replaced that are given and not None; an overlap shrinks with its window.
 
         Raises:
             UsageError: a guidance scale outside 0…100.
         """
-        config = replace(self, **{name: value for name, value in given.items() if value is not None})
+        given = {name: value for name, value in given.items() if value is not None}
+        for size, shared in (("window", "overlap"), ("tile", "tile_overlap")):
+            if given.get(size) and shared not in given:
+                given[shared] = min(getattr(self, shared), given[size] - 1)
+        config = replace(self, **given)
         scale = config.guidance_scale
         if not math.isfinite(scale) or not 0 <= scale <= 100:
             raise UsageError(f"The guidance scale must be between 0 and 100, not {scale}.")

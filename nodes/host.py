@@ -11,7 +11,6 @@ import importlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +25,7 @@ from .adapters import GraphText, GraphTokenizer, GraphUNet, StageInfo
 
 if TYPE_CHECKING:
     from ..lavie.runtime.fallback import Attempt
+    from ..lavie.sampling import TextCondition
 
 log = logging.getLogger(__name__)
 
@@ -329,13 +329,22 @@ def _use_host_layers(unet: nn.Module) -> None:
 SAMPLER_PATCHES = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
 
 
-def network(model: Any) -> Callable[..., Tensor]:
+def network(model: Any, text: TextCondition, batch: int = 1) -> Callable[..., Tensor]:
     """The UNet of a MODEL with the patches that nodes have put on it; what only core samplers can do is told."""
     options = getattr(model, "model_options", {})
-    for name in (*SAMPLER_PATCHES, "model_function_wrapper"):
-        if options.get(name):
-            log.warning("A patch of this MODEL (%s) works with the core KSampler only; it has no effect here.", name)
-    return partial(model.model.diffusion_model, transformer_options=options.get("transformer_options", {}))
+    unused = [name for name in (*SAMPLER_PATCHES, "model_function_wrapper") if options.get(name)]
+    for name in (*unused, *getattr(model, "object_patches", ())):
+        log.warning("A patch of this MODEL (%s) works with the core KSampler only; it has no effect here.", name)
+    unet, patches = model.model.diffusion_model, options.get("transformer_options", {})
+    if not patches:
+        return unet
+
+    def patched(sample: Tensor, timestep: Tensor, states: Tensor, **labels: Any) -> Tensor:
+        negative = torch.equal(states[:1].cpu(), text.negative[:1].cpu())
+        halves = [1, 0] if len(sample) > batch else [1] if negative else [0]  # the host's marks: 0 is positive
+        return unet(sample, timestep, states, **labels, transformer_options={**patches, "cond_or_uncond": halves})
+
+    return patched
 
 
 def make_clip(encoder: TextEncoder, info: StageInfo) -> Any:

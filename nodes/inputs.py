@@ -153,16 +153,36 @@ def video_latents(latent: dict) -> Tensor:
     return samples
 
 
-def video_of(images: Tensor, least: int = 1) -> Tensor:
-    """IMAGE [frames, height, width, channels] in 0…1 as video [1, 3, frames, height, width] in −1…1.
+def base_latents(latent: dict) -> Tensor:
+    """The same for the base stage, whose latent pixels stand for 8 pixels.
 
     Raises:
-        UsageError: too few frames, or too small a picture.
+        UsageError: they are an image's, or the upscaler's.
+    """
+    ratio = latent.get("downscale_ratio_spacial", 8)
+    if ratio != 8:
+        raise UsageError(
+            f"These latents have {ratio} pixels per latent pixel: they were encoded with the upscaler's VAE. Encode "
+            "with the VAE of LaVie's base stage."
+        )
+    return video_latents(latent)
+
+
+def check_images(images: Tensor, least: int = 1) -> None:
+    """Refuse too few frames, and too small a picture.
+
+    Raises:
+        UsageError: it is so.
     """
     if len(images) < least:
         raise UsageError(f"The video has {len(images)} frame(s); this node needs at least {least}.")
     if min(images.shape[1:3]) < 8:
         raise UsageError(f"A picture of {images.shape[2]}×{images.shape[1]} pixels is too small for LaVie.")
+
+
+def video_of(images: Tensor, least: int = 1) -> Tensor:
+    """IMAGE [frames, height, width, channels] in 0…1 as video [1, 3, frames, height, width] in −1…1; checked."""
+    check_images(images, least)
     if images.shape[3] < 3:
         images = images[..., :1].expand(*images.shape[:3], 3)
     return images[..., :3].permute(3, 0, 1, 2)[None].float() * 2 - 1

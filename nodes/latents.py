@@ -135,7 +135,8 @@ class LaVieLatentVideoToFrames:
         return {"required": {"samples": SAMPLES}}
 
     def convert(self, samples: dict) -> tuple[dict]:
-        return ({**samples, "samples": video_latents(samples).transpose(1, 2).flatten(0, 1)},)
+        kept = {key: value for key, value in samples.items() if key != "batch_index"}
+        return ({**kept, "samples": video_latents(samples).transpose(1, 2).flatten(0, 1)},)
 
 
 class LaVieFramesToLatentVideo:

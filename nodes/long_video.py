@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from ..lavie.config import MAX_FRAMES
@@ -17,13 +18,13 @@ from .inputs import (
     SEED,
     SPACING,
     STEPS,
+    base_latents,
     integer,
     latent_of,
     sampling_settings,
     socket,
     stage_of,
     text_condition,
-    video_latents,
 )
 from .sampling import ADVICE, MODEL, NEGATIVE, POSITIVE
 
@@ -79,7 +80,7 @@ class LaVieAutoregressiveExtender:
     ) -> tuple[dict, float]:
         info = stage_of(model, "base")
         config = info.config.replaced(**sampling_settings(steps, guidance_scale, sampler, spacing))
-        samples = video_latents(latent) * info.scaling_factor
+        samples = base_latents(latent) * info.scaling_factor
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)
         size = (config.num_frames, *samples.shape[3:])
         device = host.load(model, activation_bytes(unet, (2 * len(samples), 4, *size)))
@@ -87,7 +88,7 @@ class LaVieAutoregressiveExtender:
 
         def run(attempt: Attempt) -> Tensor:
             return sample_extension(
-                host.network(model),
+                host.network(model, text, len(samples)),
                 text,
                 samples,
                 attempt.config,
@@ -101,7 +102,9 @@ class LaVieAutoregressiveExtender:
 
         with host.cancellable(unet):
             longer = host.first_that_fits(attempts(config, *size, windowed=False), run, ADVICE)
-        return latent_of((longer / info.scaling_factor).to(host.storage_device())), info.config.fps
+        made = longer[:, :, samples.shape[2] :] / info.scaling_factor
+        given = base_latents(latent).to(host.storage_device())  # as they came, not scaled there and back
+        return latent_of(torch.cat((given, made.to(given)), dim=2)), info.config.fps
 
 
 NODES = {"LaVieAutoregressiveExtender": (LaVieAutoregressiveExtender, "LaVie Autoregressive Extender")}

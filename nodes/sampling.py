@@ -19,6 +19,7 @@ from .inputs import (
     SPACING,
     STEPS,
     WIDTH,
+    base_latents,
     latent_of,
     number,
     own,
@@ -26,7 +27,6 @@ from .inputs import (
     socket,
     stage_of,
     text_condition,
-    video_latents,
 )
 
 MODEL = socket("MODEL", "LaVie's base stage, from LaVie Loader; LoRA and model patches may come between.")
@@ -108,7 +108,7 @@ class LaVieBaseSampler:
         )
         initial = known = None
         if latent is not None:
-            initial = video_latents(latent) * info.scaling_factor
+            initial = base_latents(latent) * info.scaling_factor
             known = known_part(latent, initial)
         batch, size = (1, (config.num_frames, config.height // 8, config.width // 8))
         if initial is not None:
@@ -119,10 +119,10 @@ class LaVieBaseSampler:
 
         def run(attempt: Any) -> Any:
             return sample_text_to_video(
-                host.network(model),
+                host.network(model, text, batch),
                 text,
                 attempt.config,
-                [seed + clip for clip in range(batch)],
+                [(seed + clip) % 2**64 for clip in range(batch)],
                 device=device,
                 initial=initial,
                 strength=denoise,

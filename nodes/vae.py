@@ -13,7 +13,7 @@ from ..lavie.errors import LavieError, UsageError
 from ..lavie.models.latents import SMALLEST_TILE, decode_slices, encode_video
 from . import host
 from .adapters import StageInfo
-from .inputs import images_of, video_of
+from .inputs import check_images, images_of, video_of
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -73,6 +73,7 @@ class GraphVAE:
     def encode(self, pixels: Tensor, generator: torch.Generator | None = None, frames: Frames | None = None) -> Tensor:
         """Latents [1, 4, frames, h, w] of IMAGE [frames, H, W, 3], cropped to whole latent pixels; the mean of the
         posterior, or a sample of it if there is a generator."""
+        check_images(pixels)
         ratio = self.downscale_ratio
         height, width = (side // ratio * ratio for side in pixels.shape[1:3])
         top, left = ((side % ratio) // 2 for side in pixels.shape[1:3])
@@ -181,6 +182,7 @@ def encode(vae: Any, images: Tensor, generator: torch.Generator | None = None, f
     """Unscaled latents [1, 4, frames, h, w] of IMAGE [frames, H, W, 3] by any VAE."""
     if isinstance(vae, GraphVAE):
         return vae.encode(images, generator, frames)
+    check_images(images)
     report = frames or host.Progress().frames("encode")
     latents = []
     for index, image in enumerate(images.split(1)):

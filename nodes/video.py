@@ -109,7 +109,7 @@ class LaVieTemporalInterpolator:
         def run(attempt: Attempt) -> Tensor:
             generators = [_again(generator)]
             return sample_interpolation(
-                host.network(model),
+                host.network(model, text),
                 text,
                 keys,
                 attempt.config,
@@ -202,7 +202,7 @@ class LaVieVideoUpscaler:
             nonlocal used
             used = attempt.config
             return sample_upscale(
-                host.network(model),
+                host.network(model, text),
                 text,
                 video,
                 attempt.config,

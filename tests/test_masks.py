@@ -21,3 +21,10 @@ def test_a_mask_over_pixels_keeps_what_is_black(shape):
 def test_a_mask_of_another_length_is_refused():
     with pytest.raises(UsageError, match="3 frames"):
         Known.from_mask(torch.zeros(1, 4, 16, 8, 12), torch.zeros(3, 64, 96))
+
+
+def test_a_mask_that_is_aligned_with_the_latents_does_not_smear():
+    mask = torch.zeros(64, 96)
+    mask[:, 48:] = 1
+    known = Known.from_mask(torch.randn(1, 4, 16, 8, 12), mask)
+    assert torch.equal(known.mask.unique(), torch.tensor([0.0, 1.0]))

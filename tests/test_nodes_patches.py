@@ -106,3 +106,17 @@ def test_what_only_core_samplers_can_do_is_told(caplog):
     model.model_options["sampler_cfg_function"] = lambda args: args["cond"]
     assert torch.equal(sample(model=model), sample())
     assert any("core KSampler only" in record.getMessage() for record in caplog.records)
+
+
+def test_a_patch_is_told_which_half_of_the_guidance_it_sees():
+    """IP-Adapters and self-attention guidance of ComfyUI read cond_or_uncond: 0 for the prompt, 1 for the negative."""
+    seen = []
+
+    def note(q, k, v, extra):
+        seen.append((list(extra["cond_or_uncond"]), len(q)))
+        return attention(q, k, v, extra)
+
+    model = patched(replace={"attn2": {("middle", 0): note}})
+    sample(model=model, steps=1)
+    sample(model=model, steps=1, guidance_scale=1.0)
+    assert [halves for halves, _ in seen] == [[1, 0], [0]]

@@ -48,7 +48,7 @@ def sample_extension(
     check_num_frames(num_frames)
     check_num_frames(given + num_frames)
     rounds = extension_rounds(given, num_frames, context_frames, window)
-    generators = checked_seeds([seed + clip for clip in range(len(latents))])
+    generators = checked_seeds([(seed + clip) % 2**64 for clip in range(len(latents))])
     _, after_step = counted(callback, "extension", len(rounds) * config.num_inference_steps)
     predict = guided(unet, text, config.guidance_scale, split=split, device=device)
     for context, new in rounds:

@@ -46,8 +46,7 @@ class Known:
         mask = mask.reshape(-1, 1, *mask.shape[-2:]).float()
         if len(mask) not in (1, frames):
             raise UsageError(f"The mask has {len(mask)} frames, the video {frames}. Give one for all, or one for each.")
-        mask = interpolate(mask, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
-        return cls(latents, mask.transpose(0, 1)[None])
+        return cls(latents, interpolate(mask, (height, width), mode="area").transpose(0, 1)[None])
 
     def like(self, latents: Tensor) -> Known:
         """The same on the device and in the precision of `latents`."""
