@@ -443,3 +443,14 @@ def test_low_resolution_frames_are_noised_as_officially(golden):
 def test_a_noise_level_out_of_range_is_refused():
     with pytest.raises(UsageError, match="between 0 and 350"):
         low_resolution_noise(torch.zeros(1), torch.zeros(1), 351)
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULERS if name != "lcm"])
+@pytest.mark.parametrize("steps", [1, 999, 1000])
+def test_the_fewest_and_the_most_steps_stay_among_the_timesteps(name, steps):
+    schedule = create_schedule(name, steps)
+    assert len(schedule) == steps
+    assert 0 <= float(schedule.timesteps.min()) <= float(schedule.timesteps.max()) <= 999
+    latents = torch.randn(1, 4, 2, 2, 2)
+    assert schedule.x0(latents, 0, latents).isfinite().all()
+    assert schedule.step(latents, 0, latents, [seeded(0)]).isfinite().all()

@@ -142,7 +142,7 @@ def create_schedule(
         settings["use_karras_sigmas"] = True
     elif name != "lcm":
         settings["timestep_spacing"] = spacing
-    if spacing == "trailing" and name in ("ddpm", "ddim"):
+    if name in ("ddpm", "ddim") and (spacing == "trailing" or laid_out == NUM_TRAIN_TIMESTEPS):  # no timestep 1000
         settings["steps_offset"] = 0
     scheduler = scheduler_class(num_train_timesteps=NUM_TRAIN_TIMESTEPS, **LINEAR_BETAS, **settings)
     scheduler.set_timesteps(laid_out)
