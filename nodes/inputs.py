@@ -50,6 +50,7 @@ GUIDANCE_SCALE = number(
 )
 SAMPLER = choice([OWN, *SCHEDULERS], OWN, "How a step is taken. default: the model's own.")
 SPACING = choice(list(SPACINGS), OWN, "How the steps are spread over the noise levels. default: the sampler's own.")
+SAMPLING = {"seed": SEED, "steps": STEPS, "guidance_scale": GUIDANCE_SCALE, "sampler": SAMPLER, "spacing": SPACING}
 NUM_FRAMES = integer(0, 0, MAX_FRAMES, "Frames to make. 0: the model's own (LaVie: 16).")
 WIDTH = integer(0, 0, MAX_SIDE, "Width in pixels, divisible by 8. 0: the model's own (LaVie: 512).", step=8)
 HEIGHT = integer(0, 0, MAX_SIDE, "Height in pixels, divisible by 8. 0: the model's own (LaVie: 320).", step=8)

@@ -13,11 +13,7 @@ from ..lavie.runtime.fallback import Attempt, attempts
 from ..lavie.runtime.memory import activation_bytes
 from . import host
 from .inputs import (
-    GUIDANCE_SCALE,
-    SAMPLER,
-    SEED,
-    SPACING,
-    STEPS,
+    SAMPLING,
     base_latents,
     integer,
     latent_of,
@@ -56,11 +52,7 @@ class LaVieAutoregressiveExtender:
                 "context_frames": integer(
                     4, 1, 64, "Last frames that the new ones follow: more hold the motion, fewer allow more change."
                 ),
-                "seed": SEED,
-                "steps": STEPS,
-                "guidance_scale": GUIDANCE_SCALE,
-                "sampler": SAMPLER,
-                "spacing": SPACING,
+                **SAMPLING,
             }
         }
 

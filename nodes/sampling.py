@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..lavie.config import StageConfig
+from torch import Tensor
+
 from ..lavie.pipelines.text_to_video import sample_text_to_video
-from ..lavie.runtime.fallback import attempts
+from ..lavie.runtime.fallback import Attempt, attempts
 from ..lavie.runtime.memory import activation_bytes
 from ..lavie.sampling import Known
 from . import host
 from .inputs import (
-    GUIDANCE_SCALE,
     HEIGHT,
     NUM_FRAMES,
-    SAMPLER,
-    SEED,
-    SPACING,
-    STEPS,
+    SAMPLING,
     WIDTH,
     base_latents,
     latent_of,
@@ -59,11 +56,7 @@ class LaVieBaseSampler:
                 "model": MODEL,
                 "positive": POSITIVE,
                 "negative": NEGATIVE,
-                "seed": SEED,
-                "steps": STEPS,
-                "guidance_scale": GUIDANCE_SCALE,
-                "sampler": SAMPLER,
-                "spacing": SPACING,
+                **SAMPLING,
                 "num_frames": NUM_FRAMES,
                 "width": WIDTH,
                 "height": HEIGHT,
@@ -109,15 +102,16 @@ class LaVieBaseSampler:
         initial = known = None
         if latent is not None:
             initial = base_latents(latent) * info.scaling_factor
-            known = known_part(latent, initial)
-        batch, size = (1, (config.num_frames, config.height // 8, config.width // 8))
+            mask = latent.get("noise_mask")  # over pixels, 1 where to repaint
+            known = None if mask is None else Known.from_mask(initial, mask)
+        batch, size = 1, (config.num_frames, config.height // 8, config.width // 8)
         if initial is not None:
             batch, size = len(initial), tuple(initial.shape[2:])
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)
         device = host.load(model, activation_bytes(unet, (2 * batch, 4, *size)))
         progress = host.Progress(model)
 
-        def run(attempt: Any) -> Any:
+        def run(attempt: Attempt) -> Tensor:
             return sample_text_to_video(
                 host.network(model, text, batch),
                 text,
@@ -132,20 +126,8 @@ class LaVieBaseSampler:
             )
 
         with host.cancellable(unet):
-            samples = host.first_that_fits(_attempts(config, size), run, ADVICE)
+            samples = host.first_that_fits(attempts(config, *size, windowed=False), run, ADVICE)
         return latent_of((samples / info.scaling_factor).to(host.storage_device())), info.config.fps
-
-
-def _attempts(config: StageConfig, size: tuple[int, ...]) -> Any:
-    return attempts(config, *size, windowed=False)
-
-
-def known_part(latent: dict, samples: Any) -> Known | None:
-    """What the noise mask of a LATENT keeps: a mask [frames, H, W] or [H, W] in pixels, 1 where to repaint."""
-    mask = latent.get("noise_mask")
-    if mask is None:
-        return None
-    return Known.from_mask(samples, mask)
 
 
 NODES = {"LaVieBaseSampler": (LaVieBaseSampler, "LaVie Base Sampler")}
