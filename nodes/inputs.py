@@ -87,14 +87,14 @@ def sampling_settings(steps: int, guidance_scale: float, sampler: str, spacing: 
     }
 
 
-def stage_of(model: Any, stage: str) -> StageInfo:
-    """What travels with a MODEL of LaVie.
+def stage_of(model: Any, stage: str, node: str = "") -> StageInfo:
+    """What travels with a MODEL of LaVie; `node`: who asks, by default the stage's own node.
 
     Raises:
         UsageError: it is none, or of another stage.
     """
     info = getattr(getattr(model, "model", None), "lavie", None)
-    node = STAGE_NODES[stage]
+    node = node or STAGE_NODES[stage]
     if info is None:
         config = getattr(getattr(model, "model", None), "model_config", model)
         raise UsageError(

@@ -50,7 +50,7 @@ class LaVieEmptyLatentVideo:
                 raise UsageError(
                     "Width, height or num_frames is 0. Give a number, or wire in the MODEL whose own shall be taken."
                 )
-            config = stage_of(model, "base").config
+            config = stage_of(model, "base", "LaVie Empty Latent Video").config
             width, height = width or config.width, height or config.height
             num_frames = num_frames or config.num_frames
         check_size(height, width)

@@ -70,7 +70,7 @@ class LaVieAutoregressiveExtender:
         sampler: str,
         spacing: str,
     ) -> tuple[dict, float]:
-        info = stage_of(model, "base")
+        info = stage_of(model, "base", "LaVie Autoregressive Extender")
         config = info.config.replaced(**sampling_settings(steps, guidance_scale, sampler, spacing))
         samples = base_latents(latent) * info.scaling_factor
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)

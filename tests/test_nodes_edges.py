@@ -45,3 +45,13 @@ def test_the_extender_returns_any_latents_as_they_came():
 def test_no_frames_and_tiny_pictures_are_named(shape):
     with pytest.raises(refused, match=r"0 frame|7×7"):
         encode(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("node", ["LaVieBaseSampler", "LaVieAutoregressiveExtender", "LaVieEmptyLatentVideo"])
+def test_a_wrong_stage_is_named_by_the_node_that_got_it(node):
+    title = part("nodes").NODE_DISPLAY_NAME_MAPPINGS[node]
+    given = {**wires("upscaler"), "latent": {"samples": torch.zeros(1, 4, 2, 4, 4)}, "width": 0}
+    wanted = part("nodes").NODE_CLASS_MAPPINGS[node].INPUT_TYPES()
+    names = {*wanted["required"], *wanted.get("optional", {})}
+    with pytest.raises(refused, match=f"{title} needs the base stage"):
+        run(node, **{name: value for name, value in given.items() if name in names})
