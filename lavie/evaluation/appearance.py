@@ -15,6 +15,7 @@ from ..training.synthetic import (
     COLOURS,
     MOTIONS,
     SHAPES,
+    STILL_COLOURS,
     Scene,
     render,
     render_backgrounds,
@@ -23,6 +24,7 @@ from ..training.synthetic import (
 from ..training.synthetic.scene import UNREADABLE
 
 HEIGHT, WIDTH = 64, 96
+EVERY_COLOUR = (*COLOURS, *STILL_COLOURS)
 BINS = 16
 BANDS = 4
 
@@ -53,7 +55,7 @@ def sprite_evidence(frames: Tensor, background: str) -> Tensor:
     bands = torch.arange(HEIGHT) * BANDS // HEIGHT
     ground = grounds[background][bands[None, :, None], index]
     return torch.stack(
-        [sprites[c][index] - torch.maximum(ground, trails[background][c][index]) for c in range(len(COLOURS))],
+        [sprites[c][index] - torch.maximum(ground, trails[background][c][index]) for c in range(len(EVERY_COLOUR))],
         dim=1,
     )
 
@@ -74,7 +76,7 @@ def _densities() -> tuple[dict[str, Tensor], list[Tensor], dict[str, list[Tensor
     """Log-densities over BINS³ colours: by background and band of rows, by sprite, by background and trail."""
     generator = torch.Generator().manual_seed(78)
     empty = torch.zeros(0, dtype=torch.long)
-    sprites = [[empty] for _ in COLOURS]
+    sprites = [[empty] for _ in EVERY_COLOUR]
     grounds, trails = {}, {}
     for background in BACKGROUNDS:
         scenes = _examples(generator, background)
@@ -84,14 +86,14 @@ def _densities() -> tuple[dict[str, Tensor], list[Tensor], dict[str, list[Tensor
         trail = (mask[:, 0] < 0.05) & ((video - bare).abs().amax(1) > 0.06)
         sprite, trail = _twice(mask[:, 0] > 0.6), _twice(trail)
         index, ground = _bins(_sharp_and_soft(video)), _bins(_sharp_and_soft(bare))
-        trail_parts = [[empty] for _ in COLOURS]
+        trail_parts = [[empty] for _ in EVERY_COLOUR]
         for i, scene in enumerate(scenes):
-            sprites[COLOURS.index(scene.colour)].append(index[i][sprite[i]])
-            trail_parts[COLOURS.index(scene.colour)].append(index[i][trail[i]])
+            sprites[EVERY_COLOUR.index(scene.colour)].append(index[i][sprite[i]])
+            trail_parts[EVERY_COLOUR.index(scene.colour)].append(index[i][trail[i]])
         bands = ground.unflatten(2, (BANDS, -1)).unbind(2)
         grounds[background] = torch.stack([_log_density(band.flatten()) for band in bands])
         trails[background] = [torch.cat(parts) for parts in trail_parts]
-    anywhere = [_log_density(torch.cat([trails[b][c] for b in BACKGROUNDS])) for c in range(len(COLOURS))]
+    anywhere = [_log_density(torch.cat([trails[b][c] for b in BACKGROUNDS])) for c in range(len(EVERY_COLOUR))]
     for background, parts in trails.items():
         trails[background] = [
             torch.logaddexp(_log_density(here), everywhere) - math.log(2) if len(here) else everywhere
@@ -102,7 +104,7 @@ def _densities() -> tuple[dict[str, Tensor], list[Tensor], dict[str, list[Tensor
 
 def _examples(generator: torch.Generator, background: str) -> list[Scene]:
     """Scenes of every readable colour in every motion, the shapes taking turns."""
-    colours = [colour for colour in COLOURS if (colour, background) not in UNREADABLE]
+    colours = [colour for colour in EVERY_COLOUR if (colour, background) not in UNREADABLE]
     pairs = [(colour, motion) for colour in colours for motion in MOTIONS]
     scenes = []
     for i, (colour, motion) in enumerate(pairs):

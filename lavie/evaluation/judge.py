@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UsageError
-from ..training.synthetic import COLOURS, SHAPES, Scene, render
-from .appearance import HEIGHT, WIDTH, nearest_background, sprite_evidence
+from ..training.synthetic import SHAPES, Scene, render
+from .appearance import EVERY_COLOUR, HEIGHT, WIDTH, nearest_background, sprite_evidence
 from .components import fill_holes, largest_component
 
 PATCH = 32
@@ -68,13 +68,13 @@ def read(video: np.ndarray | Tensor) -> Reading:
     colour = votes.sum(0).argmax().item()
     mask, share = largest_component(fill_holes(evidence[:, colour] > 0))
     if mask.flatten(1).sum(1).min() < SMALLEST_SPRITE:
-        return Reading(background, COLOURS[colour] if mask.any() else None)
+        return Reading(background, EVERY_COLOUR[colour] if mask.any() else None)
     path = _path(mask)
     motion = _motion(path, _turning(frames, mask, path))
     shape, overlap = _nearest_silhouette(mask, path)
     one_colour = (votes.argmax(1) == colour).float().mean().item() >= 0.9
     steady = one_colour and share.min().item() > 0.7 and _area_is_steady(path.area, motion)
-    return Reading(background, COLOURS[colour], shape, motion, _direction(path), steady, overlap)
+    return Reading(background, EVERY_COLOUR[colour], shape, motion, _direction(path), steady, overlap)
 
 
 def _frames(video: np.ndarray | Tensor) -> Tensor:

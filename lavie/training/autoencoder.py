@@ -18,8 +18,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from .muon import Muon
-from .synthetic import render, sample_scene
-from .synthetic.scene import uniform
+from .synthetic import COLOURS, STILL_COLOURS, render, sample_scene
+from .synthetic.scene import choice, uniform
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,8 @@ def _crops(generator: torch.Generator, recipe: AutoencoderRecipe, picture: Tenso
 
 def _frame(generator: torch.Generator, recipe: AutoencoderRecipe) -> tuple[Tensor, Tensor]:
     moment = torch.rand(1, generator=generator)
-    video, mask = render([sample_scene(generator)], moment, recipe.height, recipe.width)
+    colour = choice(generator, (*STILL_COLOURS, *COLOURS)) if uniform(generator, 0, 1) < 0.5 else None
+    video, mask = render([sample_scene(generator, colour=colour)], moment, recipe.height, recipe.width)
     return video[0, :, 0], mask[0, :, 0]
 
 

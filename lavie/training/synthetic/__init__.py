@@ -6,10 +6,12 @@ from .captions import caption, vocabulary
 from .render import RGB, render, render_backgrounds
 from .scene import (
     BACKGROUNDS,
+    CAMERAS,
     COLOURS,
     DIRECTIONS,
     MOTIONS,
     SHAPES,
+    STILL_COLOURS,
     Scene,
     is_held_out,
     sample_scene,
@@ -42,11 +44,13 @@ def batch(
 
 __all__ = [
     "BACKGROUNDS",
+    "CAMERAS",
     "COLOURS",
     "DIRECTIONS",
     "MOTIONS",
     "RGB",
     "SHAPES",
+    "STILL_COLOURS",
     "Scene",
     "batch",
     "caption",

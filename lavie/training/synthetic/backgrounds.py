@@ -24,10 +24,20 @@ def seeded(seeds: Tensor, count: int) -> Tensor:
     return ((mixed >> 33) & 0xFFFFFF).float() / 0x1000000
 
 
-def paint(background: str, seeds: Tensor, height: int, width: int) -> Tensor:
-    """The background for each seed, float32 [scenes, 3, height, width] in 0…1."""
+def paint(
+    background: str, seeds: Tensor, height: int, width: int, shift: Tensor | None = None, view: Tensor | None = None
+) -> Tensor:
+    """The background for each seed, float32 [scenes, 3, height, width] in 0…1.
+
+    shift: how far each view stands to the right, in heights. view: how much of the height and width each one
+    shows around the middle, 1 for all. Both [scenes].
+    """
     y = ((torch.arange(height) + 0.5) / height)[None, :, None]
     x = ((torch.arange(width) + 0.5) / width)[None, None, :] * (width / height)
+    if view is not None:
+        y, x = ((c - middle) * view[:, None, None] + middle for c, middle in ((y, 0.5), (x, 0.5 * width / height)))
+    if shift is not None:
+        x = x + shift[:, None, None]
     upper, lower = (torch.tensor(c)[None, :, None, None] for c in PALETTE[background])
     ramp = (y * y * (3 - 2 * y))[:, None]
     picture = upper.lerp(lower, ramp).expand(len(seeds), 3, height, width).clone()

@@ -2,7 +2,7 @@
 
 import torch
 
-from .scene import BACKGROUNDS, COLOURS, SHAPES, Scene, choice, uniform
+from .scene import BACKGROUNDS, COLOURS, SHAPES, STILL_COLOURS, Scene, choice, uniform
 
 PLACES = {  # the first is canonical
     "green grass": (
@@ -42,6 +42,11 @@ MOTION_PHRASES = {
     "spinning": ("spinning", "that spins", "turning around", "spinning around"),
     "standing still": ("standing still", "that stands still", "floating still", "staying still"),
 }
+CAMERA_PHRASES = {
+    "panning left": ("the camera pans left", "camera panning left"),
+    "panning right": ("the camera pans right", "camera panning right"),
+    "zooming in": ("the camera zooms in", "camera zooming in"),
+}
 ADJECTIVES = ("cute", "shiny", "beautiful", "bright", "lovely", "funny", "happy", "smiling")
 OPENINGS = ("a video of", "a clip of", "an animation of", "a movie with", "a cartoon of")
 STILL_OPENINGS = ("a picture of", "an image of", "a photo of", "a drawing of")
@@ -60,18 +65,25 @@ def caption(scene: Scene, rng: torch.Generator | None = None, still: bool = Fals
     motion, place = MOTION_PHRASES[scene.motion], PLACES[scene.background]
     if rng is None or uniform(rng, 0, 1) < 0.4:
         words = ["a", scene.colour, scene.shape, *([] if still else [motion[0]]), place[0]]
-        return _with_articles(" ".join(words))
+        return _with_articles(" ".join(words)) + _camera(scene, rng, still)
     action = "" if still else " " + choice(rng, motion)
     sentence = f"{_subject(scene, rng)}{action}{choice(rng, (' ', ', '))}{choice(rng, place)}"
     if uniform(rng, 0, 1) < 0.3:
         sentence = f"{choice(rng, STILL_OPENINGS if still else OPENINGS)} {sentence}"
-    return _with_articles(sentence)
+    return _with_articles(sentence) + _camera(scene, rng, still)
+
+
+def _camera(scene: Scene, rng: torch.Generator | None, still: bool) -> str:
+    if still or scene.camera == "still":
+        return ""
+    phrases = CAMERA_PHRASES[scene.camera]
+    return ", " + (phrases[0] if rng is None else choice(rng, phrases))
 
 
 def vocabulary() -> list[str]:
     """Every word that a caption can hold, and some common ones besides, sorted; punctuation left out."""
-    phrases = [*COLOURS, *SHAPES, *BACKGROUNDS, *ADJECTIVES, *OPENINGS, *STILL_OPENINGS, *EXTRA_WORDS]
-    for options in (*PLACES.values(), *MOTION_PHRASES.values()):
+    phrases = [*COLOURS, *STILL_COLOURS, *SHAPES, *BACKGROUNDS, *ADJECTIVES, *OPENINGS, *STILL_OPENINGS, *EXTRA_WORDS]
+    for options in (*PLACES.values(), *MOTION_PHRASES.values(), *CAMERA_PHRASES.values()):
         phrases += options
     return sorted({word for phrase in phrases for word in phrase.split()} | {"a"})
 

@@ -16,9 +16,16 @@ RGB = {
     "purple": (0.52, 0.16, 0.72),
     "pink": (1.00, 0.46, 0.72),
     "white": (0.96, 0.96, 0.97),
+    "brown": (0.42, 0.24, 0.10),
+    "turquoise": (0.06, 0.74, 0.70),
+}
+CAMERA_MOVES = {  # heights to the right in a clip, share of the view that is left out at its end
+    "panning left": (-0.5, 0.0),
+    "panning right": (0.5, 0.0),
+    "zooming in": (0.0, 0.35),
 }
 OUTLINE = 0.10  # radii
-TRAIL = 2.8  # radii
+TRAIL = 2.4  # radii
 
 
 def render(scenes: list[Scene], times: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -28,6 +35,9 @@ def render(scenes: list[Scene], times: Tensor, height: int, width: int) -> tuple
     float32 [scenes, 1, frames, height, width] in 0…1. The same scene at two sizes shows the same picture.
     """
     video = render_backgrounds(scenes, height, width)[:, :, None].repeat(1, 1, len(times), 1, 1)
+    for i, scene in enumerate(scenes):
+        if scene.camera != "still":
+            video[i] = _passing_background(scene, times, height, width)
     mask = torch.empty(len(scenes), 1, len(times), height, width)
     for i, scene in enumerate(scenes):  # one clip fits in the processor's cache, a batch does not
         _draw(scene, times, video[i], mask[i, 0])
@@ -41,6 +51,13 @@ def render_backgrounds(scenes: list[Scene], height: int, width: int) -> Tensor:
         rows = [i for i, scene in enumerate(scenes) if scene.background == background]
         pictures[rows] = paint(background, torch.tensor([scenes[i].seed for i in rows]), height, width)
     return pictures
+
+
+def _passing_background(scene: Scene, times: Tensor, height: int, width: int) -> Tensor:
+    """The background [3, frames, height, width] in 0…1, as a camera on its way sees it."""
+    speed, zoom = CAMERA_MOVES[scene.camera]
+    seeds = torch.full((len(times),), scene.seed)
+    return paint(scene.background, seeds, height, width, speed * (times - 0.5), 1 - zoom * times).transpose(0, 1)
 
 
 def _draw(scene: Scene, times: Tensor, video: Tensor, mask: Tensor) -> None:
@@ -77,7 +94,7 @@ def _trail(motion: str, p: Tensor, q: Tensor) -> Tensor:
     fade = (1 - behind / TRAIL).clamp(0, 1)
     edge = (0.85 * fade.sqrt() - across.abs()).mul_(5).clamp_(0, 1)
     wisps = 0.75 + 0.25 * torch.cos(7.8 * across)
-    return (behind > 0) * fade * edge * wisps
+    return (2 * behind).clamp(0, 1) * fade * edge * wisps
 
 
 def _shadow(scene: Scene, x: Tensor, y: Tensor, aspect: float, radius: Tensor) -> Tensor:
