@@ -17,6 +17,7 @@ from typing import Any
 from .errors import LavieError, UsageError
 
 STAGES = ("base", "interpolation", "upscaler")
+OPTIONAL_STAGES = ("extension",)
 BUNDLED = "lavie-tiny"
 MAX_FRAMES = 10_000
 MAX_SIDE = 8192
@@ -86,14 +87,29 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class Family:
-    """A name, a folder, and the stages in it; `elsewhere`: more folders where its files may lie."""
+    """A name, a folder, and the stages in it; `elsewhere`: more folders where its files may lie.
+
+    What an extension UNet is given besides noise, its input channels tell: see `pipelines.conditioned_extension`.
+    """
 
     name: str
     folder: Path
     base: StageConfig
     interpolation: StageConfig
     upscaler: StageConfig
+    extension: StageConfig | None = None
     elsewhere: tuple[Path, ...] = ()
+
+    def stage(self, name: str) -> StageConfig:
+        """The settings of the stage of that name.
+
+        Raises:
+            UsageError: this family has no such stage.
+        """
+        config = getattr(self, name) if name in (*STAGES, *OPTIONAL_STAGES) else None
+        if config is None:
+            raise UsageError(f"Model '{self.name}' has no {name} stage.")
+        return config
 
     def path(self, file: str) -> Path:
         """Where a file of this family lies, or should; a released `.pt` may stand as a converted `.safetensors`."""
@@ -199,7 +215,8 @@ def _has_released(folder: Path) -> bool:
 def _read_family(folder: Path) -> Family:
     try:
         values = json.loads((folder / "family.json").read_text(encoding="utf-8"))
-        stages = {stage: StageConfig.from_dict(values[stage]) for stage in STAGES}
+        names = (*STAGES, *(stage for stage in OPTIONAL_STAGES if stage in values))
+        stages = {stage: StageConfig.from_dict(values[stage]) for stage in names}
         return Family(values["name"], folder, **stages)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LavieError(f"{folder / 'family.json'} cannot be read as a LaVie model family: {error}.") from error

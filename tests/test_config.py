@@ -57,6 +57,17 @@ def test_the_bundled_family_and_folders_by_name_need_no_others(folders):
         find_family("magic", folders)
 
 
+def test_an_extension_stage_is_read_where_a_family_has_one(tmp_path):
+    stages = dict.fromkeys(STAGES, PARTS)
+    (tmp_path / "family.json").write_text(json.dumps({"name": "mine", **stages}))
+    assert find_family(tmp_path).extension is None
+    assert find_family(tmp_path).stage("base").unet == "base"
+    with pytest.raises(UsageError, match="'mine' has no extension stage"):
+        find_family(tmp_path).stage("extension")
+    (tmp_path / "family.json").write_text(json.dumps({"name": "mine", **stages, "extension": PARTS}))
+    assert find_family(tmp_path).stage("extension") == StageConfig.from_dict(PARTS)
+
+
 def test_settings_are_replaced_where_they_are_given():
     base = RELEASED_STAGES["base"]
     changed = base.replaced(num_frames=24, guidance_scale=None, scheduler="euler")

@@ -50,10 +50,10 @@ class Stage:
         """Load the stage `name` of a family.
 
         Raises:
-            LavieError: files are missing, broken or of another stage.
+            LavieError: the family has no such stage, or its files are missing, broken or of another stage.
         """
         family = name_or_path if isinstance(name_or_path, Family) else find_family(name_or_path)
-        config: StageConfig = getattr(family, name)
+        config = family.stage(name)
         device = choose_device(device)
         dtype = choose_dtype(dtype, device)
         require_files(family, config)
