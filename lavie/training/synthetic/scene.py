@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ...errors import UsageError
+from .shapes import reach, reach_around
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
 STILL_COLOURS = ("brown", "turquoise")  # only pictures show them, never clips: what joint training has to keep
@@ -41,6 +42,7 @@ HELD_OUT_SHAPE_MOTIONS = {
 
 STEP = {"moving left": (-1, 0), "moving right": (1, 0), "moving up": (0, -1), "moving down": (0, 1)}
 ASPECT = 1.5
+RIM = 1 / 64  # heights that stay free of the sprite
 
 
 @dataclass(frozen=True)
@@ -118,31 +120,40 @@ def _sample_path(generator: torch.Generator, motion: str, shape: str) -> dict:
     radius = {"growing": (0.6 * big, 1.08 * big), "shrinking": (1.08 * big, 0.6 * big)}.get(motion, (big, big))
     hop = uniform(generator, 0.18, 0.22) if motion == "bouncing" else 0.0
     turns = choice(generator, (-1, 1)) * uniform(generator, 0.7, 1.0) if motion == "spinning" else 0.0
+    mirrored = motion == "moving left" or (motion not in DIRECTIONS and uniform(generator, 0, 1) < 0.5)
+    left, right, top, bottom = (max(radius) * side + RIM for side in _reach(shape, motion, mirrored))
+    left, right = left / ASPECT, right / ASPECT
     step_x, step_y = STEP.get(motion, (0, 0))
-    travel_x = step_x * uniform(generator, 0.38, 0.46)
-    travel_y = step_y * uniform(generator, 0.31, 0.36)
-    margin_y = 1.08 * max(radius) + 0.01
-    margin_x = margin_y / ASPECT
-    x = uniform(generator, margin_x - min(travel_x, 0), 1 - margin_x - max(travel_x, 0))
-    y = uniform(generator, margin_y - min(travel_y, 0) + hop, 1 - margin_y - max(travel_y, 0))
+    travel_x = step_x * min(uniform(generator, 0.38, 0.46), 1 - left - right)
+    travel_y = step_y * min(uniform(generator, 0.31, 0.36), 1 - top - bottom)
+    x = uniform(generator, left - min(travel_x, 0), 1 - right - max(travel_x, 0))
+    y = uniform(generator, top - min(travel_y, 0) + hop, 1 - bottom - max(travel_y, 0))
     return {
         "start": (x, y),
         "end": (x + travel_x, y + travel_y),
         "radius": radius,
         "hop": hop,
         "turns": turns,
-        "mirrored": motion == "moving left" or (motion not in DIRECTIONS and uniform(generator, 0, 1) < 0.5),
+        "mirrored": mirrored,
         "seed": int(torch.randint(2**31, (), generator=generator)),
     }
 
 
-def heading(scene: Scene) -> float:
+def _reach(shape: str, motion: str, mirrored: bool) -> tuple[float, float, float, float]:
+    """How far the sprite reaches to the left, right, top and bottom of its place during the clip, in radii."""
+    if motion == "spinning":
+        return (reach_around(shape),) * 4
+    left, right, top, bottom = reach(shape, heading(shape, motion))
+    return (right, left, top, bottom) if mirrored else (left, right, top, bottom)
+
+
+def heading(shape: str, motion: str) -> float:
     """The angle in radians that turns a sprite that looks right to face its way (before mirroring)."""
-    if scene.shape not in FACING_SHAPES:
+    if shape not in FACING_SHAPES:
         return 0.0
-    if scene.motion in ("moving up", "moving down"):
-        return STEP[scene.motion][1] * math.pi / 2
-    upright_rocket = scene.shape == "rocket" and scene.motion not in DIRECTIONS
+    if motion in ("moving up", "moving down"):
+        return STEP[motion][1] * math.pi / 2
+    upright_rocket = shape == "rocket" and motion not in DIRECTIONS
     return -math.pi / 2 if upright_rocket else 0.0
 
 
@@ -154,5 +165,5 @@ def pose(scenes: list[Scene], times: torch.Tensor) -> tuple[torch.Tensor, ...]:
     y = column([s.start[1] for s in scenes]).lerp(column([s.end[1] for s in scenes]), t)
     y = y - column([s.hop for s in scenes]) * (1.5 * math.pi * t).sin().abs()
     radius = column([s.radius[0] for s in scenes]).lerp(column([s.radius[1] for s in scenes]), t)
-    angle = column([heading(s) for s in scenes]) + 2 * math.pi * column([s.turns for s in scenes]) * t
+    angle = column([heading(s.shape, s.motion) for s in scenes]) + 2 * math.pi * column([s.turns for s in scenes]) * t
     return x, y, radius, angle

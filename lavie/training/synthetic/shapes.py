@@ -5,10 +5,12 @@ negative inside.
 """
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+SOFT = 0.035  # radii that the anti-aliased edge of a small sprite reaches beyond its silhouette, at 64 rows
 DARK = (0.10, 0.09, 0.16)
 LIGHT = (0.97, 0.98, 1.0)
 GLASS = (0.78, 0.92, 1.0)
@@ -114,6 +116,28 @@ SILHOUETTES = {
     "bird": bird,
     "car": car,
 }
+
+
+@lru_cache(maxsize=64)
+def reach(shape: str, angle: float) -> tuple[float, float, float, float]:
+    """How far the sprite reaches to the left, right, top and bottom of its middle, turned by `angle`, in radii."""
+    p, q, inside = _inside(shape, angle)
+    return -p[inside].min().item(), p[inside].max().item(), -q[inside].min().item(), q[inside].max().item()
+
+
+@lru_cache(maxsize=8)
+def reach_around(shape: str) -> float:
+    """How far the sprite reaches from its middle in any direction, in radii."""
+    p, q, inside = _inside(shape, 0.0)
+    return torch.hypot(p, q)[inside].max().item()
+
+
+def _inside(shape: str, angle: float) -> tuple[Tensor, Tensor, Tensor]:
+    """A grid around the sprite's middle, in radii, and where the sprite leaves a trace on it."""
+    grid = torch.linspace(-1.4, 1.4, 281)
+    p, q = grid.expand(281, 281), grid[:, None].expand(281, 281)
+    cos, sin = math.cos(angle), math.sin(angle)
+    return p, q, SILHOUETTES[shape](cos * p + sin * q, cos * q - sin * p) < SOFT
 
 
 def _eye(u: Tensor, v: Tensor, x: float, y: float, size: float = 0.15):
