@@ -1,6 +1,7 @@
 """Prompts and frames in, frames out: the stages of LaVie, alone and in a cascade."""
 
 from .cascade import CascadePipeline
+from .conditioned_extension import ExtensionPipeline
 from .interpolate import InterpolationPipeline
 from .output import Callback, VideoOutput
 from .text_to_video import TextToVideoPipeline
@@ -9,6 +10,7 @@ from .upscale import UpscalePipeline
 __all__ = [
     "Callback",
     "CascadePipeline",
+    "ExtensionPipeline",
     "InterpolationPipeline",
     "TextToVideoPipeline",
     "UpscalePipeline",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ..config import StageConfig
 from ..errors import UsageError
@@ -16,7 +15,7 @@ from ..sampling.conditioning import key_frame_of
 from .output import Callback, VideoOutput
 from .request import check_frames
 from .sample import checked_seeds, counted, schedule_of, stored_noise
-from .stage import StagePipeline, to_video
+from .stage import StagePipeline, padded_video
 
 FACTOR = 4
 
@@ -67,7 +66,7 @@ class InterpolationPipeline(StagePipeline):
         )
         height, width = frames.shape[1:3]
         generators = checked_seeds([seed])
-        keys = encode_video(self.stage.vae, _padded(frames, self.stage.device), generator=generators[0])
+        keys = encode_video(self.stage.vae, padded_video(frames, self.stage.device), generator=generators[0])
         text = self.stage.embed([prompt], config.negative_prompt)
         latents = sample_interpolation(
             self.stage.unet, text, keys, config, generators, device=self.stage.device, callback=callback
@@ -128,10 +127,3 @@ def key_frame_windows(num_key_frames: int, window: int, overlap: int) -> list[sl
         raise UsageError("Windows of key frames need an overlap of 1 or more: neighbours meet on a key frame.")
     keys = spans(num_key_frames, window or num_key_frames, overlap if window else 0)
     return [slice(FACTOR * key.start, FACTOR * (key.stop - 1) + 1) for key in keys]
-
-
-def _padded(frames: np.ndarray, device: torch.device) -> Tensor:
-    """The video in −1…1 with its last rows and columns repeated up to a multiple of 8."""
-    video = to_video(frames, device)
-    height, width = video.shape[3:]
-    return pad(video[0], (0, -width % 8, 0, -height % 8), mode="replicate")[None]

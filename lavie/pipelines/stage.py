@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..checkpoints import load_unet, single_file_parts
 from ..config import BUNDLED, Family, StageConfig, find_family
@@ -122,6 +123,13 @@ def to_video(frames: np.ndarray, device: torch.device) -> Tensor:
     """uint8 [frames, height, width, 3] → float32 [1, 3, frames, height, width] in −1…1, where its size allows it."""
     video = torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2)[None]
     return video.to(storage_device(video.numel(), device)).float() / 127.5 - 1
+
+
+def padded_video(frames: np.ndarray, device: torch.device) -> Tensor:
+    """`to_video` with its last rows and columns repeated up to a multiple of 8."""
+    video = to_video(frames, device)
+    height, width = video.shape[3:]
+    return pad(video[0], (0, -width % 8, 0, -height % 8), mode="replicate")[None]
 
 
 def part_source(family: Family, file: str, part: str) -> Path | dict[str, Tensor]:

@@ -21,6 +21,28 @@ def key_frame_of(num_frames: int) -> Tensor:
     return (torch.arange(num_frames) + 1) // 4
 
 
+def first_frame_condition(frame: Tensor, num_frames: int) -> Tensor:
+    """A frame's scaled latents [batch, 4, 1, h, w] shown at every frame of a clip: [batch, 4, num_frames, h, w].
+
+    Source: the paper, section 5.6.
+    """
+    return frame.expand(-1, -1, num_frames, -1, -1)
+
+
+def mask_condition(latents: Tensor, missing: Tensor, grey: Tensor) -> Tensor:
+    """Where frames are missing, and the masked video: [batch, 1 + 4, frames, h, w].
+
+    Args:
+        latents: scaled, [batch, 4, frames, h, w]; those of missing frames do not matter, but must be finite.
+        missing: bool [frames] or [batch, frames], true for a frame that is to be made.
+        grey: scaled latents [1, 4, 1, h, w] of mid-grey, which a missing frame is before the VAE sees it.
+
+    Source: SEINE, sample_scripts/with_mask_sample.py.
+    """
+    mask = missing.to(latents)[..., None, :, None, None].expand(len(latents), 1, -1, *latents.shape[3:])
+    return torch.cat((mask, torch.where(mask > 0, grey, latents)), dim=1)
+
+
 def low_resolution_noise(pixels: Tensor, noise: Tensor, noise_level: int) -> Tensor:
     """Low-resolution pixels in −1…1 with noise of level 0…350, by the ×4 upscaler's scaled-linear betas; no clamp.
 
