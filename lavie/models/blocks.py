@@ -19,12 +19,16 @@ from .positions import FramePositions
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What all blocks see: emb [batch, channels] (time and class), text [batch, tokens, channels]."""
+    """What all blocks see: emb [batch, channels] (time and class), text [batch, tokens, channels].
+
+    over_time: False leaves out every layer that looks along the frames, as for pictures in joint training.
+    """
 
     emb: Tensor
     text: Tensor
     positions: FramePositions
     frames: int
+    over_time: bool = True
 
 
 class FrameNorm(nn.GroupNorm):
@@ -137,6 +141,8 @@ class TransformerBlock(nn.Module):
         return x + self.ff(self.norm3(x))
 
     def _over_time(self, x: Tensor, cond: Conditioning) -> Tensor:
+        if not cond.over_time:
+            return x
         attention = getattr(self, f"attn_{self.temporal_name}")
         norm = getattr(self, f"norm_{self.temporal_name}")
         return x + attention(norm(x), cond.positions)
@@ -158,7 +164,7 @@ class Transformer(nn.Module):
         self.proj_out = project(channels, channels)
 
     def forward(self, x: Tensor, cond: Conditioning) -> Tensor:
-        if self.resblock_temporal is not None:
+        if self.resblock_temporal is not None and cond.over_time:
             x = self.resblock_temporal(x, cond)
         h = self._project(self.proj_in, self.norm(x, frames=1)).permute(0, 2, 3, 1)
         tokens = h.flatten(1, 2).unflatten(0, (-1, cond.frames))

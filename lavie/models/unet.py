@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
+from torch.utils.checkpoint import checkpoint
 
 from .blocks import Conditioning, Downsample, FrameNorm, ResnetBlock, TemporalModule, Transformer, Upsample
 from .config import UNetConfig
@@ -112,13 +114,15 @@ class VideoUNet(nn.Module):
     """Predicts the noise (or v) of a clip from all its frames at once.
 
     One class for base, interpolation, extension and upscaler; `UNetConfig` names what differs.
-    Parameter names and shapes are those of the official checkpoints.
+    Parameter names and shapes are those of the official checkpoints. `gradient_checkpointing` = True keeps only what
+    goes in and out of the blocks for the backward pass, and computes the rest again: the same gradients in less memory.
     Source: base/models/unet.py, interpolation/models/unet.py, vsr/models/unet.py.
     """
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
+        self.gradient_checkpointing = False
         widths, emb_channels = config.block_out_channels, config.block_out_channels[0] * 4
         self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
         self.time_embedding = TimestepEmbedding(widths[0], emb_channels)
@@ -159,27 +163,56 @@ class VideoUNet(nn.Module):
         timestep: Tensor | float,
         encoder_hidden_states: Tensor,
         class_labels: Tensor | None = None,
+        num_images: int = 0,
     ) -> Tensor:
         """Args:
-            sample: [batch, in_channels, frames, height, width], any frames, height and width ≥ 1.
-            timestep: a number or [batch], 0…999, may be fractional.
-            encoder_hidden_states: [batch, tokens, cross_attention_dim].
+            sample: [batch, in_channels, frames, height, width], any frames, height and width ≥ 1. For joint training on
+                videos and pictures (paper, equation 3) the last `num_images` frames are pictures.
+            timestep: a number or [batch], 0…999, may be fractional; or [batch, 1 + num_images], the video's first.
+            encoder_hidden_states: [batch, tokens, cross_attention_dim]; with pictures [batch, 1 + num_images, tokens,
+                cross_attention_dim], the video's text first.
             class_labels: int64 [batch], the noise level (upscaler only).
+            num_images: how many pictures follow the video's frames; temporal layers and the norms over frames leave
+                them alone, so that a picture changes nothing in the video nor in another picture.
 
         Returns:
             [batch, out_channels, frames, height, width].
         """
+        if num_images:
+            return self._jointly(sample, timestep, encoder_hidden_states, class_labels, num_images)
+        return self._predict(sample, timestep, encoder_hidden_states, class_labels)
+
+    def _jointly(
+        self, sample: Tensor, timestep: Tensor | float, text: Tensor, labels: Tensor | None, num_images: int
+    ) -> Tensor:
+        """All pictures go through as one batch of clips of one frame, without the layers that look along the frames."""
+        batch, _, frames, _, _ = sample.shape
+        video, images = sample.split((frames - num_images, num_images), dim=2)
+        timesteps = torch.as_tensor(timestep, device=sample.device)
+        timesteps = (timesteps[:, None] if timesteps.ndim == 1 else timesteps).expand(batch, 1 + num_images)
+        of_video = self._predict(video, timesteps[:, 0], text[:, 0], labels)
+        images = images.transpose(1, 2).flatten(0, 1)[:, :, None]
+        labels = None if labels is None else labels.expand(batch).repeat_interleave(num_images)
+        of_images = self._predict(
+            images, timesteps[:, 1:].flatten(), text[:, 1:].flatten(0, 1), labels, over_time=False
+        )
+        return torch.cat((of_video, of_images[:, :, 0].unflatten(0, (batch, num_images)).transpose(1, 2)), dim=2)
+
+    def _predict(
+        self, sample: Tensor, timestep: Tensor | float, text: Tensor, labels: Tensor | None, over_time: bool = True
+    ) -> Tensor:
         batch, _, frames, _, _ = sample.shape
         cond = Conditioning(
-            emb=self._embed(timestep, class_labels, batch, sample.device),
-            text=encoder_hidden_states.to(self.dtype),
+            emb=self._embed(timestep, labels, batch, sample.device),
+            text=text.to(self.dtype),
             positions=FramePositions.of(frames, sample.device),
             frames=frames,
+            over_time=over_time,
         )
         x = sample.to(self.dtype).permute(0, 2, 3, 4, 1).flatten(0, 1).contiguous().permute(0, 3, 1, 2)
         x = self.conv_in(x)
         x, skips = self._down(x, cond)
-        x = self._after(self.mid_block(x, cond), cond, "mid_temporal_block")
+        x = self._after(self._run(self.mid_block, x, cond), cond, "mid_temporal_block")
         x = self._up(x, skips, cond)
         x = self.conv_out(silu(self.conv_norm_out(x, frames)))
         return x.unflatten(0, (batch, frames)).transpose(1, 2)
@@ -196,22 +229,35 @@ class VideoUNet(nn.Module):
     def _down(self, x: Tensor, cond: Conditioning) -> tuple[Tensor, list[Tensor]]:
         skips = [x]
         for level, block in enumerate(self.down_blocks):
-            x, block_skips = block(x, cond)
+            x, block_skips = self._run(block, x, cond)
             skips += block_skips
             x = self._after(x, cond, "down_temporal_blocks", level)
         return x, skips
 
     def _up(self, x: Tensor, skips: list[Tensor], cond: Conditioning) -> Tensor:
         for position, block in enumerate(self.up_blocks):
-            x = self._after(block(x, skips, cond), cond, "up_temporal_blocks", position)
+            if self._recomputes():
+                # A copy for each of the two runs, which take the tensors out of their list.
+                own = skips[-len(block.resnets) - 1 :]
+                del skips[-len(block.resnets) :]
+                x = self._run(lambda x, b=block, s=own: b(x, list(s), cond), x)
+            else:
+                x = block(x, skips, cond)
+            x = self._after(x, cond, "up_temporal_blocks", position)
         return x
 
     def _after(self, x: Tensor, cond: Conditioning, name: str, index: int | None = None) -> Tensor:
         """The upscaler's temporal modules follow whole blocks; skip tensors keep the value before."""
-        if not self.config.temporal_convolutions:
+        if not self.config.temporal_convolutions or not cond.over_time:
             return x
         module = getattr(self, name)
-        return (module if index is None else module[index])(x, cond)
+        return self._run(module if index is None else module[index], x, cond)
+
+    def _recomputes(self) -> bool:
+        return self.gradient_checkpointing and torch.is_grad_enabled()
+
+    def _run(self, block: Callable, *args: Any) -> Any:
+        return checkpoint(block, *args, use_reentrant=False) if self._recomputes() else block(*args)
 
 
 def _skip_channels(config: UNetConfig) -> list[int]:

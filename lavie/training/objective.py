@@ -2,51 +2,136 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from ..errors import UsageError
 from ..sampling.schedulers import alphas_cumprod
 
+WEIGHTINGS = ("uniform", "min-snr", "clean")
+MIN_SNR_GAMMA = 5.0
 LARGEST_CLEAN_WEIGHT = 6.0
 LARGEST_NOISE_WEIGHT = 25.0
 
 
 def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-    """sqrt(ᾱ) latents + sqrt(1 − ᾱ) noise, with LaVie's linear betas; timesteps int64 [batch]."""
+    """sqrt(ᾱ) latents + sqrt(1 − ᾱ) noise, with LaVie's linear betas.
+
+    latents, noise: [batch, channels, frames, height, width]. timesteps: int64 [batch], or [batch, frames] where frames
+    have noise levels of their own (see `frame_timesteps`).
+    """
     signal, spread = _coefficients(latents, timesteps)
     return signal * latents + spread * noise
 
 
 def target(latents: Tensor, noise: Tensor, timesteps: Tensor, prediction_type: str) -> Tensor:
-    """The noise itself ("epsilon") or sqrt(ᾱ) noise − sqrt(1 − ᾱ) latents ("v_prediction")."""
+    """The noise itself ("epsilon") or sqrt(ᾱ) noise − sqrt(1 − ᾱ) latents ("v_prediction"); shapes of `add_noise`."""
     if prediction_type == "epsilon":
         return noise
     signal, spread = _coefficients(latents, timesteps)
     return signal * noise - spread * latents
 
 
-def weighted_error(
-    prediction: Tensor, truth: Tensor, timesteps: Tensor, prediction_type: str, emphasis: Tensor | None = None
-) -> Tensor:
-    """Mean squared error in which an error of the clean latents counts SNR + 1, capped.
+def frame_timesteps(timesteps: Tensor, num_frames: int) -> Tensor:
+    """The noise level of every frame of a joint sample: [batch, 1 + M] → [batch, num_frames + M]."""
+    return torch.cat((timesteps[:, :1].expand(-1, num_frames), timesteps[:, 1:]), dim=1)
 
-    That is v-prediction's own weight (Salimans & Ho 2022) with the cap of min-SNR (Hang et al. 2023). For "epsilon"
-    it lifts the noisiest levels, where layout and motion are decided and plain noise errors hardly tell.
+
+def level_weights(timesteps: Tensor, prediction_type: str, weighting: str) -> Tensor:
+    """How much a squared error of the prediction counts at each noise level; float32 in the shape of `timesteps`.
+
+    "uniform": all alike, equation 1 of the latent diffusion paper. "min-snr": min(SNR, 5) per error of the clean
+    latents (Hang et al. 2023). "clean": SNR + 1 per error of the clean latents, which is v-prediction's own weight
+    (Salimans & Ho 2022), at most 6, and at most 25 per error of the noise; for "epsilon" it lifts the noisiest levels,
+    where layout and motion are decided and plain noise errors hardly tell.
+
+    Raises:
+        UsageError: a weighting of another name.
+    """
+    alpha = alphas_cumprod().to(timesteps.device)[timesteps]
+    snr = alpha / (1 - alpha)
+    per_clean = snr if prediction_type == "epsilon" else snr + 1  # (error of the clean latents)² · this = (error)²
+    if weighting == "uniform":
+        return alpha.new_ones(alpha.shape)
+    if weighting == "min-snr":
+        return snr.clamp(max=MIN_SNR_GAMMA) / per_clean
+    if weighting != "clean":
+        raise UsageError(f"Unknown loss weighting '{weighting}'. Choose {', '.join(WEIGHTINGS)}.")
+    weight = (snr + 1).clamp(max=LARGEST_CLEAN_WEIGHT) / per_clean
+    return weight.clamp(max=LARGEST_NOISE_WEIGHT) if prediction_type == "epsilon" else weight
+
+
+def example_errors(
+    prediction: Tensor,
+    truth: Tensor,
+    timesteps: Tensor,
+    prediction_type: str,
+    weighting: str = "clean",
+    emphasis: Tensor | None = None,
+) -> Tensor:
+    """The weighted mean squared error of every example: [batch, channels, frames, height, width] → float32 [batch].
+
+    timesteps: int64 [batch].
     emphasis: weights of places and frames, broadcast to the prediction; their scale does not matter.
     """
-    alpha = alphas_cumprod().to(prediction.device)[timesteps]
-    snr = alpha / (1 - alpha)
-    of_clean = (snr + 1).clamp(max=LARGEST_CLEAN_WEIGHT)
-    if prediction_type == "epsilon":
-        weight = (of_clean / snr).clamp(max=LARGEST_NOISE_WEIGHT)
-    else:
-        weight = of_clean / (snr + 1)
     error = (prediction.float() - truth.float()).square()
     if emphasis is not None:
         error = error * (emphasis / emphasis.mean(dim=(1, 2, 3, 4), keepdim=True))
-    error = error.flatten(1).mean(dim=1)
-    return (weight * error).mean()
+    return level_weights(timesteps, prediction_type, weighting) * error.flatten(1).mean(dim=1)
+
+
+def joint_errors(
+    prediction: Tensor,
+    truth: Tensor,
+    timesteps: Tensor,
+    num_images: int,
+    prediction_type: str,
+    weighting: str = "clean",
+    emphasis: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Errors of a joint sample, whose last `num_images` frames are pictures: of the videos and of the pictures.
+
+    A picture's error is a clip's of one frame, with an emphasis of its own.
+
+    Args:
+        prediction, truth: [batch, channels, T + M, height, width].
+        timesteps: int64 [batch] or [batch, 1 + M].
+        emphasis: [batch, 1, T + M, height, width].
+
+    Returns:
+        float32 [batch] and [batch · M].
+    """
+    frames = prediction.shape[2] - num_images
+    if timesteps.ndim == 1:
+        timesteps = timesteps[:, None].expand(-1, 1 + num_images)
+    images = [None if part is None else _as_clips(part[:, :, frames:]) for part in (prediction, truth, emphasis)]
+    video = [None if part is None else part[:, :, :frames] for part in (prediction, truth, emphasis)]
+    return (
+        example_errors(*video[:2], timesteps[:, 0], prediction_type, weighting, video[2]),
+        example_errors(*images[:2], timesteps[:, 1:].flatten(), prediction_type, weighting, images[2]),
+    )
+
+
+def joint_loss(video: Tensor, image: Tensor, alpha: float = 1.0) -> dict[str, Tensor]:
+    """The means of both parts and "total" = video + alpha · image (paper, equations 1 and 3)."""
+    video, image = video.mean(), image.mean()
+    return {"total": video + alpha * image, "video": video, "image": image}
+
+
+def weighted_error(
+    prediction: Tensor, truth: Tensor, timesteps: Tensor, prediction_type: str, emphasis: Tensor | None = None
+) -> Tensor:
+    """The mean of `example_errors` with the weighting "clean"."""
+    return example_errors(prediction, truth, timesteps, prediction_type, "clean", emphasis).mean()
+
+
+def _as_clips(images: Tensor) -> Tensor:
+    """[batch, channels, M, height, width] → [batch · M, channels, 1, height, width]."""
+    return images.transpose(1, 2).flatten(0, 1)[:, :, None]
 
 
 def _coefficients(latents: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-    alpha = alphas_cumprod().to(latents.device)[timesteps].view(-1, *[1] * (latents.ndim - 1))
+    alpha = alphas_cumprod().to(latents.device)[timesteps]
+    shape = (len(alpha), 1, -1) if alpha.ndim == 2 else (-1, 1, 1)
+    alpha = alpha.view(*shape, *[1] * (latents.ndim - 3))
     return alpha.sqrt().to(latents.dtype), (1 - alpha).sqrt().to(latents.dtype)

@@ -1,0 +1,84 @@
+"""Which weights learn: the schemes that the paper compares in section 5.5, as one option.
+
+"all" weights; the "temporal" ones, which the image model has not (`is_temporal`: in every stage the temporal attention
+and its norm; in the upscaler also the temporal resnets and the modules after the blocks, whose spatial resnets and last
+convolutions are new with them); or "spatial-lora", low-rank changes of the spatial and text attention and the
+feed-forward while all else, motion too, stays as it is.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+from ..lora import to_kohya
+from ..lora.names import is_temporal
+from ..models import VideoUNet, build_unet
+
+SCHEMES = ("all", "temporal", "spatial-lora")
+SPATIAL_LAYERS = r".*\.(attn[12]\.(to_[qkv]|to_out\.0)|ff\.net\.(0\.proj|2))"
+_WITHIN = ".base_layer."  # where PEFT keeps the weights of a layer that it wraps
+
+
+def apply_scheme(unet: VideoUNet, train: str, rank: int = 16) -> VideoUNet:
+    """Set which parameters of the UNet need gradients; "spatial-lora" puts adapters of that rank into it, in place.
+
+    The adapters start as no change at all; their inner weights come from torch's global generator.
+
+    Raises:
+        UsageError: no such scheme, a rank below 1, or PEFT is not installed.
+    """
+    if train not in SCHEMES:
+        raise UsageError(f"Unknown training scheme '{train}'. Choose {', '.join(SCHEMES)}.")
+    if train == "spatial-lora":
+        return _with_adapters(unet, rank)
+    for name, parameter in unet.named_parameters():
+        parameter.requires_grad_(train == "all" or is_temporal(name))
+    return unet
+
+
+def has_adapters(unet: VideoUNet) -> bool:
+    """Whether `apply_scheme` put adapters into this UNet."""
+    return any(_WITHIN in name for name, _ in unet.named_parameters())
+
+
+@torch.no_grad()
+def merged(unet: VideoUNet) -> VideoUNet:
+    """A plain UNet with the adapters' changes in its weights; the UNet itself if there are none."""
+    if not has_adapters(unet):
+        return unet
+    tensors = {name.replace(_WITHIN, "."): value for name, value in unet.state_dict().items() if "lora_" not in name}
+    for name, layer in unet.named_modules():
+        if hasattr(layer, "get_delta_weight"):
+            (adapter,) = layer.active_adapters
+            tensors[f"{name}.weight"] = tensors[f"{name}.weight"] + layer.get_delta_weight(adapter)
+    plain = build_unet(unet.config)
+    plain.load_state_dict(tensors, strict=True)
+    return plain.to(device=unet.conv_in.weight.device, dtype=unet.dtype).train(unet.training)
+
+
+def lora_state_dict(unet: VideoUNet) -> dict[str, Tensor]:
+    """The adapters alone, under the names that `lavie.lora` and most other programs read (kohya's).
+
+    Raises:
+        UsageError: the UNet has none.
+    """
+    if not has_adapters(unet):
+        raise UsageError("This UNet has no LoRA to save: train it with the scheme 'spatial-lora'.")
+    from peft import get_peft_model_state_dict
+
+    return to_kohya({name: tensor.detach() for name, tensor in get_peft_model_state_dict(unet).items()})
+
+
+def _with_adapters(unet: VideoUNet, rank: int) -> VideoUNet:
+    if rank < 1:
+        raise UsageError(f"The rank of a LoRA must be at least 1, not {rank}.")
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise UsageError('Training a LoRA needs PEFT: pip install "peft>=0.11".') from error
+    unet = inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=SPATIAL_LAYERS), unet)
+    for name, parameter in unet.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+    return unet
