@@ -39,6 +39,8 @@ class FrameNorm(nn.GroupNorm):
         pixels = x.permute(0, 2, 3, 1).unflatten(0, (-1, frames)).flatten(1, 2)
         if x.device.type == "cpu":
             pixels = pixels - self._group_offset(pixels)
+            if torch.is_grad_enabled() and self.weight.requires_grad:
+                pixels.requires_grad_()  # or the kernel's backward crashes where only the weight learns (torch ≤ 2.13)
         normed = super().forward(pixels.permute(0, 3, 1, 2))
         return normed.permute(0, 2, 3, 1).unflatten(1, (frames, height)).flatten(0, 1).permute(0, 3, 1, 2)
 
