@@ -1,0 +1,13 @@
+"""What each stage of LaVie learns from, for the one training loop."""
+
+from .base import Base
+from .denoiser import Denoiser
+from .extension import Extension
+from .interpolation import Interpolation
+from .parts import Parts
+from .stage import DenoisingStage
+from .upscaler import Upscaler
+
+STAGES: dict[str, type[DenoisingStage]] = {stage.name: stage for stage in (Base, Interpolation, Upscaler, Extension)}
+
+__all__ = ["STAGES", "Base", "Denoiser", "DenoisingStage", "Extension", "Interpolation", "Parts", "Upscaler"]

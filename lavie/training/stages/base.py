@@ -1,0 +1,40 @@
+"""The base stage: text to a short clip, learnt from clips and pictures together."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from ...models.text_encoder import save_text_model
+from ...pipelines.text_to_video import sample_text_to_video
+from .preview import decoded, device_of, embedded, preview_config, prompts_of
+from .stage import DenoisingStage
+
+
+class Base(DenoisingStage):
+    """Noise becomes clips by their captions; M pictures with captions of their own learn beside each.
+
+    Source: the paper, section 4, equations 1 and 3.
+    """
+
+    name = "base"
+
+    def samples(self, model: nn.Module) -> dict[str, np.ndarray]:
+        """A clip for each of a few prompts, always from the same noise."""
+        config = preview_config(self, max(self.settings.frames))
+        clips = {}
+        for seed, prompt in enumerate(prompts_of(self)):
+            text = embedded(self, model, prompt, config)
+            latents = sample_text_to_video(model.unet, text, config, [seed], device=device_of(model))
+            clips[prompt] = decoded(self, latents)
+        return clips
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """The network, and the text encoder where it learnt or is not the family's own."""
+        super().save(model, folder)
+        if model.text_model is not None or self.parts.text_is_new:
+            learnt = self.parts.text_encoder.model if model.text_model is None else model.text_model
+            save_text_model(deepcopy(learnt).half(), folder / self.parts.config.text_encoder)

@@ -1,0 +1,103 @@
+"""The module that learns, and the batch that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ...models import VideoUNet
+
+
+class Denoiser(nn.Module):
+    """A video UNet, with the text encoder where that learns, too: one module, which DDP and FSDP can wrap."""
+
+    def __init__(self, unet: VideoUNet, text_model: nn.Module | None = None) -> None:
+        super().__init__()
+        self.unet = unet
+        self.text_model = text_model
+
+    def forward(
+        self,
+        sample: Tensor,
+        timesteps: Tensor,
+        text: Tensor,
+        class_labels: Tensor | None = None,
+        num_images: int = 0,
+    ) -> Tensor:
+        """The UNet's prediction [batch, 4, frames, h, w].
+
+        Args:
+            sample: noisy latents and what else the stage is given, [batch, channels, T + M, h, w].
+            timesteps: int64 [batch] or, with pictures, [batch, 1 + M].
+            text: embeddings [batch, 1 + M, 77, channels], or int64 tokens [batch, 1 + M, 77] for the text encoder.
+            class_labels: int64 [batch], the noise level of the upscaler's low-resolution input.
+            num_images: M, how many pictures stand behind the T frames.
+        """
+        if not text.is_floating_point():
+            text = embed_tokens(self.text_model, text)
+        text = text if num_images else text[:, 0]
+        return self.unet(sample, timesteps, text, class_labels=class_labels, **_images(num_images))
+
+
+def embed_tokens(text_model: nn.Module, tokens: Tensor) -> Tensor:
+    """Embeddings [batch, texts, 77, channels] of tokens int64 [batch, texts, 77]."""
+    states = text_model(tokens.flatten(0, 1)).last_hidden_state
+    return states.unflatten(0, tokens.shape[:2])
+
+
+def _images(num_images: int) -> dict[str, int]:
+    return {"num_images": num_images} if num_images else {}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One example before noise meets latents: all that chance decides is drawn, on the CPU.
+
+    latents, noise: [4, T + M, h, w], scaled. timesteps: int64 [1 + M]. captions: 1 + M of them, empty where text was
+    dropped. condition: [channels, T + M, h, w], what the network is given besides noise. label: the noise level.
+    emphasis: [1, T + M, h, w], how much an error counts there. text: [1 + M, 77, channels] where it was precomputed.
+    """
+
+    latents: Tensor
+    noise: Tensor
+    timesteps: Tensor
+    captions: tuple[str, ...]
+    condition: Tensor | None = None
+    label: int | None = None
+    emphasis: Tensor | None = None
+    text: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Prepared examples on the device, stacked."""
+
+    latents: Tensor
+    noise: Tensor
+    timesteps: Tensor
+    captions: tuple[tuple[str, ...], ...]
+    condition: Tensor | None
+    labels: Tensor | None
+    emphasis: Tensor | None
+    text: Tensor | None
+
+    @classmethod
+    def of(cls, parts: Sequence[Prepared], device: torch.device) -> Batch:
+        def stacked(name: str) -> Tensor | None:
+            values = [getattr(part, name) for part in parts]
+            return None if values[0] is None else torch.stack([value.to(device) for value in values])
+
+        labels = [part.label for part in parts]
+        return cls(
+            latents=stacked("latents"),
+            noise=stacked("noise"),
+            timesteps=stacked("timesteps"),
+            captions=tuple(part.captions for part in parts),
+            condition=stacked("condition"),
+            labels=None if labels[0] is None else torch.tensor(labels, device=device),
+            emphasis=stacked("emphasis"),
+            text=stacked("text"),
+        )

@@ -1,0 +1,92 @@
+"""The extension stage: the base network, which is also shown frames that its clip shall hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...models.latents import encode_video
+from ...pipelines.conditioned_extension import sample_conditioned_extension
+from ...pipelines.sample import checked_seeds
+from ...sampling.conditioning import first_frame_condition, mask_condition
+from ..family_file import add_stage
+from .preview import decoded, device_of, embedded, preview_config
+from .stage import DenoisingStage
+
+MASKS = ("predict", "transition", "last frame", "scattered")
+MOST_TRANSITION_FRAMES = 3
+GIVEN_SHARE = 0.25
+
+
+class Extension(DenoisingStage):
+    """Clips that go on from their first frame (8 input channels), or fill what a mask leaves open (9).
+
+    Source: the paper, section 5.6; for the mask form SEINE, sample_scripts/with_mask_sample.py.
+    """
+
+    name = "extension"
+
+    def conditioned(self, encoded: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, None]:
+        latents = encoded["latents"].float()
+        if self.settings.conditioning == "first-frame":
+            return first_frame_condition(latents[None, :, :1], latents.shape[1])[0], None
+        missing = random_mask(latents.shape[1], generator).to(latents.device)
+        return mask_condition(latents[None], missing, self._grey(latents))[0], None
+
+    def _grey(self, latents: Tensor) -> Tensor:
+        """What the VAE makes of a grey picture of the size of [4, f, h, w]: scaled latents [1, 4, 1, h, w]."""
+        factor = 2 ** (len(self.parts.vae.config.block_out_channels) - 1)
+        height, width = (side * factor for side in latents.shape[2:])
+        return encode_video(self.parts.vae, latents.new_zeros(1, 3, 1, height, width))
+
+    def samples(self, model: nn.Module) -> dict[str, np.ndarray]:
+        """The first clips again, each from its first frame alone."""
+        device, clips = device_of(model), {}
+        for seed, clip in enumerate(self.sample_clips):
+            latents = self.encoded_sample(clip, device)["latents"].float()
+            config = preview_config(self, latents.shape[1])
+            made = sample_conditioned_extension(
+                model.unet,
+                embedded(self, model, clip.caption, config),
+                latents[None, :, :1],
+                config,
+                checked_seeds([seed]),
+                device=device,
+                num_frames=latents.shape[1] - 1,
+                grey=self._grey(latents),
+            )
+            clips[clip.caption] = decoded(self, torch.cat((latents[None, :, :1], made), dim=2))
+        return clips
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """The network; family.json learns of the stage."""
+        super().save(model, folder)
+        add_stage(folder, self.name, self.parts.family.stage(self.name))
+
+
+def random_mask(num_frames: int, generator: torch.Generator) -> Tensor:
+    """Which frames [frames] are to be made, bool; at least one is given and one is not.
+
+    Kinds: the first frames are given, one or more ("predict"); some at both ends ("transition"); the last one; any.
+    """
+
+    def draw(most: int) -> int:
+        return 1 + int(torch.randint(max(1, most), (), generator=generator))
+
+    kind = MASKS[int(torch.randint(len(MASKS), (), generator=generator))]
+    missing = torch.ones(num_frames, dtype=torch.bool)
+    if kind == "predict":
+        missing[: draw(num_frames // 2)] = False
+    elif kind == "transition":
+        missing[: draw(min(MOST_TRANSITION_FRAMES, num_frames // 4))] = False
+        missing[-draw(min(MOST_TRANSITION_FRAMES, num_frames // 4)) :] = False
+    elif kind == "scattered":
+        missing &= torch.rand(num_frames, generator=generator) >= GIVEN_SHARE
+    if kind == "last frame" or missing.all():
+        missing[-1] = False
+    if not missing.any():
+        missing[1:] = True
+    return missing

@@ -1,0 +1,177 @@
+"""What a training starts from, and the family folder that it writes into."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..checkpoints import load_unet
+from ..config import BUNDLED, RELEASED, Family, find_family
+from ..errors import UsageError
+from ..models import VideoUNet
+from ..models.text_encoder import TextEncoder, load_text_encoder, load_tokenizer
+from ..models.vae import load_vae
+from ..pipelines.stage import part_source
+from .architecture import new_text_encoder, new_unet, tokenizer_of
+from .family_file import PARTS, write_family
+from .inflate import EXTENSIONS, base_from_image, extension_from_base, interpolation_from_base, upscaler_from_image
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+SCRATCH = "scratch"
+
+
+def open_family(folder: Path, stage: str, init: str | None) -> Family:
+    """The family in `folder`; a new one gets LaVie's settings and, from `init`, the parts that the stage needs.
+
+    Raises:
+        UsageError: nothing there and nothing to make it of, or the folder holds the authors' own files.
+    """
+    if not (folder / "family.json").is_file():
+        if any(folder.glob("lavie_*")):
+            raise UsageError(f"{folder} holds released weights, which training leaves alone: name a new folder.")
+        if init in (None, SCRATCH):
+            raise UsageError(
+                f"There is no family.json in {folder}. Name a family's folder, or say with --init what to make a new "
+                "family of: a Stable Diffusion 1.x folder, or another family."
+            )
+        write_family(folder, _family_of(init))
+    family = _with_extension(find_family(folder))
+    if init not in (None, SCRATCH):
+        _fill_in(family, stage, init)
+    return family
+
+
+def load_start(family: Family, stage: str, init: str | None, conditioning: str, seed: int) -> tuple[VideoUNet, str]:
+    """The stage's network before its first step, float32, and a line that says where it comes from.
+
+    Raises:
+        LavieError, UsageError: there is nothing to start from, or it does not fit.
+    """
+    if init == SCRATCH:
+        torch.manual_seed(seed)
+        return _fresh(stage), f"fresh weights, seed {seed}"
+    known = family if init is None else _family_of(init)
+    if known is None:
+        return _inflated(stage, Path(init).expanduser(), seed)
+    file = _unet_file(known, stage)
+    if file is not None:
+        unet, line = load_unet(file, stage=stage, dtype=torch.float32), f"the {stage} network in {known.folder}"
+    else:
+        unet, line = _from_base(known, stage, conditioning, init, seed)
+    if stage == "extension" and unet.config.in_channels != EXTENSIONS[conditioning]:
+        raise UsageError(f"{line} is of another --conditioning; remove it or name the base with --init.")
+    return unet, line
+
+
+def load_vae_of(family: Family, stage: str) -> AutoencoderKL:
+    return load_vae(part_source(family, family.stage(stage).vae, "vae"), dtype=torch.float32).requires_grad_(False)
+
+
+def load_text_of(family: Family, stage: str, init: str | None, learns: bool) -> tuple[TextEncoder, bool]:
+    """The stage's text encoder, float32, and whether the family does not have it yet.
+
+    That of another family comes along with its base network. Where a base is learnt anew with its text encoder, that
+    begins fresh, with the family's tokenizer, which is made of the synthetic grammar where there is none.
+    """
+    known = None if init in (None, SCRATCH) else _family_of(init)
+    source = known if stage == "base" and known is not None else family
+    config = source.stage(stage)
+    path = source.path(config.text_encoder)
+    if path.exists() and not (learns and init == SCRATCH):
+        encoder = load_text_encoder(
+            part_source(source, config.text_encoder, "text_encoder"), source.path(config.tokenizer), dtype=torch.float32
+        )
+        return encoder, source.folder != family.folder
+    if not learns:
+        raise UsageError(
+            f"There is no text encoder in {path}. Let it learn with the base (--train-text), or place one there."
+        )
+    tokenizer = tokenizer_of(family.folder)
+    model = new_text_encoder(tokenizer)
+    return TextEncoder(load_tokenizer(family.path(config.tokenizer), model.config.vocab_size), model), True
+
+
+def autoencoder_of(init: str, part: str) -> Path:
+    """The folder of another family's autoencoder."""
+    family = find_family(init)
+    path = family.path(family.upscaler.vae if part == "upscaler_vae" else family.base.vae)
+    if not path.exists():
+        raise UsageError(f"There is no autoencoder in {path} to start from.")
+    return path
+
+
+def _fresh(stage: str) -> VideoUNet:
+    if stage == "extension":
+        raise UsageError("The extension starts from a base network: name one with --init.")
+    return new_unet(stage)
+
+
+def _from_base(family: Family, stage: str, conditioning: str, init: str | None, seed: int) -> tuple[VideoUNet, str]:
+    """The stage's network made of the same family's base network."""
+    file = _unet_file(family, "base")
+    if stage in ("interpolation", "extension") and file is not None:
+        base = load_unet(file, stage="base", dtype=torch.float32)
+        if stage == "interpolation":
+            return interpolation_from_base(base), f"the base network in {family.folder}, widened for key frames"
+        return extension_from_base(
+            base, conditioning
+        ), f"the base network in {family.folder}, widened for {conditioning}"
+    if stage in ("base", "upscaler") and init is None:
+        torch.manual_seed(seed)
+        return new_unet(stage), f"fresh weights, seed {seed}: {family.folder} has no {stage} network yet"
+    needed = f"{stage} network" if stage in ("base", "upscaler") else f"{stage} or base network"
+    raise UsageError(f"{family.folder} has no {needed} to start from: train the base first, or name one with --init.")
+
+
+def _inflated(stage: str, path: Path, seed: int) -> tuple[VideoUNet, str]:
+    if not path.exists():
+        raise UsageError(f"There is no {path} to start from (--init): neither a family, a file nor a folder.")
+    if stage == "base":
+        return base_from_image(path, seed=seed), f"the image model {path}, with new layers along the frames"
+    if stage == "upscaler":
+        return upscaler_from_image(path, seed=seed), f"the image upscaler {path}, with new layers along the frames"
+    raise UsageError(f"The {stage} stage starts from a LaVie family, not from {path}: train the base first.")
+
+
+def _family_of(init: str) -> Family | None:
+    """The family that --init names, or None if it names something else."""
+    folder = Path(init).expanduser()
+    named = init in (BUNDLED, RELEASED) or (folder / "family.json").is_file()
+    if named or (folder.is_dir() and any(folder.glob("lavie_*"))):
+        return find_family(init)
+    return None
+
+
+def _unet_file(family: Family, stage: str) -> Path | None:
+    config = getattr(family, stage)
+    path = None if config is None else family.path(config.unet)
+    return path if path is not None and path.exists() else None
+
+
+def _with_extension(family: Family) -> Family:
+    """The family with settings for an extension stage: the base's own, unless it has some."""
+    if family.extension is not None:
+        return family
+    return replace(family, extension=replace(family.base, unet="extension"))
+
+
+def _fill_in(family: Family, stage: str, init: str) -> None:
+    """Copies the VAEs, the text encoder and the tokenizer that the family lacks from what --init names."""
+    other, folder = _family_of(init), Path(init).expanduser()
+    for name in dict.fromkeys((stage, "base") if stage == "upscaler" and other else (stage,)):
+        for part in PARTS:
+            target = family.folder / getattr(family.stage(name), part)
+            origin = folder / part if other is None else _path_of(other, name, part)
+            if origin is not None and origin.is_dir() and not target.exists():
+                shutil.copytree(origin, target)
+
+
+def _path_of(family: Family, stage: str, part: str) -> Path | None:
+    config = getattr(family, stage) or family.base
+    return family.path(getattr(config, part))
