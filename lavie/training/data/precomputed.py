@@ -1,0 +1,275 @@
+"""Clips that are encoded once and read from a folder: latents, text embeddings, whatever a stage learns from.
+
+The folder holds shards `00000.safetensors`, … of float16 tensors [rows, …] that are memory mapped on reading, and
+`precomputed.json`, which says what they were made from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...errors import LavieError, UsageError
+from .clip import Clip, ClipRequest, UnreadableClip
+from .filters import DataReport
+from .randomness import draw, generator_of
+from .source import Source
+
+NOTE = "precomputed.json"
+SHARD_ROWS = 256
+
+Encode = Callable[[list[Clip]], Sequence[dict[str, Tensor]]]
+
+
+def write_precomputed(
+    source: Source,
+    request: ClipRequest,
+    encode: Encode,
+    folder: Path,
+    batch: int = 16,
+    identity: str = "",
+    on_rows: Callable[[int, int], None] | None = None,
+) -> DataReport:
+    """Encodes every row of a source; after a stop it goes on where whole shards end.
+
+    encode: gives for every clip its tensors by name, of one shape throughout. identity: names the networks behind
+    `encode` (a checksum of their weights), so that what older ones made is not taken for it. on_rows: called with
+    rows done and rows in all.
+
+    Returns what was kept; clips that cannot be read are left out and named.
+
+    Raises:
+        UsageError: the folder holds what another source, request or network made.
+    """
+    note = _note(source, request, identity)
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / NOTE).exists():
+        _require_same(_read_note(folder), note, folder)
+    else:
+        _write_whole(folder / NOTE, json.dumps(note, indent=2).encode())
+    for number, start in enumerate(range(0, len(source), SHARD_ROWS)):
+        rows = range(start, min(start + SHARD_ROWS, len(source)))
+        if not _shard(folder, number).exists():
+            _write_shard(source, request, encode, _shard(folder, number), rows, batch)
+        if on_rows is not None:
+            on_rows(rows.stop, len(source))
+    return Precomputed(source, folder, identity or None).report
+
+
+class Precomputed(Source):
+    """What `write_precomputed` left in a folder, with the captions of the source that it was made from.
+
+    Where text embeddings are stored the captions are those that were embedded. A request may be shorter than what is
+    stored (a random window of frames), slower by a whole factor, and smaller (by its `crop`).
+
+    Raises:
+        UsageError: nothing there, not whole, or made from something else.
+    """
+
+    def __init__(self, source: Source, folder: Path, identity: str | None = None, name: str | None = None) -> None:
+        self.source, self.folder, self.name = source, folder, name or source.name
+        note = _read_note(folder)
+        self.request = ClipRequest(**note["request"])
+        _require_same(note, _note(source, self.request, note["identity"] if identity is None else identity), folder)
+        self.report = DataReport(f"{self.name}, precomputed in {folder}")
+        self._rows: list[tuple[int, int, int]] = []  # shard, row in it, row of the source
+        for number in range(-(-len(source) // SHARD_ROWS)):
+            self._list(number)
+        self.report.kept = len(self._rows)
+        if not self._rows:
+            raise UsageError(f"{folder} holds no clips: none of {source.name} could be read.\n{self.report.text()}")
+        self._shards: dict[int, _Shard] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def caption(self, row: int, generator: torch.Generator) -> str:
+        shard, index, source_row = self._rows[row]
+        tensors = self._open(shard)
+        return tensors.captions[index] if "text" in tensors.tensors else self.source.caption(source_row, generator)
+
+    def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
+        shard, index, source_row = self._rows[row]
+        caption = self.caption(row, generator)
+        tensors = {name: stored[index] for name, stored in self._open(shard).tensors.items()}
+        if request != self.request:
+            window = _window(self, request, tensors, generator)
+            tensors = {name: t[_scaled(window, t, self.request)] if t.ndim == 4 else t for name, t in tensors.items()}
+        return Clip(caption, f"{self.name}, row {source_row}", {name: t.float() for name, t in tensors.items()})
+
+    def fingerprint(self) -> str:
+        return json.dumps([_read_note(self.folder), len(self)], sort_keys=True)
+
+    def _list(self, number: int) -> None:
+        file = _shard(self.folder, number)
+        if not file.exists():
+            done = number * SHARD_ROWS
+            raise UsageError(f"{self.folder} is not whole: {done} of {len(self.source)} clips. Precompute once more.")
+        described = _metadata(file)
+        self._rows += [(number, index, row) for index, row in enumerate(described["rows"])]
+        self.report.broken += [(name, reason) for name, reason in described["skipped"]]
+
+    def _open(self, number: int) -> _Shard:
+        if number not in self._shards:
+            self._shards[number] = _Shard(_shard(self.folder, number))
+        return self._shards[number]
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_shards": {}}
+
+
+class _Shard:
+    """Tensors [rows, …] of one file, paged in as they are read, and the captions that were encoded."""
+
+    def __init__(self, file: Path) -> None:
+        from safetensors.torch import load_file
+
+        self.tensors = load_file(file)
+        self.captions = _metadata(file)["captions"]
+
+
+def _write_shard(source: Source, request: ClipRequest, encode: Encode, file: Path, rows: range, batch: int) -> None:
+    from safetensors.torch import save
+
+    kept: dict[str, list] = {"rows": [], "captions": [], "skipped": []}
+    tensors: dict[str, list[Tensor]] = {}
+    for start in range(rows.start, rows.stop, batch):
+        clips = list(_readable(source, request, rows[start - rows.start : start - rows.start + batch], kept))
+        for encoded in _encoded(encode, clips):
+            for name, tensor in encoded.items():
+                tensors.setdefault(name, []).append(tensor.detach().to("cpu", torch.float16))
+    stacked = {name: _stack(name, parts, len(kept["rows"])) for name, parts in tensors.items()}
+    _write_whole(file, save(stacked, {name: json.dumps(values) for name, values in kept.items()}))
+
+
+def _readable(source: Source, request: ClipRequest, rows: range, kept: dict[str, list]):
+    for row in rows:
+        try:
+            clip = source.read(row, request, generator_of("precomputed", source.name, row))
+        except UnreadableClip as failure:
+            kept["skipped"].append((failure.name, failure.reason))
+            continue
+        kept["rows"].append(row)
+        kept["captions"].append(clip.caption)
+        yield clip
+
+
+def _encoded(encode: Encode, clips: list[Clip]) -> Sequence[dict[str, Tensor]]:
+    if not clips:
+        return ()
+    with torch.no_grad():
+        encoded = encode(clips)
+    if len(encoded) != len(clips):
+        raise ValueError(f"encode gave {len(encoded)} results for {len(clips)} clips")
+    return encoded
+
+
+def _stack(name: str, parts: list[Tensor], rows: int) -> Tensor:
+    shapes = {tuple(part.shape) for part in parts}
+    if len(shapes) > 1 or len(parts) != rows:
+        raise ValueError(f"'{name}' has to have one shape in every clip: {sorted(shapes)}, {len(parts)} of {rows}")
+    return torch.stack(parts)
+
+
+def _window(
+    data: Precomputed, request: ClipRequest, tensors: dict[str, Tensor], generator: torch.Generator
+) -> tuple[slice, slice, slice]:
+    """Frames, rows and columns of pixels that the request gets of what is stored."""
+    stored = data.request
+    stride = 1 if None in (request.fps, stored.fps) else round(stored.fps / request.fps)
+    if stride < 1 or (stride > 1 and abs(stored.fps / request.fps - stride) > 1e-6):
+        raise UsageError(
+            f"{data.folder} holds {stored.fps:g} frames a second; {request.fps:g} cannot be taken of them."
+        )
+    room = stored.num_frames - (request.num_frames - 1) * stride - 1
+    if room < 0 or request.height > stored.height or request.width > stored.width:
+        raise UsageError(f"{data.folder} holds {_form(stored)}; {_form(request)} cannot be taken of it.")
+    start = draw(generator, room + 1)
+    frames = slice(start, start + (request.num_frames - 1) * stride + 1, stride)
+    cell = max(stored.height // t.shape[-2] for t in tensors.values() if t.ndim == 4)
+    sides = ((stored.height, request.height), (stored.width, request.width))
+    return frames, *(_side(data, stored, asked, cell, request.crop, generator) for stored, asked in sides)
+
+
+def _side(data: Precomputed, stored: int, asked: int, cell: int, crop: str, generator: torch.Generator) -> slice:
+    if asked % cell:
+        raise UsageError(f"Windows of {data.folder} are multiples of {cell} pixels, not {asked}.")
+    room = (stored - asked) // cell
+    start = cell * (room // 2 if crop == "center" else draw(generator, room + 1))
+    return slice(start, start + asked)
+
+
+def _scaled(window: tuple[slice, slice, slice], tensor: Tensor, stored: ClipRequest) -> tuple[slice, ...]:
+    """The window in the units of a tensor [channels, frames, h, w]."""
+    frames, rows, columns = window
+    scale = stored.height // tensor.shape[-2]
+    return slice(None), frames, *(slice(s.start // scale, s.stop // scale) for s in (rows, columns))
+
+
+def _note(source: Source, request: ClipRequest, identity: str) -> dict:
+    return {
+        "source": source.name,
+        "rows": len(source),
+        "fingerprint": source.fingerprint(),
+        "identity": identity,
+        "request": asdict(request),
+        "shard_rows": SHARD_ROWS,
+    }
+
+
+def _require_same(found: dict, wanted: dict, folder: Path) -> None:
+    meanings = {
+        "rows": "a source of other length",
+        "fingerprint": "other files, captions or filters",
+        "identity": "other networks",
+        "request": "clips of another form",
+        "shard_rows": "another version",
+    }
+    for key, meaning in meanings.items():
+        if found.get(key) != wanted[key]:
+            raise UsageError(
+                f"{folder} was made from {meaning} ({key}: {found.get(key)}, now {wanted[key]}). "
+                "Remove that folder or name another one."
+            )
+
+
+def _read_note(folder: Path) -> dict:
+    try:
+        return json.loads((folder / NOTE).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"{folder} holds nothing precomputed: there is no {NOTE}.") from error
+    except ValueError as error:
+        raise LavieError(
+            f"{folder / NOTE} is damaged ({error}). Remove that folder and precompute once more."
+        ) from error
+
+
+def _metadata(file: Path) -> dict[str, list]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "pt") as shard:
+            return {name: json.loads(values) for name, values in shard.metadata().items()}
+    except (SafetensorError, OSError) as error:
+        raise LavieError(f"{file} is damaged ({error}). Remove it and precompute once more.") from error
+
+
+def _write_whole(file: Path, content: bytes) -> None:
+    partial = file.with_suffix(f".{os.getpid()}.partial")
+    partial.write_bytes(content)
+    partial.replace(file)
+
+
+def _shard(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}.safetensors"
+
+
+def _form(request: ClipRequest) -> str:
+    rate = "" if request.fps is None else f" at {request.fps:g} a second"
+    return f"{request.num_frames} frames of {request.height}x{request.width}{rate}"
