@@ -1,0 +1,118 @@
+"""Reading frames with PyAV, in this process."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.stream import Disposition
+
+from ...video.ffmpeg import _READABLE
+from .clip import UnreadableClip
+from .geometry import Geometry
+from .timing import Listing
+
+_WITHOUT_TIMES = ("avi", "mpegvideo")
+
+
+def list_frames(name: str, file: Path | bytes) -> Listing:
+    """The times of all frames, from the container alone.
+
+    Raises:
+        UnreadableClip: no video, or damaged.
+    """
+    with _opened(name, file) as (container, stream):
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        if any(packet.is_corrupt for packet in packets) or len(packets) < stream.frames:
+            whole = sum(not packet.is_corrupt for packet in packets)
+            raise UnreadableClip(name, f"it is cut off: {whole} of {stream.frames or 'its'} frames are there")
+        ticks = [packet.pts for packet in packets if not packet.is_discard]
+        counted = None in ticks or len(set(ticks)) < len(ticks) or container.format.name in _WITHOUT_TIMES
+        unit, rate = stream.time_base, stream.average_rate or 25
+    first = next(_frames(name, file), None)
+    if first is None or not ticks:
+        raise UnreadableClip(name, "it has no frames")
+    height, width = (first.width, first.height) if first.rotation % 180 else (first.height, first.width)
+    if counted:
+        count = sum(1 for _ in _frames(name, file))
+        return Listing(tuple(range(count)), 1 / Fraction(rate), height, width, counted=True)
+    return Listing(tuple(sorted(ticks)), unit, height, width)
+
+
+def decode_frames(name: str, file: Path | bytes, listing: Listing, frames: list[int], geometry: Geometry) -> np.ndarray:
+    """Frames by their place in the listing (ascending), uint8 [frames, height, width, 3].
+
+    Raises:
+        UnreadableClip: the file is damaged there.
+    """
+    wanted = [listing.ticks[frame] for frame in frames]
+    if listing.counted:
+        found = _shown(enumerate(_frames(name, file)), wanted, geometry)
+    else:
+        found = _shown(_timed(_frames(name, file, wanted[0])), wanted, geometry)
+        if len(found) < len(wanted):  # an index that leads too far
+            found = _shown(_timed(_frames(name, file)), wanted, geometry)
+    if len(found) < len(wanted):
+        raise UnreadableClip(name, f"it is damaged: {len(found)} of {len(wanted)} frames can be decoded")
+    return np.stack(found)
+
+
+def _shown(frames: Iterator[tuple[int, av.VideoFrame]], wanted: list[int], geometry: Geometry) -> list[np.ndarray]:
+    """The pictures on screen at every wanted tick (ascending); fewer where the frames begin or end in between."""
+    pictures: list[np.ndarray] = []
+    shown = None
+    for tick, frame in frames:
+        while wanted[len(pictures)] <= tick:
+            exact = wanted[len(pictures)] == tick
+            if not exact and shown is None:
+                return pictures
+            pictures.append(_picture(frame if exact else shown, geometry))
+            if len(pictures) == len(wanted):
+                return pictures
+        shown = frame
+    return pictures
+
+
+def _timed(frames: Iterator[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame]]:
+    return ((frame.pts, frame) for frame in frames)
+
+
+def _frames(name: str, file: Path | bytes, tick: int | None = None) -> Iterator[av.VideoFrame]:
+    """The frames from the beginning, or from a key frame at or before `tick`, in the order of their times."""
+    with _opened(name, file) as (container, stream):
+        if tick is not None:
+            container.seek(tick, stream=stream)
+        for frame in container.decode(stream):
+            if frame.is_corrupt:
+                raise UnreadableClip(name, f"it is damaged at {frame.time or 0:.2f} s")
+            yield frame
+
+
+def _picture(frame: av.VideoFrame, geometry: Geometry) -> np.ndarray:
+    quarter_turns = round(frame.rotation / 90) % 4
+    height, width = geometry.scaled[::-1] if quarter_turns % 2 else geometry.scaled
+    scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation="BICUBIC")
+    return np.rot90(scaled.to_ndarray(), quarter_turns)[geometry.window]
+
+
+@contextmanager
+def _opened(name: str, file: Path | bytes) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """The container and its first stream of pictures that is not a cover; libav's errors become UnreadableClip."""
+    # Of these formats and from files only: a text file renamed to .mp4 could name other files to open.
+    options = {"format_whitelist": _READABLE, "protocol_whitelist": "file"}
+    try:
+        with av.open(io.BytesIO(file) if isinstance(file, bytes) else str(file), options=options) as container:
+            covers = Disposition.attached_pic
+            stream = next((s for s in container.streams.video if not s.disposition & covers), None)
+            if stream is None:
+                raise UnreadableClip(name, "it has no pictures, only sound")
+            stream.codec_context.thread_count = 1  # there are workers
+            stream.codec_context.options = {"err_detect": "explode"}
+            yield container, stream
+    except (av.FFmpegError, OSError) as error:
+        raise UnreadableClip(name, f"it is damaged or no video ({error.strerror or error})") from error

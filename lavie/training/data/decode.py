@@ -1,0 +1,148 @@
+"""Files to tensors: a clip of a video, or a picture."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from functools import cache, lru_cache
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .clip import ClipRequest, UnreadableClip
+from .geometry import fit
+from .timing import Listing, choose_frames
+
+VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".gif")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+def list_frames(name: str, file: Path | bytes) -> Listing:
+    """The frames of a video file (or its content) and their times.
+
+    Raises:
+        UnreadableClip: it is missing, empty, damaged, or no video.
+    """
+    if isinstance(file, bytes):
+        return _reader().list_frames(name, file)
+    state = _state(name, file)
+    return _list_file(name, file, state)
+
+
+def read_clip(
+    name: str,
+    file: Path | bytes,
+    request: ClipRequest,
+    generator: torch.Generator,
+    start: float = 0.0,
+    end: float | None = None,
+) -> Tensor:
+    """A clip of a video, float32 [3, frames, height, width] in −1…1, that begins at a random frame.
+
+    start, end: the part of the video to take it from, in seconds.
+
+    Raises:
+        UnreadableClip: the file is broken, too short, too slow, or too small for the request.
+    """
+    listing = list_frames(name, file)
+    frames = choose_frames(name, listing, listing.segment(start, end), request, generator)
+    geometry = fit(name, listing.height, listing.width, request, generator)
+    return _tensor(_reader().decode_frames(name, file, listing, frames, geometry))
+
+
+def picture_size(name: str, file: Path) -> tuple[int, int]:
+    """Height and width of a picture as shown, from its header.
+
+    Raises:
+        UnreadableClip: it is missing, empty, damaged, or no picture.
+    """
+    from PIL import Image, ImageOps
+
+    with _picture_errors(name), Image.open(file) as picture:
+        turned = picture.getexif().get(ImageOps.ExifTags.Base.Orientation, 1) >= 5
+        return (picture.width, picture.height) if turned else (picture.height, picture.width)
+
+
+def read_picture(name: str, file: Path | bytes, request: ClipRequest, generator: torch.Generator) -> Tensor:
+    """A picture, float32 [3, 1, height, width] in −1…1.
+
+    Raises:
+        UnreadableClip: the file is broken, or too small for the request.
+    """
+    from PIL import Image, ImageOps
+
+    with _picture_errors(name), Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
+        picture.draft("RGB", None)
+        picture = _rgb(ImageOps.exif_transpose(picture))
+        geometry = fit(name, picture.height, picture.width, request, generator)
+        if geometry.scaled != (picture.height, picture.width):
+            picture = picture.resize(geometry.scaled[::-1], Image.Resampling.BICUBIC, reducing_gap=3.0)
+        return _tensor(np.asarray(picture)[geometry.window][None])
+
+
+def _tensor(pictures: np.ndarray) -> Tensor:
+    """uint8 [frames, height, width, 3] → float32 [3, frames, height, width] in −1…1."""
+    return torch.from_numpy(np.ascontiguousarray(pictures.transpose(3, 0, 1, 2))).float().div_(127.5).sub_(1)
+
+
+def _rgb(picture):
+    """Any picture as RGB: transparent parts white, 16 bits scaled down."""
+    from PIL import Image
+
+    if picture.mode.startswith("I"):
+        return Image.fromarray((np.asarray(picture).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return picture.convert("RGB")
+
+
+class _picture_errors:  # noqa: N801 (used like a function)
+    """Pillow's errors as UnreadableClip, and its warnings as errors."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None:
+        self._warnings = warnings.catch_warnings()
+        self._warnings.__enter__()
+        warnings.simplefilter("ignore")
+
+    def __exit__(self, kind, error, traceback) -> None:
+        from PIL import Image
+
+        self._warnings.__exit__(kind, error, traceback)
+        if isinstance(error, (OSError, SyntaxError, ValueError, Image.DecompressionBombError)):
+            raise UnreadableClip(self.name, f"it is damaged or no picture ({error})") from error
+
+
+def _state(name: str, file: Path) -> tuple[int, int]:
+    """Size and time of change; another file in the same place is listed anew."""
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise UnreadableClip(name, f"it cannot be opened ({error.strerror})") from error
+    if found.st_size == 0:
+        raise UnreadableClip(name, "it is empty (0 bytes)")
+    return found.st_size, found.st_mtime_ns
+
+
+@lru_cache(maxsize=1024)
+def _list_file(name: str, file: Path, _state: tuple[int, int]) -> Listing:
+    return _reader().list_frames(name, file)
+
+
+@cache
+def _reader() -> ModuleType:
+    """PyAV where it is installed, else ffmpeg as a process: the same frames, more slowly."""
+    try:
+        from . import av_reader
+    except ImportError:
+        from . import ffmpeg_reader
+
+        return ffmpeg_reader
+    return av_reader
