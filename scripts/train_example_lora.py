@@ -7,43 +7,32 @@ no trigger word. The layers that look along the frames stay as they are.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool3d
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from lavie.checkpoints import load_unet  # noqa: E402
 from lavie.checkpoints.save import write_safetensors  # noqa: E402
-from lavie.lora import to_kohya  # noqa: E402
-from lavie.models.latents import encode_video  # noqa: E402
-from lavie.models.vae import load_vae  # noqa: E402
-from lavie.training.latents import scenes  # noqa: E402
+from lavie.config import find_family  # noqa: E402
+from lavie.training.data import Clip, ClipRequest, Mixture, SyntheticClips, TrainingData  # noqa: E402
+from lavie.training.freezing import apply_scheme, lora_state_dict  # noqa: E402
 from lavie.training.loop import LoopSettings, train  # noqa: E402
-from lavie.training.stages import (  # noqa: E402
-    HEIGHT,
-    SPRITE_WEIGHT,
-    WIDTH,
-    Data,
-    denoising_error,
-    drop_text,
-    embed,
-    frozen_text_encoder,
-    tokenizer_of,
-)
-from lavie.training.synthetic import Scene, caption, frame_times, render  # noqa: E402
+from lavie.training.precompute import precompute  # noqa: E402
+from lavie.training.settings import StageSettings  # noqa: E402
+from lavie.training.stages import Base, Denoiser, Parts  # noqa: E402
+from lavie.training.start import load_text_of, load_vae_of  # noqa: E402
 
 FAMILY = ROOT / "lavie" / "weights" / "tiny"
 FILE = FAMILY / "loras" / "lavie-tiny-sunset.safetensors"
 RANK = 4
-SPATIAL = r".*\.(attn[12]\.(to_[qkv]|to_out\.0)|ff\.net\.(0\.proj|2))"
-CLIPS, FRAMES, BATCH, STEPS = 400, 8, 32, 1000
+CLIPS, FRAMES, BATCH, STEPS = 400, 8, 4, 1000
 SEED = 7
-
+SPRITE_WEIGHT = 6.0
 
 DUSK = ((0.32, 0.12, 0.28), (0.66, 0.34, 0.46), (0.99, 0.66, 0.40), (1.0, 0.88, 0.62))  # from dark to bright
 STRENGTH, ON_SPRITE = 0.85, 0.25
@@ -63,45 +52,42 @@ def sunset(video: Tensor, mask: Tensor) -> Tensor:
     return torch.lerp(picture, near, STRENGTH + (ON_SPRITE - STRENGTH) * mask) * 2 - 1
 
 
-def graded(clips: list[Scene]) -> tuple[Tensor, Tensor]:
-    """Neighbouring frames of each clip: scaled latents [clips, 4, FRAMES, h, w] and how much of each is sprite."""
-    vae, parts = load_vae(FAMILY / "vae"), []
-    for start in range(0, len(clips), 16):
-        first = start // 16 % (17 - FRAMES)
-        video, mask = render(clips[start : start + 16], frame_times(16)[first : first + FRAMES], HEIGHT, WIDTH)
-        parts.append((encode_video(vae, sunset(video, mask)), avg_pool3d(mask, (1, 8, 8))))
-    latents, masks = zip(*parts, strict=True)
-    return torch.cat(latents), torch.cat(masks)
+class SunsetClips(SyntheticClips):
+    """Rendered clips in the light of an evening."""
+
+    def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
+        clip = super().read(row, request, generator)
+        video = sunset(clip.tensors["video"][None], clip.tensors["mask"][None])[0]
+        return replace(clip, tensors={**clip.tensors, "video": video})
 
 
-class Sunset:
-    """Graded clips and their captions, for `lavie.training.loop`."""
+class Sunset(Base):
+    """The base stage, of which only the LoRA is written."""
 
-    def __init__(self) -> None:
-        self.tokenizer = tokenizer_of(FAMILY)
-        self.text_encoder = frozen_text_encoder(Data(FAMILY, FAMILY, CLIPS, BATCH))
-        self.clips = scenes(SEED, CLIPS)
-        self.latents, self.masks = graded(self.clips)
-
-    def loss(self, unet: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
-        rows = torch.randint(CLIPS, (BATCH // FRAMES,), generator=generator).tolist()
-        captions = [caption(self.clips[row], generator) for row in rows]
-        with torch.no_grad():
-            text = embed(self.text_encoder, self.tokenizer, drop_text(captions, generator))
-        emphasis = 1 + (SPRITE_WEIGHT - 1) * self.masks[rows]
-        return {"total": denoising_error(unet, self.latents[rows], text, generator, "epsilon", emphasis=emphasis)}
+    def save(self, model: nn.Module, folder: Path) -> None:
+        tensors = {name: tensor.half().cpu() for name, tensor in lora_state_dict(model.unet).items()}
+        write_safetensors(tensors, FILE, metadata())
+        print(f"{FILE}: {FILE.stat().st_size} bytes, {len(tensors) // 3} layers")
 
 
 def main(run: Path) -> None:
+    family = find_family(FAMILY)
+    unet = load_unet(family.path(family.base.unet), stage="base", dtype=torch.float32)
     torch.manual_seed(SEED)
-    unet = load_unet(FAMILY / "base", stage="base", dtype=torch.float32)
-    unet = inject_adapter_in_model(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=SPATIAL), unet)
-    settings = LoopSettings(STEPS, learning_rate=3e-3, warmup=30, average_decay=0.98, weight_decay=0, save_every=50)
-    unet = train(unet, Sunset().loss, settings, run)
-    tensors = to_kohya({name: tensor.half() for name, tensor in get_peft_model_state_dict(unet).items()})
-    FILE.parent.mkdir(exist_ok=True)
-    write_safetensors(tensors, FILE, metadata())
-    print(f"{FILE}: {FILE.stat().st_size} bytes, {len(tensors) // 3} layers")
+    unet = apply_scheme(unet, "spatial-lora", RANK)
+    text_encoder, _ = load_text_of(family, "base", None, learns=False)
+    text_encoder.model.requires_grad_(False)
+    parts = Parts(family, family.base, text_encoder, load_vae_of(family, "base"))
+    size = {"height": family.base.height, "width": family.base.width}
+    settings = StageSettings((FRAMES,), **size, loss_weight="clean", mask_weight=SPRITE_WEIGHT)
+    stage = Sunset(Denoiser(unet), parts, settings)
+    request = ClipRequest(FRAMES, **size, fps=family.base.fps)
+    clips = precompute([SunsetClips(CLIPS, SEED)], request, stage, run / "latents", torch.device("cpu"))
+    data = TrainingData(Mixture(clips), request, BATCH, SEED)
+    loop = LoopSettings(
+        STEPS, BATCH, learning_rate=3e-3, warmup=30, ema_decay=0.98, weight_decay=0.0, save_every=50, seed=SEED
+    )
+    train(stage, data, loop, run)
 
 
 def metadata() -> dict[str, str]:

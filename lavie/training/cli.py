@@ -1,80 +1,300 @@
-"""`lavie train STAGE`: train one stage of a family, on procedurally rendered clips."""
+"""`lavie train STAGE`: teach one stage of a model family from captioned clips and pictures.
+
+docs/training.md goes from ten clips of your own to many GPUs.
+"""
 
 from __future__ import annotations
 
 import argparse
+import math
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ..cli.arguments import size, whole_number
 from ..errors import UsageError
+from .settings import CONDITIONINGS
 
+if TYPE_CHECKING:
+    from .loop import TrainResult
+
+STAGES = ("base", "interpolation", "upscaler", "extension")
 AUTOENCODERS = ("vae", "vae-decoder", "upscaler-vae")
-UNETS = ("base", "interpolation", "upscaler")
-HELP = "train a stage of a model family on rendered clips"
+HELP = "train a stage of a model family on your clips and pictures"
+
+MOST_STEPS = 100_000_000
+SPEC = "a folder of files with .txt captions beside them, a .csv, .tar shards (brace {000..099} or URL), or synthetic:N"
+
+
+def real_number(least: float, most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        number = float(text)  # argparse tells of a ValueError itself
+        if not math.isfinite(number) or not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"must be between {least:g} and {most:g}, not {text}")
+        return number
+
+    parse.__name__ = "number"
+    return parse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("stage", choices=AUTOENCODERS + UNETS, help="which network to train")
-    parser.add_argument("--family", type=Path, required=True, help="folder of the family; the result is written there")
-    parser.add_argument("--run", type=Path, required=True, help="folder for the checkpoint and the log; resumes")
-    parser.add_argument(
-        "--cache", type=Path, default=Path("runs/cache"), help="folder for encoded clips, kept between runs"
+    parser.add_argument("stage", choices=(*STAGES, *AUTOENCODERS), help="which network to train")
+    _add_start(parser.add_argument_group("what to start from"))
+    _add_data(parser.add_argument_group("data"))
+    _add_filters(parser.add_argument_group("which files count (the paper's section 4; what is left out is reported)"))
+    _add_objective(parser.add_argument_group("objective"))
+    _add_optimisation(parser.add_argument_group("optimisation"))
+    _add_run(parser.add_argument_group("run"))
+
+
+def _add_start(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--family",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="the model family: its VAE, text encoder and tokenizer are used, and the trained network is written there",
     )
-    parser.add_argument("--steps", type=int, required=True, help="steps in all")
-    parser.add_argument("--clips", type=int, default=8192, help="how many different clips (default: 8192)")
-    parser.add_argument("--batch-frames", type=int, default=128, help="frames per step (default: 128)")
-    parser.add_argument("--frames", type=int, nargs="+", default=[16], help="clip lengths to draw from (default: 16)")
-    parser.add_argument("--crop", type=int, default=0, help="upscaler: edge of the crops in latent pixels")
-    parser.add_argument("--freeze-text", action="store_true", help="base: leave the text encoder as it is")
-    parser.add_argument("--init", type=Path, help="family folder whose weights to start from")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak learning rate (default: 0.001)")
-    parser.add_argument("--seed", type=int, default=0, help="decides weights, clips and noise (default: 0)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    group.add_argument(
+        "--init",
+        metavar="WHAT",
+        help="a family (name or folder), a Stable Diffusion 1.x checkpoint or diffusers folder to make a video model "
+        "of, the x4 upscaler's folder for the upscaler, or 'scratch' for fresh weights of lavie-tiny's size "
+        "(default: what the family has)",
+    )
+
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--videos", nargs="+", default=[], metavar="SPEC[=WEIGHT]", help=f"clips: {SPEC}; weights share out the steps"
+    )
+    group.add_argument(
+        "--images", nargs="+", default=[], metavar="SPEC[=WEIGHT]", help="captioned pictures, of the same kinds"
+    )
+    group.add_argument(
+        "--curriculum",
+        type=Path,
+        metavar="FILE.json",
+        help='weights by step, linear between: [{"step": 0, "weights": {"SPEC": 1}}, …], for the --videos of that name',
+    )
+    group.add_argument(
+        "--frames", type=whole_number(1, 1000), nargs="+", metavar="N", help="clip lengths, one drawn per step"
+    )
+    group.add_argument("--size", type=size, metavar="HxW", help="pixels of the clips (default: the family's)")
+    group.add_argument(
+        "--fps",
+        type=real_number(0, 1000),
+        nargs="+",
+        metavar="X",
+        help="frames a second of the clips, one drawn per step; 0: frames as they follow in the file "
+        "(default: the base's own rate for base and extension, else 0)",
+    )
+    group.add_argument("--patch", type=size, metavar="HxW", help="learn from random windows of this many pixels")
+    group.add_argument("--cut-scenes", action="store_true", help="split videos where scenes change (PySceneDetect)")
+    group.add_argument(
+        "--workers", type=whole_number(0, 256), default=0, metavar="N", help="processes that read (default: 0)"
+    )
+    group.add_argument(
+        "--precompute", type=Path, metavar="FOLDER", help="encode all clips once into this folder, then read only that"
+    )
+    group.add_argument(
+        "--precompute-text", action="store_true", help="with --precompute: the captions' embeddings, too"
+    )
+
+
+def _add_filters(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--min-frames", type=whole_number(1, 10**6), default=16, metavar="N", help="of a video (default: 16)"
+    )
+    group.add_argument(
+        "--min-words", type=whole_number(0, 1000), default=3, metavar="N", help="of a caption (default: 3)"
+    )
+    group.add_argument("--min-size", type=size, metavar="HxW", help="pixels of the file (default: any)")
+    group.add_argument(
+        "--min-aesthetic", type=real_number(-1e6, 1e6), metavar="X", help="of the table's column 'aesthetic'"
+    )
+
+
+def _add_objective(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--images-per-clip",
+        type=whole_number(0, 64),
+        metavar="M",
+        help="base: pictures that learn beside each clip (default: 4 with --images)",
+    )
+    group.add_argument(
+        "--image-weight",
+        type=real_number(0, 1000),
+        default=1.0,
+        metavar="ALPHA",
+        help="what the pictures' loss counts beside the clips' (default: 1)",
+    )
+    group.add_argument(
+        "--text-dropout",
+        type=real_number(0, 1),
+        default=0.1,
+        metavar="P",
+        help="share of captions left out, which guidance needs (default: 0.1)",
+    )
+    group.add_argument(
+        "--loss-weight",
+        choices=("uniform", "min-snr", "clean"),
+        default="uniform",
+        help="what each noise level counts: as in the paper, min-SNR with gamma 5, or by the error of the clean clip",
+    )
+    group.add_argument(
+        "--sprite-weight",
+        type=real_number(0.01, 1000),
+        default=1.0,
+        metavar="X",
+        help="how often an error inside a clip's mask counts; rendered clips have masks (default: 1)",
+    )
+    group.add_argument(
+        "--conditioning",
+        choices=CONDITIONINGS,
+        default="first-frame",
+        help="extension: go on from the first frame (8 channels), or fill masked clips (9 channels)",
+    )
+    group.add_argument(
+        "--max-noise-level",
+        type=whole_number(0, 350),
+        default=350,
+        metavar="N",
+        help="upscaler: most noise on the small clip (default: 350)",
+    )
+    group.add_argument(
+        "--handheld-share",
+        type=real_number(0, 1),
+        default=0.3,
+        metavar="P",
+        help="upscaler: share of clips made of --images by a handheld camera's moves (default: 0.3)",
+    )
+
+
+def _add_optimisation(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--train",
+        choices=("all", "temporal", "spatial-lora"),
+        help="what learns: everything, what looks along the frames, or low-rank changes of the spatial layers "
+        "(default: all; upscaler: temporal)",
+    )
+    group.add_argument("--lora-rank", type=whole_number(1, 1024), default=16, metavar="N", help="default: 16")
+    group.add_argument("--train-text", action="store_true", help="base: the text encoder learns, too")
+    group.add_argument(
+        "--steps", type=whole_number(0, MOST_STEPS), required=True, metavar="N", help="in all; 0: precompute only"
+    )
+    group.add_argument(
+        "--batch", type=whole_number(1, 10**6), default=8, metavar="N", help="clips a step in all (default: 8)"
+    )
+    group.add_argument(
+        "--micro-batch", type=whole_number(0, 10**6), default=0, metavar="N", help="clips at a time (default: all)"
+    )
+    group.add_argument(
+        "--learning-rate", type=real_number(0, 10), metavar="X", help="at its peak (default: 1e-4; VAEs: the recipe's)"
+    )
+    group.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw", help="default: adamw")
+    group.add_argument("--schedule", choices=("cosine", "constant"), default="cosine", help="default: cosine")
+    group.add_argument(
+        "--warmup", type=whole_number(0, MOST_STEPS), default=200, metavar="N", help="steps to the peak (default: 200)"
+    )
+    group.add_argument(
+        "--ema",
+        type=real_number(0, 0.999999),
+        default=0.999,
+        metavar="DECAY",
+        help="what is written is the weights' average over steps; 0: the last weights (default: 0.999)",
+    )
+    group.add_argument("--mixed-precision", choices=("no", "bf16", "fp16"), default="no", help="default: no")
+    group.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third more time")
+
+
+def _add_run(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--run",
+        dest="run_folder",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="for checkpoints and logs; the same command with the same folder goes on to the very step",
+    )
+    group.add_argument("--save-every", type=whole_number(1, MOST_STEPS), default=500, metavar="N", help="default: 500")
+    group.add_argument("--log-every", type=whole_number(1, MOST_STEPS), default=20, metavar="N", help="default: 20")
+    group.add_argument(
+        "--sample-every",
+        type=whole_number(0, MOST_STEPS),
+        default=0,
+        metavar="N",
+        help="steps between samples for TensorBoard (default: none)",
+    )
+    group.add_argument("--prompt", action="append", default=[], metavar="TEXT", help="base: of the samples; repeatable")
+    group.add_argument(
+        "--seed", type=whole_number(0, 2**63 - 1), default=0, metavar="N", help="of data, noise and fresh weights"
+    )
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    group.add_argument(
+        "--threads", type=whole_number(0, 1024), default=0, metavar="N", help="of the CPU (default: torch's choice)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     import torch
 
-    if args.steps < 1 or args.clips < 1 or args.batch_frames < 1:
-        raise UsageError("--steps, --clips and --batch-frames must be at least 1.")
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.stage in AUTOENCODERS:
-        _train_autoencoder(args)
-    else:
-        _train_unet(args)
-    return 0
+        return _train_autoencoder(args)
+    check(args)
+    from .assemble import train_stage
+
+    return _told(train_stage(args))
 
 
-def _train_autoencoder(args: argparse.Namespace) -> None:
+def check(args: argparse.Namespace) -> None:
+    """Refuse what cannot work for this stage, before anything heavy is loaded."""
+    if not args.videos:
+        raise UsageError(f"Name something to train on: --videos with {SPEC}.")
+    only = {
+        "--images-per-clip": ("base", args.images_per_clip is not None),
+        "--train-text": ("base", args.train_text),
+        "--prompt": ("base", bool(args.prompt)),
+    }
+    for option, (stage, given) in only.items():
+        if given and args.stage != stage:
+            raise UsageError(f"{option} is for the {stage} stage, not for {args.stage}.")
+    if args.images and args.stage not in ("base", "upscaler"):
+        raise UsageError(f"--images are for the base and the upscaler; the {args.stage} stage learns from --videos.")
+    if args.images_per_clip and not args.images:
+        raise UsageError("--images-per-clip needs --images with captioned pictures.")
+    if args.precompute_text and (args.precompute is None or args.train_text):
+        raise UsageError("--precompute-text needs --precompute, and a text encoder that does not learn.")
+    if not args.steps and args.precompute is None:
+        raise UsageError("--steps 0 only makes sense with --precompute, which it leaves ready.")
+
+
+def _told(result: TrainResult | None) -> int:
+    """The exit code: 0, or 128 and the signal that stopped the run."""
+    if result is None or not result.stopped:
+        return 0
+    print("lavie: stopped and saved; the same command goes on from there.", file=sys.stderr)
+    return 128 + result.signal
+
+
+def _train_autoencoder(args: argparse.Namespace) -> int:
     """`vae-decoder` sharpens the decoder of the family's VAE and leaves the meaning of its latents."""
+    from dataclasses import replace
+
+    from .assemble import chosen_device
     from .autoencoder import RECIPES, export, train
+    from .start import autoencoder_of
 
-    decoder_only = args.stage == "vae-decoder"
-    folder = args.family / ("vae" if decoder_only else args.stage.replace("-", "_"))
-    start = folder if decoder_only else None
-    model = train(RECIPES[args.stage], args.run, args.steps, args.seed, args.device, start)
-    export(model, RECIPES[args.stage], folder)
-
-
-def _train_unet(args: argparse.Namespace) -> None:
-    import torch
-
-    from .loop import LoopSettings, train
-    from .stages import TASKS, Data
-
-    torch.manual_seed(args.seed)
-    data = Data(
-        family=args.family,
-        cache=args.cache,
-        clips=args.clips,
-        batch_frames=args.batch_frames,
-        frames=tuple(args.frames),
-        crop=args.crop,
-        freeze_text=args.freeze_text,
-        seed=args.seed,
-        device=args.device,
-    )
-    task = TASKS[args.stage](data)
-    settings = LoopSettings(steps=args.steps, learning_rate=args.learning_rate, seed=args.seed)
-    task.save(train(task.model(args.init), task.loss, settings, args.run), args.family)
+    recipe = RECIPES[args.stage]
+    if args.learning_rate is not None:
+        recipe = replace(recipe, learning_rate=args.learning_rate)
+    part = "upscaler_vae" if args.stage == "upscaler-vae" else "vae"
+    start = autoencoder_of(args.init, part) if args.init else None
+    if start is None and recipe.decoder_only:
+        start = args.family / part
+    model = train(recipe, args.run_folder, args.steps, args.seed, str(chosen_device(args.device)), start)
+    export(model, recipe, args.family / part)
+    return 0
