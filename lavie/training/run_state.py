@@ -1,0 +1,142 @@
+"""Checkpoints of a run, from which it goes on to the very step.
+
+    checkpoint-STEP/        accelerate's state: networks, optimizers, generators, the precision's scaler
+        average.pt          the averaged weights (average-RANK.pt where they are sharded)
+        run.json            written last: the step, the seconds of training
+
+A checkpoint is written under another name and renamed, so one that has its name is whole. Which examples come next
+follows from the step alone (`lavie.training.data`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+
+from ..errors import LavieError, UsageError
+from .average import Average
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+SETTINGS = "settings.json"
+_NAME = re.compile(r"checkpoint-(\d+)")
+_PARTIAL = ".partial"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come: steps done, seconds of training."""
+
+    step: int = 0
+    seconds: float = 0.0
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The whole checkpoints of a run, the oldest first."""
+    found = [(int(match[1]), path) for path in folder.glob("checkpoint-*") if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(found) if (path / "run.json").is_file()]
+
+
+def save(folder: Path, accelerator: Accelerator, average: Average, progress: Progress, keep: int) -> Path:
+    """Write a checkpoint and remove all but the last `keep`; every process must call it.
+
+    Raises:
+        LavieError: the disk is full, or the folder cannot be written to.
+    """
+    target = folder / f"checkpoint-{progress.step}"
+    partial = target.with_name(target.name + _PARTIAL)
+    try:
+        if accelerator.is_main_process:
+            _remove([partial, *folder.glob(f"checkpoint-*{_PARTIAL}")])
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(partial))
+        if accelerator.is_main_process or _sharded(accelerator):
+            average.save(partial / _average_name(accelerator))
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            run = {"step": progress.step, "seconds": round(progress.seconds, 1), "processes": accelerator.num_processes}
+            (partial / "run.json").write_text(json.dumps(run), encoding="utf-8")
+            _remove([target])
+            partial.rename(target)
+            _remove(checkpoints(folder)[: -max(1, keep)])
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise LavieError(f"The checkpoint {target} could not be written: {_first_line(error)}.") from error
+    accelerator.wait_for_everyone()
+    return target
+
+
+def resume(folder: Path, accelerator: Accelerator, average: Average) -> Progress:
+    """Load the last whole checkpoint of the run into what `accelerator` has prepared; none: the beginning.
+
+    Raises:
+        LavieError: the checkpoint is damaged or of another network.
+        UsageError: the weights were sharded over another number of processes.
+    """
+    found = checkpoints(folder)
+    if not found:
+        return Progress()
+    path = found[-1]
+    run = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    if _sharded(accelerator) and run["processes"] != accelerator.num_processes:
+        raise UsageError(f"{path} was sharded over {run['processes']} processes: go on with as many.")
+    try:
+        accelerator.load_state(str(path))
+        average.load(path / _average_name(accelerator))
+    except Exception as error:  # damaged files make the unpickler raise anything
+        raise LavieError(
+            f"{path} does not fit this network or is damaged ({_first_line(error)}). Use another run folder, or remove "
+            "that checkpoint to go on from the one before."
+        ) from error
+    return Progress(run["step"], run["seconds"])
+
+
+def check_settings(folder: Path, settings: Mapping[str, Any], fixed: tuple[str, ...]) -> list[str]:
+    """Compare with the settings that the run began with, and keep these where it has not begun.
+
+    fixed: names of settings that a run must keep.
+
+    Returns:
+        What differs and may, in words: "learning_rate 0.001, before 0.0001".
+
+    Raises:
+        UsageError: a fixed setting differs.
+    """
+    file = folder / SETTINGS
+    begun = json.loads(file.read_text(encoding="utf-8")) if file.is_file() and checkpoints(folder) else {}
+    current = json.loads(json.dumps(settings))
+    changed = {name: value for name, value in current.items() if name in begun and begun[name] != value}
+    refused = [f"{name} {begun[name]}, now {changed[name]}" for name in changed if name in fixed]
+    if refused:
+        raise UsageError(f"The run in {folder} began with {', '.join(refused)}. Keep that, or use another run folder.")
+    return [f"{name} {value}, before {begun[name]}" for name, value in changed.items()]
+
+
+def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+
+def _average_name(accelerator: Accelerator) -> str:
+    return f"average-{accelerator.process_index}.pt" if _sharded(accelerator) else "average.pt"
+
+
+def _sharded(accelerator: Accelerator) -> bool:
+    return accelerator.distributed_type.value == "FSDP"
+
+
+def _remove(folders: list[Path]) -> None:
+    for folder in folders:
+        if folder.exists():
+            shutil.rmtree(folder)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".:")
