@@ -3,10 +3,15 @@
 from .clip import Clip, ClipRequest, UnreadableClip
 from .dataset import Example, Skipped, TrainingData
 from .filters import DataReport, Filters
+from .folder import ImageFolder, VideoFolder
+from .handheld import Handheld
 from .mixture import Mixture
+from .opening import open_source
 from .precomputed import Precomputed, write_precomputed
+from .shards import Shards
 from .source import Source
 from .synthetic import SyntheticClips, SyntheticStills
+from .table import ImageTable, VideoTable
 
 __all__ = [
     "Clip",
@@ -14,13 +19,20 @@ __all__ = [
     "DataReport",
     "Example",
     "Filters",
+    "Handheld",
+    "ImageFolder",
+    "ImageTable",
     "Mixture",
     "Precomputed",
+    "Shards",
     "Skipped",
     "Source",
     "SyntheticClips",
     "SyntheticStills",
     "TrainingData",
     "UnreadableClip",
+    "VideoFolder",
+    "VideoTable",
+    "open_source",
     "write_precomputed",
 ]

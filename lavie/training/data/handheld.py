@@ -1,0 +1,87 @@
+"""Clips as of a hand-held camera, from still pictures (paper, section 4.3: images for the upscaler's training)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from .clip import Clip, ClipRequest
+from .source import Source
+
+SPEED = 1.5  # pixels a frame, of the walk's deviation in each direction
+INERTIA = 0.9  # how much of its speed the hand keeps from frame to frame
+ROOM = 1.2  # how much larger than the clip the picture is
+
+
+class Handheld(Source):
+    """A source of pictures as a source of clips, in which the picture moves as before an unsteady hand.
+
+    The frame rate of a request is of no account: the walk is in frames.
+    """
+
+    def __init__(self, pictures: Source, speed: float = SPEED, name: str | None = None) -> None:
+        self.pictures, self.speed = pictures, speed
+        self.name = name or f"{pictures.name}, hand-held"
+        self.report = pictures.report
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def caption(self, row: int, generator: torch.Generator) -> str:
+        return self.pictures.caption(row, generator)
+
+    def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
+        height, width = math.ceil(ROOM * request.height), math.ceil(ROOM * request.width)
+        still = replace(request, num_frames=1, fps=None, height=height, width=width)
+        clip = self.pictures.read(row, still, generator)
+        path = walk(request.num_frames, (height - request.height, width - request.width), generator, self.speed)
+        moved = {
+            name: windows(tensor[:, 0], path, request.height, request.width) for name, tensor in clip.tensors.items()
+        }
+        return replace(clip, tensors=moved)
+
+    def fingerprint(self) -> str:
+        return f"handheld {self.speed} {self.pictures.fingerprint()}"
+
+    def order(self, *path: int | str) -> Tensor:
+        return self.pictures.order(*path)
+
+
+def walk(frames: int, room: tuple[int, int], generator: torch.Generator, speed: float = SPEED) -> Tensor:
+    """Where the window's upper left corner is in every frame, float32 [frames, 2] in pixels, within 0…room.
+
+    A random walk of the velocity (an Ornstein-Uhlenbeck process of deviation `speed`), made smaller where it would
+    leave the room, and begun at random where it does not.
+    """
+    kicks = speed * torch.randn(frames, 2, generator=generator)
+    start = torch.rand(2, generator=generator)
+    steps = [kicks[0]]
+    for kick in kicks[1:]:
+        steps.append(INERTIA * steps[-1] + math.sqrt(1 - INERTIA**2) * kick)
+    path = torch.stack(steps).cumsum(0) - steps[0]
+    path = path - path.amin(0)
+    extent, room = path.amax(0), torch.tensor(room, dtype=torch.float32)
+    path = path * (room / extent.clamp_min(1e-6)).clamp_max(1)
+    return torch.minimum(path + start * (room - path.amax(0)), room).clamp_min(0)
+
+
+def windows(picture: Tensor, path: Tensor, height: int, width: int) -> Tensor:
+    """The picture [channels, H, W] seen through height×width windows at `path`, [channels, frames, height, width].
+
+    Between pixels it is interpolated bilinearly; at whole positions the window is an exact crop.
+    """
+    return torch.stack([_window(picture, *corner, height, width) for corner in path.tolist()], dim=1)
+
+
+def _window(picture: Tensor, y: float, x: float, height: int, width: int) -> Tensor:
+    part = _shifted(picture, 1, y, height)
+    return _shifted(part, 2, x, width)
+
+
+def _shifted(picture: Tensor, dim: int, start: float, length: int) -> Tensor:
+    whole, fraction = math.floor(start), start - math.floor(start)
+    near = picture.narrow(dim, whole, length)
+    return near.lerp(picture.narrow(dim, whole + 1, length), fraction) if fraction else near

@@ -1,0 +1,69 @@
+"""From what a user types to a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import UsageError
+from . import synthetic
+from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from .filters import Filters
+from .folder import ImageFolder, VideoFolder
+from .shards import Shards, is_address
+from .source import Source
+from .table import ImageTable, VideoTable, lists_pictures
+
+
+def open_source(
+    spec: str,
+    filters: Filters = Filters(),  # noqa: B008 (frozen)
+    pictures: bool = False,
+    cut_scenes: bool = False,
+    cache: Path | None = None,
+) -> Source:
+    """The source that a spec names; its `name` is the spec.
+
+    spec: a folder, a .csv table, tar files (a path or http(s) address, with `{0000..0041}` or `*`), or
+    `synthetic[:COUNT[:SEED]]` or `synthetic-stills[:COUNT[:SEED]]`. pictures: whether pictures are wanted; videos give
+        single frames then.
+    cut_scenes: every scene of a video is a row. cache: folder for downloaded shards and for what was found out about
+    videos; it is made where it is needed (default for shards: `runs/shards`).
+
+    Raises:
+        UsageError: nothing there, of the wrong kind, or nothing in it is fit.
+    """
+    source, holds_pictures = _opened(spec, filters, pictures, cut_scenes, cache)
+    if holds_pictures and not pictures:
+        raise UsageError(f"'{spec}' holds pictures, and videos are wanted there.")
+    return source
+
+
+def _opened(spec: str, filters: Filters, pictures: bool, cut_scenes: bool, cache: Path | None) -> tuple[Source, bool]:
+    """The source, and whether it has pictures only."""
+    rendered = synthetic.parse(spec)
+    if rendered is not None:
+        kind, count, seed = rendered
+        return kind(count, seed, name=spec), kind is synthetic.SyntheticStills
+    if spec.lower().endswith((".tar", "}")) or is_address(spec):
+        shards = Shards(spec, filters, cache or Path("runs/shards"), name=spec)
+        return shards, shards.holds_pictures()
+    path = Path(spec)
+    of_videos = {"filters": filters, "cut_scenes": cut_scenes, "name": spec}
+    if cache is not None:
+        of_videos["cache"] = cache / "videos.json"
+    if path.suffix.lower() == ".csv":
+        if lists_pictures(path):
+            return ImageTable(path, filters, name=spec), True
+        return VideoTable(path, **of_videos), False
+    if not path.is_dir():
+        raise UsageError(f"'{spec}' is no folder, no .csv table, no .tar file, and not 'synthetic' or its pictures.")
+    if _is_of_pictures(path, pictures):
+        return ImageFolder(path, filters, name=spec), True
+    return VideoFolder(path, **of_videos), False
+
+
+def _is_of_pictures(folder: Path, wanted: bool) -> bool:
+    """Whether a folder holds pictures and no videos, or both where pictures are wanted."""
+    suffixes = {path.suffix.lower() for path in folder.rglob("*")}
+    videos, pictures = bool(suffixes & set(VIDEO_SUFFIXES)), bool(suffixes & set(IMAGE_SUFFIXES))
+    return pictures and (wanted or not videos)

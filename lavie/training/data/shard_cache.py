@@ -1,0 +1,106 @@
+"""Files from http(s) addresses in a folder that keeps to a size: the one unused for longest goes first."""
+
+from __future__ import annotations
+
+import os
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from hashlib import blake2b
+from http.client import HTTPException
+from pathlib import Path
+
+from .clip import UnreadableClip
+
+ATTEMPTS = 3
+TIMEOUT = 60.0  # seconds without a byte, after which a download is dead
+CHUNK = 1 << 20
+MAX_BYTES = 20 * 10**9
+
+
+class ShardCache:
+    """Downloads, shared by all processes that name the same folder.
+
+    max_bytes: what all files together take at most; the newest one stays however large it is.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int = MAX_BYTES) -> None:
+        self.folder, self.max_bytes = folder, max_bytes
+
+    def get(self, url: str) -> Path:
+        """The file of an address, downloaded where it is not there.
+
+        Raises:
+            UnreadableClip: it cannot be downloaded.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / f"{blake2b(url.encode(), digest_size=8).hexdigest()}-{Path(url.split('?')[0]).name}"
+        partial = file.with_name(f"{file.name}.partial")
+        while not self._touch(file):
+            if self._claim(partial):
+                try:
+                    self._download(url, partial)
+                    partial.replace(file)
+                finally:
+                    partial.unlink(missing_ok=True)
+                self._make_room(file)
+            else:
+                time.sleep(0.05)  # another process is at it
+        return file
+
+    def _touch(self, file: Path) -> bool:
+        try:
+            os.utime(file)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _claim(self, partial: Path) -> bool:
+        """True for the one process that may write the file; a claim that did not grow for long is void."""
+        try:
+            partial.open("xb").close()
+        except FileExistsError:
+            with suppress(FileNotFoundError):
+                if time.time() - partial.stat().st_mtime > 2 * TIMEOUT:
+                    partial.unlink()
+            return False
+        return True
+
+    def _download(self, url: str, partial: Path) -> None:
+        for attempt in range(ATTEMPTS):
+            try:
+                return _fetch(url, partial)
+            except urllib.error.HTTPError as error:
+                if error.code in (401, 403, 404, 410):
+                    raise UnreadableClip(url, f"it cannot be downloaded ({error.code} {error.reason})") from error
+                failure: Exception = error
+            except (OSError, HTTPException, ValueError) as error:
+                failure = error
+            time.sleep(0.5 * 4**attempt)
+        raise UnreadableClip(url, f"it cannot be downloaded ({failure})") from failure
+
+    def _make_room(self, newest: Path) -> None:
+        files = []
+        for file in self.folder.iterdir():
+            with suppress(FileNotFoundError):  # removed by another process
+                state = file.stat()
+                files.append((state.st_mtime, state.st_size, file))
+        used = sum(size for _, size, _ in files)
+        for _, size, file in sorted(files):
+            if used <= self.max_bytes:
+                return
+            if file == newest or file.suffix == ".partial":
+                continue
+            with suppress(OSError):  # in use, on systems where that matters
+                file.unlink()
+            used -= size
+
+
+def _fetch(url: str, partial: Path) -> None:
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, partial.open("wb") as file:
+        while chunk := answer.read(CHUNK):
+            file.write(chunk)
+        expected, written = answer.headers.get("Content-Length"), file.tell()
+    if expected is not None and written != int(expected):
+        raise OSError(f"the connection broke after {written} of {expected} bytes")

@@ -1,0 +1,203 @@
+"""WebDataset shards: tar files in which the files of one sample have one name and follow one another.
+
+A sample is a video or picture (`000.mp4`) with a caption (`000.txt`, or `000.json` with "caption" or "text", and
+perhaps "width", "height", "aesthetic"). The members are read where they lie, in any order.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import re
+import urllib.error
+import urllib.request
+from functools import lru_cache
+from http.client import HTTPException
+from itertools import product
+from pathlib import Path
+
+import torch
+
+from ...errors import UsageError
+from .clip import Clip, ClipRequest, UnreadableClip
+from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES, list_frames, read_clip, read_picture
+from .files import require_picture
+from .filters import DataReport, Filters
+from .randomness import generator_of
+from .shard_cache import MAX_BYTES, ShardCache
+from .shard_index import Index, Sample, index_shard
+from .source import Source
+
+SIZES = "sizes.json"
+SHARDS_AT_ONCE = 4
+
+
+class Shards(Source):
+    """The samples of local tar files or http(s) addresses.
+
+    pattern: a path or address; `{0000..0041}` and `{a,b}` name several, and local ones may hold `*`. cache: folder
+    for downloaded shards, of at most `cache_bytes`.
+
+    A pass reads the shards in random order and the samples of four shards at a time mixed, so that each is downloaded
+    once a pass. To count the samples every shard is listed at the start (and downloaded); a file `sizes.json` beside
+    them ({"train-0000.tar": 1000, …}) makes that unnecessary. A shard that is cut off is named in the report and used
+    as far as it goes.
+
+    Raises:
+        UsageError: no shard, or no sample in them is fit.
+    """
+
+    def __init__(
+        self,
+        pattern: str,
+        filters: Filters = Filters(),  # noqa: B008 (frozen)
+        cache: Path | None = None,
+        cache_bytes: int = MAX_BYTES,
+        name: str | None = None,
+    ) -> None:
+        self.name, self.filters = name or pattern, filters
+        self.report = DataReport(self.name)
+        self.shards = expand(pattern)
+        remote = any(map(is_address, self.shards))
+        if remote and cache is None:
+            raise UsageError(f"{pattern} is downloaded piece by piece: name a folder for that.")
+        self.cache = ShardCache(cache, cache_bytes) if remote else None
+        self.counts = self._counts()
+        self._ends = torch.tensor(self.counts).cumsum(0).tolist()
+        self.report.kept = self._ends[-1]
+        if not self.report.kept:
+            raise UsageError(f"No samples are left to train on.\n{self.report.text()}")
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def caption(self, row: int, generator: torch.Generator) -> str:
+        return self._sample(row).caption
+
+    def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
+        sample = self._sample(row)
+        shard = self.shards[self._place(row)[0]]
+        name = f"{shard}, {sample.media}"
+        content = self._content(shard, sample)
+        if sample.suffix in VIDEO_SUFFIXES:
+            frames = len(list_frames(name, content).ticks)
+            if frames < self.filters.min_frames:
+                raise UnreadableClip(name, f"fewer than {self.filters.min_frames} frames")
+            video = read_clip(name, content, request, generator)
+        else:
+            require_picture(self.name, request)
+            video = read_picture(name, content, request, generator)
+        return Clip(sample.caption, name, {"video": video})
+
+    def order(self, *path: int | str) -> torch.Tensor:
+        """Shards in random order, and the samples of a few that follow one another mixed."""
+        generator = generator_of(*path)
+        starts = [0, *self._ends]
+        shards = torch.randperm(len(self.shards), generator=generator)
+        passes = []
+        for group in shards.split(SHARDS_AT_ONCE):
+            rows = torch.cat([torch.arange(starts[s], starts[s + 1]) for s in group.tolist()])
+            passes.append(rows[torch.randperm(len(rows), generator=generator)])
+        return torch.cat(passes)
+
+    def fingerprint(self) -> str:
+        return json.dumps([self.shards, self.counts, repr(self.filters)])
+
+    def holds_pictures(self) -> bool:
+        """Whether the first readable sample is a picture."""
+        return self._sample(0).suffix in IMAGE_SUFFIXES
+
+    def _counts(self) -> list[int]:
+        """Samples in every shard: those that pass the filters, or what `sizes.json` says."""
+        sizes = _sizes(self.shards[0]) if is_address(self.shards[0]) else {}
+        names = [shard.rsplit("/", 1)[-1] for shard in self.shards]
+        if sizes and set(names) <= set(sizes):
+            self.report.notes.append(f"counted by {SIZES}; samples are judged as they are read")
+            return [sizes[name] for name in names]
+        return [self._listed(shard) for shard in self.shards]
+
+    def _listed(self, shard: str) -> int:
+        try:
+            index = _index(self._file(shard), self.filters)
+        except UnreadableClip as failure:
+            self.report.broken.append((shard, failure.reason))
+            return 0
+        for name, reason in index.dropped:
+            self.report.drop(f"{shard}, {name}", reason)
+        if index.damage is not None:
+            self.report.broken.append((shard, index.damage))
+        return len(index.samples)
+
+    def _place(self, row: int) -> tuple[int, int]:
+        shard = int(torch.searchsorted(torch.tensor(self._ends), row, right=True))
+        return shard, row - (self._ends[shard - 1] if shard else 0)
+
+    def _sample(self, row: int) -> Sample:
+        shard, place = self._place(row)
+        samples = _index(self._file(self.shards[shard]), self.filters).samples
+        if place >= len(samples):
+            raise UnreadableClip(f"{self.shards[shard]}, sample {place}", f"only {len(samples)} of its samples are fit")
+        return samples[place]
+
+    def _content(self, shard: str, sample: Sample) -> bytes:
+        for _ in range(3):  # another process may just have made room in the cache
+            try:
+                with self._file(shard).open("rb") as tar:
+                    tar.seek(sample.offset)
+                    return tar.read(sample.size)
+            except FileNotFoundError:
+                continue
+        raise UnreadableClip(shard, "it vanishes: the cache is too small for as many processes")
+
+    def _file(self, shard: str) -> Path:
+        return self.cache.get(shard) if is_address(shard) else Path(shard)
+
+
+def is_address(shard: str) -> bool:
+    return shard.startswith(("http://", "https://"))
+
+
+def expand(pattern: str) -> list[str]:
+    """All names of a pattern: braces first, then `*` among local files.
+
+    Raises:
+        UsageError: a local one matches nothing, or an address holds `*`.
+    """
+    names = []
+    for name in _braces(pattern):
+        if is_address(name):
+            names.append(name)
+            continue
+        found = [name] if Path(name).is_file() else sorted(glob.glob(name, recursive=True))
+        if not found:
+            raise UsageError(f"There is no shard {name}.")
+        names += found
+    return names
+
+
+def _braces(pattern: str) -> list[str]:
+    parts = re.split(r"\{([^{}]*)\}", pattern)
+    options = [_options(part) if index % 2 else [part] for index, part in enumerate(parts)]
+    return ["".join(choice) for choice in product(*options)]
+
+
+def _options(inside: str) -> list[str]:
+    numbers = re.fullmatch(r"(\d+)\.\.(\d+)", inside)
+    if numbers is None:
+        return inside.split(",")
+    first, last = numbers.groups()
+    return [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+
+
+def _sizes(address: str) -> dict[str, int]:
+    """What `sizes.json` beside an address says, nothing where there is none."""
+    try:
+        with urllib.request.urlopen(f"{address.rsplit('/', 1)[0]}/{SIZES}", timeout=30) as answer:
+            return {str(name): int(count) for name, count in json.loads(answer.read()).items()}
+    except (urllib.error.URLError, HTTPException, OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+@lru_cache(maxsize=16)
+def _index(file: Path, filters: Filters) -> Index:
+    return index_shard(file, filters)
