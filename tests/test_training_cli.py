@@ -188,6 +188,23 @@ def test_a_lora_is_written_on_its_own_too(train, family):
     assert load_unet(family / "base", stage="base").config == small_unet("base").config
 
 
+def test_a_run_exports_the_network_of_its_last_checkpoint(train, family, tmp_path):
+    code, error = train("base", *CLIPS, "--warmup", 0)
+    assert code == 0, error
+    made = load_unet(family / "base").state_dict()
+    code, error = train("base", *CLIPS, "--export", "--init", "scratch")
+    assert code == 1
+    assert "does not fit" in error
+    code, error = train("base", *CLIPS, "--export", "--init", family, family=tmp_path / "copy")
+    assert code == 0, error
+    assert "of step 2" in error
+    copied = load_unet(tmp_path / "copy" / "base").state_dict()
+    assert all(torch.equal(copied[name], tensor) for name, tensor in made.items())
+    code, error = train("base", *CLIPS, "--export", run=tmp_path / "empty")
+    assert code == 2
+    assert "no checkpoint" in error
+
+
 # -- data --------------------------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from .data import ClipRequest, Filters, Mixture, Source, TrainingData
 from .data.clip import Clip, UnreadableClip
 from .data.randomness import draw, generator_of
 from .data.synthetic import parse
+from .export import load_last
 from .freezing import apply_scheme
 from .loop import LoopSettings, TrainResult, train
 from .precompute import precompute, stored_request
@@ -53,13 +54,18 @@ class StepRequest:
 
 
 def train_stage(args: argparse.Namespace) -> TrainResult | None:
-    """Everything that `lavie train` does for a stage; None where there were no steps to make.
+    """Everything that `lavie train` does for a stage; None where nothing was trained.
 
     Raises:
         LavieError, UsageError: what is missing, unreadable or does not fit.
     """
     device = chosen_device(args.device)
     stage = build_stage(args)
+    if args.export:
+        step = load_last(stage, args.run_folder, args.ema)
+        stage.save(stage.model, args.family)
+        _tell(f"wrote the {args.stage} network of step {step} into {args.family}")
+        return None
     data = training_data(args, stage, device)
     if not args.steps:
         return None

@@ -227,6 +227,11 @@ def _add_run(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="steps between samples for TensorBoard (default: none)",
     )
+    group.add_argument(
+        "--export",
+        action="store_true",
+        help="train nothing: write the network of the last checkpoint into the family, also while the run goes on",
+    )
     group.add_argument("--prompt", action="append", default=[], metavar="TEXT", help="base: of the samples; repeatable")
     group.add_argument(
         "--seed", type=whole_number(0, 2**63 - 1), default=0, metavar="N", help="of data, noise and fresh weights"
