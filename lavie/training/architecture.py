@@ -25,10 +25,10 @@ _ATTENDING = {
     "cross_attention_dim": TEXT_CHANNELS,
 }
 UNETS = {
-    "base": {"in_channels": 4, "block_out_channels": [64, 96, 128], "attention_head_dim": 2, **_ATTENDING},
+    "base": {"in_channels": 4, "block_out_channels": [64, 80, 96], "attention_head_dim": 2, **_ATTENDING},
     "interpolation": {
         "in_channels": 8,
-        "block_out_channels": [48, 80, 112],
+        "block_out_channels": [64, 80, 96],
         "attention_head_dim": 2,
         "use_first_frame": True,
         **_ATTENDING,
