@@ -4,33 +4,43 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
 import torch
+from safetensors.torch import load_file
 from training_family import make_family
 
-ROOT = Path(__file__).resolve().parents[1]
+from lavie.cli import main
+from lavie.training import run_state
+
 STEPS = 6
-CAPTIONS = ("a test card with a moving bar", "life on a small board", "colours that turn and mix slowly")
-PATTERNS = ("testsrc", "life", "mandelbrot")
+CAPTIONS = {
+    "testsrc": "a test card with a moving bar",
+    "life": "life on a small board",
+    "mandelbrot": "colours that turn and mix slowly",
+}
 
 pytest.importorskip("accelerate")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def threads_as_before():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """Three mp4 files made with ffmpeg, each with its caption beside it, and one that is broken."""
+    """Three mp4 files made with ffmpeg, each with its caption beside it, and one whose download stopped."""
     folder = tmp_path_factory.mktemp("clips")
     ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
-    for pattern, caption in zip(PATTERNS, CAPTIONS, strict=True):
-        source = f"{pattern}=size=48x32:rate=16"
+    for pattern, caption in CAPTIONS.items():
         out = folder / f"{pattern}.mp4"
-        command = [ffmpeg, "-v", "error", "-f", "lavfi", "-i", source, "-t", "2", "-pix_fmt", "yuv420p", str(out)]
-        subprocess.run(command, check=True)
+        source = ("-f", "lavfi", "-i", f"{pattern}=size=48x32:rate=16", "-t", "2")
+        subprocess.run([ffmpeg, "-v", "error", *source, "-pix_fmt", "yuv420p", str(out)], check=True)
         out.with_suffix(".txt").write_text(caption)
     broken = folder / "broken.mp4"
     broken.write_bytes((folder / "testsrc.mp4").read_bytes()[:400])
@@ -38,70 +48,55 @@ def clips(tmp_path_factory):
     return folder
 
 
-def command(family, run, clips, *more):
-    data = ["--family", family, "--videos", clips, "--frames", "4", "--run", run]
-    learn = [
-        "--steps",
-        STEPS,
-        "--batch",
-        "2",
-        "--save-every",
-        "1",
-        "--log-every",
-        "1",
-        "--device",
-        "cpu",
-        "--threads",
-        "1",
-        *more,
-    ]
-    return [sys.executable, "-m", "lavie", "train", "base", *map(str, (*data, *learn))]
+@pytest.fixture
+def train(clips, capsys):
+    """Runs `lavie train base` on the folder: exit code and standard error."""
+
+    def run(family, folder):
+        data = ("--videos", clips, "--frames", 4, "--family", family, "--run", folder)
+        learn = ("--steps", STEPS, "--batch", 2, "--learning-rate", 1e-3, "--warmup", 2)
+        often = ("--save-every", 1, "--log-every", 1, "--device", "cpu", "--threads", 1)
+        code = main([str(value) for value in ("train", "base", *data, *learn, *often)])
+        return code, capsys.readouterr().err
+
+    return run
 
 
-def train(*arguments, **options):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, cwd=ROOT, env=environment, check=False, **options
-    )
-
-
-def lines(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+def losses(run: Path) -> list[tuple[int, float]]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [(line["step"], line["total"]) for line in lines]
 
 
 def weights(family: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
     return load_file(family / "base" / "model.safetensors")
 
 
-def test_a_folder_of_mp4_files_trains_and_a_stopped_run_goes_on_as_if_it_had_not_stopped(clips, tmp_path):
+def test_a_folder_of_mp4_files_trains_and_a_stopped_run_goes_on_as_if_it_had_not_stopped(train, tmp_path, monkeypatch):
     whole, halved = make_family(tmp_path / "whole"), make_family(tmp_path / "halved")
-    done = train(whole, tmp_path / "run_whole", clips)
-    assert done.returncode == 0, done.stderr
-    assert "broken.mp4" in done.stderr
+    before = weights(whole)
+    code, told = train(whole, tmp_path / "run_whole")
+    assert code == 0, told
+    assert "3 kept" in told
+    assert "broken.mp4" in told
 
-    process = subprocess.Popen(
-        command(halved, tmp_path / "run_halved", clips),
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    log, patience = tmp_path / "run_halved" / "log.jsonl", time.monotonic() + 120
-    while not (log.exists() and log.read_text().count("\n") >= 2) and time.monotonic() < patience:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 143, told
-    assert "goes on" in told
-    stopped_at = lines(tmp_path / "run_halved")[-1]["step"]
-    assert 2 <= stopped_at < STEPS
+    save = run_state.save
 
-    again = train(halved, tmp_path / "run_halved", clips)
-    assert again.returncode == 0, again.stderr
-    assert [(line["step"], line["total"]) for line in lines(tmp_path / "run_halved")] == [
-        (line["step"], line["total"]) for line in lines(tmp_path / "run_whole")
-    ]
-    expected = weights(whole)
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(halved).items())
+    def save_and_stop(folder, accelerator, average, progress, keep):
+        if progress.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return save(folder, accelerator, average, progress, keep)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_state, "save", save_and_stop)
+        code, told = train(halved, tmp_path / "run_halved")
+    assert code == 143, told
+    assert "the same command goes on" in told
+    assert 2 <= losses(tmp_path / "run_halved")[-1][0] < STEPS
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(halved).items())  # written at the end
+
+    code, told = train(halved, tmp_path / "run_halved")
+    assert code == 0, told
+    assert losses(tmp_path / "run_halved") == losses(tmp_path / "run_whole")
+    learnt = weights(whole)
+    assert all(torch.equal(tensor, learnt[name]) for name, tensor in weights(halved).items())
+    assert any(not torch.equal(tensor, before[name].half()) for name, tensor in learnt.items())

@@ -14,10 +14,9 @@ import torch
 from ..config import Family, StageConfig
 from ..errors import UsageError
 from ..runtime import choose_device
-from .data import ClipRequest, Filters, Mixture, Source, TrainingData
+from .data import ClipRequest, Filters, Handheld, Mixture, Source, TrainingData, open_source
 from .data.clip import Clip, UnreadableClip
 from .data.randomness import draw, generator_of
-from .data.synthetic import parse
 from .export import load_last
 from .freezing import apply_scheme
 from .loop import LoopSettings, TrainResult, train
@@ -171,8 +170,6 @@ def training_data(args: argparse.Namespace, stage: DenoisingStage, device: torch
     for source in [*videos.sources, *(pictures.sources if pictures else [])]:
         _tell(source.report.text())
     if args.stage == "upscaler" and pictures is not None:
-        from .data.handheld import Handheld
-
         videos = videos.joined([Handheld(source) for source in pictures.sources], args.handheld_share)
         pictures = None
     height, width = settings.patch or (settings.height, settings.width)
@@ -209,7 +206,7 @@ class Collection:
         split = [_split_weight(spec) for spec in given]
         height, width = args.min_size or (0, 0)
         filters = Filters(args.min_frames, args.min_words, height, width, args.min_aesthetic)
-        sources = [_opened(spec, filters, pictures, args.cut_scenes) for spec, _ in split]
+        sources = [open_source(spec, filters, pictures, args.cut_scenes, args.cache) for spec, _ in split]
         return cls(sources, [weight for _, weight in split], [spec for spec, _ in split])
 
     def joined(self, others: list[Source], share: float) -> Collection:
@@ -245,16 +242,6 @@ def read_curriculum(file: Path, names: dict[str, str]) -> list[tuple[int, dict[s
     if unknown:
         raise UsageError(f"{form}; not among them: {', '.join(sorted(unknown))}.")
     return [(step, {names[spec]: weight for spec, weight in weights.items()}) for step, weights in stages]
-
-
-def _opened(spec: str, filters: Filters, pictures: bool, cut_scenes: bool) -> Source:
-    rendered = parse(spec)
-    if rendered is not None:
-        kind, count, seed = rendered
-        return kind(count, seed, name=spec)
-    from .data import open_source
-
-    return open_source(spec, filters, pictures, cut_scenes)
 
 
 def _split_weight(spec: str) -> tuple[str, float | None]:

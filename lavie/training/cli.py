@@ -93,6 +93,9 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--patch", type=size, metavar="HxW", help="learn from random windows of this many pixels")
     group.add_argument("--cut-scenes", action="store_true", help="split videos where scenes change (PySceneDetect)")
     group.add_argument(
+        "--cache", type=Path, metavar="FOLDER", help="for shards from the net (default: runs/shards) and found scenes"
+    )
+    group.add_argument(
         "--workers", type=whole_number(0, 256), default=0, metavar="N", help="processes that read (default: 0)"
     )
     group.add_argument(
