@@ -94,10 +94,7 @@ def _frames(name: str, file: Path | bytes, tick: int | None = None) -> Iterator[
 
 
 def _picture(frame: av.VideoFrame, geometry: Geometry) -> np.ndarray:
-    quarter_turns = round(frame.rotation / 90) % 4
-    height, width = geometry.scaled[::-1] if quarter_turns % 2 else geometry.scaled
-    scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation="BICUBIC")
-    return np.rot90(scaled.to_ndarray(), quarter_turns)[geometry.window]
+    return geometry.apply(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
 
 
 @contextmanager

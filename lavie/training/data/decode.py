@@ -75,12 +75,8 @@ def read_picture(name: str, file: Path | bytes, request: ClipRequest, generator:
     from PIL import Image, ImageOps
 
     with _picture_errors(name), Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
-        picture.draft("RGB", None)
-        picture = _rgb(ImageOps.exif_transpose(picture))
-        geometry = fit(name, picture.height, picture.width, request, generator)
-        if geometry.scaled != (picture.height, picture.width):
-            picture = picture.resize(geometry.scaled[::-1], Image.Resampling.BICUBIC, reducing_gap=3.0)
-        return _tensor(np.asarray(picture)[geometry.window][None])
+        pixels = np.asarray(_rgb(ImageOps.exif_transpose(picture)))
+    return _tensor(fit(name, *pixels.shape[:2], request, generator).apply(pixels)[None])
 
 
 def _tensor(pictures: np.ndarray) -> Tensor:

@@ -38,20 +38,30 @@ def list_frames(name: str, file: Path | bytes) -> Listing:
 
 def decode_frames(name: str, file: Path | bytes, listing: Listing, frames: list[int], geometry: Geometry) -> np.ndarray:
     """As `av_reader.decode_frames`."""
-    first, count = frames[0], frames[-1] - frames[0] + 1
-    (height, width), (rows, columns) = geometry.scaled, (geometry.height, geometry.width)
-    picture = f"scale={width}:{height}:flags=bicubic,crop={columns}:{rows}:{geometry.left}:{geometry.top}:exact=1"
-    raw = ["-vf", picture, *_each_frame_once(), "-frames:v", str(count), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     with _on_disk(file) as path:
-        source = [*_seek(listing, first), *input_file(path), *_PICTURES, "-xerror"]
-        with Ffmpeg([*source, *raw], stdout=subprocess.PIPE) as run:
-            content = run.process.stdout.read()
-            code, log = run.finish()
-    whole = len(content) // (rows * columns * 3)
-    if code or whole < count or any(words in log for words in _BROKEN):
-        raise UnreadableClip(name, f"it is damaged: {whole} of {count} frames can be decoded")
-    pictures = np.frombuffer(content, np.uint8).reshape(count, rows, columns, 3)
-    return pictures[[frame - first for frame in frames]]
+        found = _decoded(path, listing, frames[0], frames, geometry)
+        if len(found) < len(frames):  # an index that leads too far
+            found = _decoded(path, listing, 0, frames, geometry)
+    if len(found) < len(frames):
+        raise UnreadableClip(name, f"it is damaged: {len(found)} of {len(frames)} frames can be decoded")
+    return np.stack(found)
+
+
+def _decoded(path: Path, listing: Listing, first: int, frames: list[int], geometry: Geometry) -> list[np.ndarray]:
+    """The pictures of the frames (ascending), by decoding from the frame `first` on; fewer where there is an error."""
+    count = ["-frames:v", str(frames[-1] - first + 1)]
+    raw = [*_each_frame_once(), *count, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    source = [*_seek(listing, first), *input_file(path), *_PICTURES, "-xerror"]
+    pictures: list[np.ndarray] = []
+    with Ffmpeg([*source, *raw], stdout=subprocess.PIPE, bufsize=1 << 20) as run:
+        for place in range(first, frames[-1] + 1):
+            picture = np.empty((listing.height, listing.width, 3), np.uint8)
+            if run.process.stdout.readinto(memoryview(picture).cast("B")) < picture.nbytes:
+                break
+            if place in frames:
+                pictures += [geometry.apply(picture)] * frames.count(place)
+        code, log = run.finish()
+    return [] if code or any(words in log for words in _BROKEN) else pictures
 
 
 @cache

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from torch.nn.functional import interpolate
 
 from .clip import ClipRequest, UnreadableClip
 from .randomness import draw
@@ -20,9 +22,13 @@ class Geometry:
     height: int
     width: int
 
-    @property
-    def window(self) -> tuple[slice, slice]:
-        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+    def apply(self, picture: np.ndarray) -> np.ndarray:
+        """uint8 [H, W, 3] → uint8 [height, width, 3]; the resize is bicubic and antialiased."""
+        if self.scaled != picture.shape[:2]:
+            pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+            pixels = interpolate(pixels, self.scaled, mode="bicubic", antialias=True)
+            picture = pixels[0].permute(1, 2, 0).numpy()
+        return picture[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 def fit(name: str, height: int, width: int, request: ClipRequest, generator: torch.Generator) -> Geometry:

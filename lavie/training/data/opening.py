@@ -25,9 +25,8 @@ def open_source(
 
     spec: a folder, a .csv table, tar files (a path or http(s) address, with `{0000..0041}` or `*`), or
     `synthetic[:COUNT[:SEED]]` or `synthetic-stills[:COUNT[:SEED]]`. pictures: whether pictures are wanted; videos give
-        single frames then.
-    cut_scenes: every scene of a video is a row. cache: folder for downloaded shards and for what was found out about
-    videos; it is made where it is needed (default for shards: `runs/shards`).
+    single frames then. cut_scenes: every scene of a video is a row. cache: folder for downloaded shards and for what
+    was found out about videos; it is made where it is needed (default for shards: `runs/shards`).
 
     Raises:
         UsageError: nothing there, of the wrong kind, or nothing in it is fit.
