@@ -21,6 +21,7 @@ from .export import load_last
 from .freezing import apply_scheme
 from .loop import LoopSettings, TrainResult, train
 from .precompute import precompute, stored_request
+from .processes import first_goes_first, is_first
 from .settings import StageSettings
 from .stages import STAGES, Denoiser, DenoisingStage, Parts
 from .stages.interpolation import check_frames
@@ -59,7 +60,9 @@ def train_stage(args: argparse.Namespace) -> TrainResult | None:
         LavieError, UsageError: what is missing, unreadable or does not fit.
     """
     device = chosen_device(args.device)
-    stage = build_stage(args)
+    with first_goes_first(device):
+        family = open_family(args.family, args.stage, args.init)
+    stage = build_stage(args, family)
     if args.export:
         step = load_last(stage, args.run_folder, args.ema)
         stage.save(stage.model, args.family)
@@ -87,10 +90,9 @@ def chosen_device(name: str) -> torch.device:
     return choose_device(None if name == "auto" else name)
 
 
-def build_stage(args: argparse.Namespace) -> DenoisingStage:
+def build_stage(args: argparse.Namespace, family: Family) -> DenoisingStage:
     """The stage with the network that it starts from, frozen as asked."""
     name = args.stage
-    family = open_family(args.family, name, args.init)
     settings = stage_settings(args, family)
     unet, origin = load_start(family, name, args.init, settings.conditioning, args.seed)
     torch.manual_seed(args.seed)
@@ -288,4 +290,5 @@ def _first_clips(source: Source, request: ClipRequest) -> list[Clip]:
 
 
 def _tell(line: str) -> None:
-    print(f"lavie train: {line}", file=sys.stderr)
+    if is_first():
+        print(f"lavie train: {line}", file=sys.stderr)

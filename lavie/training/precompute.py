@@ -15,6 +15,7 @@ from .data.clip import Clip, ClipRequest
 from .data.precomputed import Precomputed, write_precomputed
 from .data.randomness import generator_of
 from .data.source import Source
+from .processes import first_goes_first, is_first
 from .stages.stage import DenoisingStage, on_device
 
 
@@ -33,10 +34,8 @@ def precompute(
     Raises:
         UsageError: the folder holds what other data, sizes or networks made.
     """
-    from accelerate import PartialState
-
     encode, identity = _encoder(stage, device, with_text), _identity(stage, with_text)
-    with PartialState(cpu=device.type == "cpu").main_process_first():
+    with first_goes_first(device):
         return [_encoded(source, request, encode, folder / _slug(source.name), identity) for source in sources]
 
 
@@ -54,7 +53,8 @@ def stored_request(frames: tuple[int, ...], rates: tuple[float | None, ...], hei
 def _encoded(source: Source, request: ClipRequest, encode: Callable, folder: Path, identity: str) -> Source:
     from tqdm import tqdm
 
-    with tqdm(total=len(source), desc=f"encoding {source.name}", file=sys.stderr, mininterval=5) as bar:
+    options = {"file": sys.stderr, "mininterval": 5, "disable": not is_first()}
+    with tqdm(total=len(source), desc=f"encoding {source.name}", **options) as bar:
         write_precomputed(
             source, request, encode, folder, identity=identity, on_rows=lambda done, _: bar.update(done - bar.n)
         )
