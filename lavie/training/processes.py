@@ -1,0 +1,28 @@
+"""Of several processes that train together, one does what is to be done once."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+
+import torch
+
+from ..errors import UsageError
+
+
+def is_first() -> bool:
+    """Whether this is the only process, or the first one of all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def first_goes_first(device: torch.device) -> AbstractContextManager[None]:
+    """While the block lasts, the other processes wait for the first one.
+
+    Raises:
+        UsageError: accelerate is not installed.
+    """
+    try:
+        from accelerate import PartialState
+    except ImportError as error:
+        raise UsageError('Training needs accelerate: pip install "accelerate>=0.30".') from error
+    return PartialState(cpu=device.type == "cpu").main_process_first()
