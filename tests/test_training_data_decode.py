@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from films import H264, ffmpeg, make_film, numbered, numbers_in
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -204,6 +204,7 @@ def test_broken_files_are_refused_by_name_and_reason(broken, reason, films, tmp_
 ticks = st.lists(st.integers(1, 50), min_size=1, max_size=60).map(lambda gaps: tuple(np.cumsum(gaps).tolist()))
 
 
+@settings(deadline=None)
 @given(ticks, st.integers(1, 12), st.floats(0.5, 40), st.integers(0, 99))
 def test_every_sampled_frame_is_the_one_on_screen_at_its_time(ticks, frames, fps, seed):
     listing = Listing(ticks, Fraction(1, 100), 8, 8)
@@ -220,6 +221,7 @@ def test_every_sampled_frame_is_the_one_on_screen_at_its_time(ticks, frames, fps
         assert frame + 1 == len(times) or times[frame + 1] > time - slack
 
 
+@settings(deadline=None)
 @given(
     st.tuples(st.integers(4, 90), st.integers(4, 90)),
     st.tuples(st.integers(1, 64), st.integers(1, 64)),

@@ -75,7 +75,7 @@ def read_picture(name: str, file: Path | bytes, request: ClipRequest, generator:
     from PIL import Image, ImageOps
 
     with _picture_errors(name), Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
-        pixels = np.asarray(_rgb(ImageOps.exif_transpose(picture)))
+        pixels = np.array(_rgb(ImageOps.exif_transpose(picture)))
     return _tensor(fit(name, *pixels.shape[:2], request, generator).apply(pixels)[None])
 
 

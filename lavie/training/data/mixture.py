@@ -65,12 +65,11 @@ class Mixture:
         taken = self._shares_taken[batch_size]
         while len(taken) <= step + 1:
             taken.extend(self._shares(len(taken) - 1, 1024))
-        place = int(_places(batch_size, seed, step)[place])
-        for index, column in enumerate(taken.columns):
-            if place < column[step + 1] - column[step]:
-                return index, column[step] + place
-            place -= column[step + 1] - column[step]
-        raise AssertionError("the sources' shares of a step add up to its examples")
+        before = [column[step] for column in taken.columns]
+        counts = [column[step + 1] - first for column, first in zip(taken.columns, before, strict=True)]
+        turns = np.repeat(np.arange(len(counts)), counts)[_places(batch_size, seed, step)]
+        index = int(turns[place])
+        return index, before[index] + int((turns[:place] == index).sum())
 
     def _shares(self, first: int, count: int) -> np.ndarray:
         """Shares of the steps from `first` on, float64 [count, sources]; each row sums to 1."""
