@@ -1,7 +1,7 @@
 """A stage small enough for tests of the loop: a real UNet that learns latents from memory, with joint pictures.
 
-`python tests/small_training.py FOLDER '{"steps": 4, …}'` is a run of its own; the tests of stopping and of several
-processes start it.
+`python tests/small_training.py FOLDER '{"NAME": {"steps": 4, …}, …}'` makes runs of its own; the tests of stopping and
+of several processes start it.
 """
 
 import json
@@ -118,26 +118,28 @@ def read_log(folder):
 
 
 def main():
-    folder, options = Path(sys.argv[1]), json.loads(sys.argv[2])
+    """Several runs one after another in the folder, until one is stopped; the main process keeps their weights."""
+    folder, runs = Path(sys.argv[1]), json.loads(sys.argv[2])
     torch.set_num_threads(1)
-    stage = SmallStage(options.pop("train", "all"), pause=options.pop("pause", 0.0))
     if os.environ.get("SHARD_ON_CPU"):
-        shard_on_cpu()
-    result = run(folder, stage, on_step=lambda step, terms: print(f"step {step}", flush=True), **options)
-    if result.is_main:
-        state = {"model": result.model.state_dict(), "stopped": result.stopped, "signal": result.signal}
-        torch.save(state, folder / "result.pt")
+        shard_on_cpu(int(os.environ["SHARD_ON_CPU"]))
+    for name, options in runs.items():
+        stage = SmallStage(pause=options.pop("pause", 0.0))
+        result = run(folder / name, stage, on_step=lambda step, terms: print(f"step {step}", flush=True), **options)
+        if result.stopped:
+            break
+        if result.is_main:
+            torch.save(result.model.state_dict(), folder / name / "weights.pt")
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     sys.exit(128 + result.signal if result.stopped else 0)
 
 
-def shard_on_cpu():
-    """accelerate turns FSDP on for GPUs and their like only; the same code path also runs on CPUs, over gloo."""
+def shard_on_cpu(version):
+    """accelerate (1.15) turns FSDP on for GPUs and their like only; told otherwise, it runs on CPUs, over gloo."""
     from accelerate.state import AcceleratorState
     from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
-    version = int(os.environ["SHARD_ON_CPU"])
     usual = AcceleratorState.__init__
 
     def init(self, *args, **kwargs):

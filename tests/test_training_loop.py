@@ -254,7 +254,7 @@ def test_the_learning_rate_warms_up_and_falls_to_two_percent():
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_signal_from_outside_saves_and_the_run_goes_on(tmp_path, number):
-    options = json.dumps({"steps": 500, "pause": 0.02})
+    options = json.dumps({"run": {"steps": 500, "pause": 0.02}})
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT), str(tmp_path), options], stdout=subprocess.PIPE, text=True, env=environment
@@ -265,10 +265,10 @@ def test_a_stop_signal_from_outside_saves_and_the_run_goes_on(tmp_path, number):
             break
     process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    (checkpoint,) = run_state.checkpoints(tmp_path)
+    (checkpoint,) = run_state.checkpoints(tmp_path / "run")
     done = int(checkpoint.name.split("-")[1])
     assert 2 <= done < 500
-    assert read_log(tmp_path)[-1]["step"] == done
+    assert read_log(tmp_path / "run")[-1]["step"] == done
     losses = Losses()
-    run(tmp_path, on_step=losses, steps=done + 1)
+    run(tmp_path / "run", on_step=losses, steps=done + 1)
     assert list(losses) == [done + 1]

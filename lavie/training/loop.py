@@ -156,12 +156,12 @@ class _Run:
         for module in model.modules():
             if isinstance(module, VideoUNet):
                 module.gradient_checkpointing = settings.gradient_checkpointing
-        sharded = self.accelerator.distributed_type.value == "FSDP"
-        if sharded and settings.optimizer == "muon":
-            raise UsageError("Muon needs whole weights, which FSDP has not: use AdamW, or DDP.")
+        self._sharded = sharded = _is_sharded(self.accelerator, settings)
         # Sharded weights come together here, for samples and for the result.
         self._whole = deepcopy(model).cpu() if sharded and self.accelerator.is_main_process else None
-        self._sharded = sharded
+        if sharded:
+            for parameter in model.parameters():
+                parameter.data = parameter.data.contiguous()  # FSDP refuses the channels-last ones
         optimizers = new_optimizers(model, settings, fused=not sharded)
         self.model, *self.optimizers = self.accelerator.prepare(model, *optimizers)
         self.average = Average(self.model, settings.ema_decay)
@@ -298,11 +298,23 @@ def new_accelerator(settings: LoopSettings) -> Accelerator:
     accelerator = Accelerator(
         cpu=settings.device == "cpu",
         mixed_precision=settings.mixed_precision,
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
+        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
     )
     if settings.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise UsageError("fp16 needs a GPU; on a CPU train with bf16 or without mixed precision.")
     return accelerator
+
+
+def _is_sharded(accelerator: Accelerator, settings: LoopSettings) -> bool:
+    if accelerator.distributed_type.value != "FSDP":
+        return False
+    if not getattr(accelerator, "is_fsdp2", False):  # the first one loses the optimizer's hold on the weights
+        raise UsageError(
+            "Sharded training needs FSDP 2: accelerate launch --use_fsdp --fsdp_version 2 (accelerate ≥ 1.6)."
+        )
+    if settings.optimizer == "muon":
+        raise UsageError("Muon needs whole weights, which FSDP does not keep: use AdamW, or DDP.")
+    return True
 
 
 def _due(every: int, done: int) -> bool:
