@@ -28,8 +28,7 @@ def list_frames(name: str, file: Path | bytes) -> Listing:
     """
     if isinstance(file, bytes):
         return _reader().list_frames(name, file)
-    state = _state(name, file)
-    return _list_file(name, file, state)
+    return _list_file(name, file, file_state(name, file))
 
 
 def read_clip(
@@ -116,8 +115,12 @@ class _picture_errors:  # noqa: N801 (used like a function)
             raise UnreadableClip(self.name, f"it is damaged or no picture ({error})") from error
 
 
-def _state(name: str, file: Path) -> tuple[int, int]:
-    """Size and time of change; another file in the same place is listed anew."""
+def file_state(name: str, file: Path) -> tuple[int, int]:
+    """Size and time of change, so that another file in the same place is looked at anew.
+
+    Raises:
+        UnreadableClip: it is missing or empty.
+    """
     try:
         found = file.stat()
     except OSError as error:

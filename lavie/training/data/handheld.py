@@ -12,7 +12,7 @@ from .clip import Clip, ClipRequest
 from .source import Source
 
 SPEED = 1.5  # pixels a frame, of the walk's deviation in each direction
-INERTIA = 0.9  # how much of its speed the hand keeps from frame to frame
+INERTIA = 0.95  # how much of its speed the hand keeps from frame to frame
 ROOM = 1.2  # how much larger than the clip the picture is
 
 

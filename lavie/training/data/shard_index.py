@@ -47,7 +47,7 @@ def index_shard(file: Path, filters: Filters) -> Index:
         with tarfile.open(file, "r:") as tar:
             try:
                 _collect(tar, members, file.stat().st_size)
-            except (tarfile.ReadError, EOFError, OSError) as error:
+            except (tarfile.ReadError, OSError) as error:
                 index.damage = f"it is cut off or damaged after {len(members)} samples ({error})"
             for key, parts in members.items():
                 _add(index, tar, key, parts, filters)
@@ -67,6 +67,10 @@ def _collect(tar: tarfile.TarFile, members: dict[str, dict[str, tarfile.TarInfo]
         stem, _, suffix = path.name.partition(".")
         if stem:
             members.setdefault(str(path.parent / stem), {})[f".{suffix.lower()}"] = member
+    tar.fileobj.seek(tar.offset)
+    end = tar.fileobj.read(tarfile.BLOCKSIZE)
+    if len(end) < tarfile.BLOCKSIZE or any(end):  # tarfile itself says nothing
+        raise tarfile.ReadError("its end is missing")
 
 
 def _add(index: Index, tar: tarfile.TarFile, key: str, parts: dict[str, tarfile.TarInfo], filters: Filters) -> None:

@@ -20,7 +20,7 @@ import torch
 
 from ...errors import UsageError
 from .clip import Clip, ClipRequest, UnreadableClip
-from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES, list_frames, read_clip, read_picture
+from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES, file_state, list_frames, read_clip, read_picture
 from .files import require_picture
 from .filters import DataReport, Filters
 from .randomness import generator_of
@@ -118,7 +118,7 @@ class Shards(Source):
 
     def _listed(self, shard: str) -> int:
         try:
-            index = _index(self._file(shard), self.filters)
+            index = self._index(shard)
         except UnreadableClip as failure:
             self.report.broken.append((shard, failure.reason))
             return 0
@@ -134,10 +134,14 @@ class Shards(Source):
 
     def _sample(self, row: int) -> Sample:
         shard, place = self._place(row)
-        samples = _index(self._file(self.shards[shard]), self.filters).samples
+        samples = self._index(self.shards[shard]).samples
         if place >= len(samples):
             raise UnreadableClip(f"{self.shards[shard]}, sample {place}", f"only {len(samples)} of its samples are fit")
         return samples[place]
+
+    def _index(self, shard: str) -> Index:
+        file = self._file(shard)
+        return _indexed(file, self.filters, file_state(str(file), file))
 
     def _content(self, shard: str, sample: Sample) -> bytes:
         for _ in range(3):  # another process may just have made room in the cache
@@ -199,5 +203,5 @@ def _sizes(address: str) -> dict[str, int]:
 
 
 @lru_cache(maxsize=16)
-def _index(file: Path, filters: Filters) -> Index:
+def _indexed(file: Path, filters: Filters, _state: tuple[int, int]) -> Index:
     return index_shard(file, filters)
