@@ -180,6 +180,12 @@ def test_only_temporal_layers_of_an_upscaler_learn(train, tmp_path):
     assert all("temporal" in name for name in changed)
 
 
+def test_a_fresh_upscaler_learns_with_all_its_layers(train, family):
+    code, error = train("upscaler", "--videos", "synthetic:4", "--frames", 2, "--size", "64x64", "--patch", "32x32")
+    assert code == 0, error
+    assert "fresh weights, seed 0; learns: all" in error
+
+
 def test_a_lora_is_written_on_its_own_too(train, family):
     pytest.importorskip("peft")
     code, error = train("base", *CLIPS, "--train", "spatial-lora", "--lora-rank", 2, "--warmup", 0)

@@ -48,7 +48,7 @@ def make(folder):
     def build(name, settings=None, text_learns=False):
         settings = settings or SIZES[name]
         family = open_family(folder, name, None)
-        unet, _ = load_start(family, name, None, settings.conditioning, 0)
+        unet = load_start(family, name, None, settings.conditioning, 0).unet
         text, _ = load_text_of(family, name, None, text_learns)
         base_vae = load_vae_of(family, "base") if name == "upscaler" else None
         parts = Parts(family, family.stage(name), text, load_vae_of(family, name), base_vae)

@@ -94,9 +94,11 @@ def build_stage(args: argparse.Namespace, family: Family) -> DenoisingStage:
     """The stage with the network that it starts from, frozen as asked."""
     name = args.stage
     settings = stage_settings(args, family)
-    unet, origin = load_start(family, name, args.init, settings.conditioning, args.seed)
+    start = load_start(family, name, args.init, settings.conditioning, args.seed)
+    if start.fresh and args.train is None:
+        settings = replace(settings, train="all")
     torch.manual_seed(args.seed)
-    unet = apply_scheme(unet, settings.train, args.lora_rank)
+    unet = apply_scheme(start.unet, settings.train, args.lora_rank)
     text_encoder, is_new = load_text_of(family, name, args.init, settings.train_text)
     text_encoder.model.requires_grad_(settings.train_text)
     parts = Parts(
@@ -107,7 +109,7 @@ def build_stage(args: argparse.Namespace, family: Family) -> DenoisingStage:
         base_vae=load_vae_of(family, "base") if name == "upscaler" else None,
         text_is_new=is_new,
     )
-    _tell(f"starts from {origin}")
+    _tell(f"starts from {start.origin}; learns: {settings.train}")
     return STAGES[name](Denoiser(unet, text_encoder.model if settings.train_text else None), parts, settings)
 
 

@@ -180,7 +180,7 @@ def _add_optimisation(group: argparse._ArgumentGroup) -> None:
         "--train",
         choices=("all", "temporal", "spatial-lora"),
         help="what learns: everything, what looks along the frames, or low-rank changes of the spatial layers "
-        "(default: all; upscaler: temporal)",
+        "(default: all; an upscaler that is no beginner: temporal)",
     )
     group.add_argument("--lora-rank", type=whole_number(1, 1024), default=16, metavar="N", help="default: 16")
     group.add_argument("--train-text", action="store_true", help="base: the text encoder learns, too")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 SCRATCH = "scratch"
+
+
+@dataclass(frozen=True)
+class Start:
+    """The network before its first step, float32; origin: where it comes from, in words; fresh: it knows nothing."""
+
+    unet: VideoUNet
+    origin: str
+    fresh: bool = False
 
 
 def open_family(folder: Path, stage: str, init: str | None) -> Family:
@@ -47,26 +56,28 @@ def open_family(folder: Path, stage: str, init: str | None) -> Family:
     return family
 
 
-def load_start(family: Family, stage: str, init: str | None, conditioning: str, seed: int) -> tuple[VideoUNet, str]:
-    """The stage's network before its first step, float32, and a line that says where it comes from.
+def load_start(family: Family, stage: str, init: str | None, conditioning: str, seed: int) -> Start:
+    """What the stage's training starts from.
 
     Raises:
         LavieError, UsageError: there is nothing to start from, or it does not fit.
     """
     if init == SCRATCH:
-        torch.manual_seed(seed)
-        return _fresh(stage), f"fresh weights, seed {seed}"
+        return _fresh(stage, seed)
     known = family if init is None else _family_of(init)
     if known is None:
         return _inflated(stage, Path(init).expanduser(), seed)
     file = _unet_file(known, stage)
     if file is not None:
-        unet, line = load_unet(file, stage=stage, dtype=torch.float32), f"the {stage} network in {known.folder}"
+        unet = load_unet(file, stage=stage, dtype=torch.float32)
+        start = Start(unet, f"the {stage} network in {known.folder}")
     else:
-        unet, line = _from_base(known, stage, conditioning, init, seed)
-    if stage == "extension" and unet.config.in_channels != EXTENSIONS[conditioning]:
-        raise UsageError(f"{line} is of another --conditioning; remove it or name the base with --init.")
-    return unet, line
+        start = _from_base(known, stage, conditioning, init, seed)
+    if stage == "extension" and start.unet.config.in_channels != EXTENSIONS[conditioning]:
+        raise UsageError(
+            f"The extension in {known.folder} is not of --conditioning {conditioning}; remove it to begin anew."
+        )
+    return start
 
 
 def load_vae_of(family: Family, stage: str) -> AutoencoderKL:
@@ -106,36 +117,36 @@ def autoencoder_of(init: str, part: str) -> Path:
     return path
 
 
-def _fresh(stage: str) -> VideoUNet:
+def _fresh(stage: str, seed: int) -> Start:
     if stage == "extension":
         raise UsageError("The extension starts from a base network: name one with --init.")
-    return new_unet(stage)
+    torch.manual_seed(seed)
+    return Start(new_unet(stage), f"fresh weights, seed {seed}", fresh=True)
 
 
-def _from_base(family: Family, stage: str, conditioning: str, init: str | None, seed: int) -> tuple[VideoUNet, str]:
-    """The stage's network made of the same family's base network."""
+def _from_base(family: Family, stage: str, conditioning: str, init: str | None, seed: int) -> Start:
+    """The stage's network made of the same family's base network; a first base or upscaler is made fresh."""
     file = _unet_file(family, "base")
     if stage in ("interpolation", "extension") and file is not None:
         base = load_unet(file, stage="base", dtype=torch.float32)
-        if stage == "interpolation":
-            return interpolation_from_base(base), f"the base network in {family.folder}, widened for key frames"
-        return extension_from_base(
-            base, conditioning
-        ), f"the base network in {family.folder}, widened for {conditioning}"
+        is_extension = stage == "extension"
+        unet = extension_from_base(base, conditioning) if is_extension else interpolation_from_base(base)
+        shown = conditioning if is_extension else "key frames"
+        return Start(unet, f"the base network in {family.folder}, widened for {shown}")
     if stage in ("base", "upscaler") and init is None:
-        torch.manual_seed(seed)
-        return new_unet(stage), f"fresh weights, seed {seed}: {family.folder} has no {stage} network yet"
+        return _fresh(stage, seed)
     needed = f"{stage} network" if stage in ("base", "upscaler") else f"{stage} or base network"
     raise UsageError(f"{family.folder} has no {needed} to start from: train the base first, or name one with --init.")
 
 
-def _inflated(stage: str, path: Path, seed: int) -> tuple[VideoUNet, str]:
+def _inflated(stage: str, path: Path, seed: int) -> Start:
     if not path.exists():
         raise UsageError(f"There is no {path} to start from (--init): neither a family, a file nor a folder.")
     if stage == "base":
-        return base_from_image(path, seed=seed), f"the image model {path}, with new layers along the frames"
+        return Start(base_from_image(path, seed=seed), f"the image model {path}, with new layers along the frames")
     if stage == "upscaler":
-        return upscaler_from_image(path, seed=seed), f"the image upscaler {path}, with new layers along the frames"
+        unet = upscaler_from_image(path, seed=seed)
+        return Start(unet, f"the image upscaler {path}, with new layers along the frames")
     raise UsageError(f"The {stage} stage starts from a LaVie family, not from {path}: train the base first.")
 
 
