@@ -1,5 +1,6 @@
 """Frames are taken by their own times, whatever the container, the rate or the reader; what is broken is refused."""
 
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -89,6 +90,13 @@ def test_both_readers_give_the_same_pixels(films):
         )
         assert one.shape == other.shape == (4, 32, 32, 3)
         assert np.abs(one - other).max() <= 3, name
+
+
+def test_without_pyav_ffmpeg_reads(monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    monkeypatch.delitem(sys.modules, "lavie.training.data.av_reader", raising=False)
+    monkeypatch.delattr("lavie.training.data.av_reader", raising=False)
+    assert decode._reader.__wrapped__() is ffmpeg_reader
 
 
 def test_a_phone_video_stands_upright(films, reader):

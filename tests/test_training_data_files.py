@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -241,6 +242,13 @@ def test_long_videos_are_cut_into_scenes(tmp_path):
     table = VideoTable(tmp_path / "scenes.csv")
     assert [e.start for e in table.entries] == pytest.approx([e.start for e in source.entries], abs=1e-5)
     assert [e.end for e in table.entries] == pytest.approx([e.end for e in source.entries], abs=1e-5)
+
+
+def test_cutting_scenes_without_pyscenedetect_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scenedetect", None)
+    make_captioned(tmp_path / "a.mp4")
+    with pytest.raises(UsageError, match="pip install"):
+        VideoFolder(tmp_path, cut_scenes=True)
 
 
 def test_one_door_to_every_source(folder, tmp_path):

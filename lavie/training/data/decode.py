@@ -18,6 +18,7 @@ from .timing import Listing, choose_frames
 
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".gif")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_ORIENTATION = 0x0112  # EXIF
 
 
 def list_frames(name: str, file: Path | bytes) -> Listing:
@@ -58,10 +59,10 @@ def picture_size(name: str, file: Path) -> tuple[int, int]:
     Raises:
         UnreadableClip: it is missing, empty, damaged, or no picture.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with _picture_errors(name), Image.open(file) as picture:
-        turned = picture.getexif().get(ImageOps.ExifTags.Base.Orientation, 1) >= 5
+        turned = picture.getexif().get(_ORIENTATION, 1) >= 5
         return (picture.width, picture.height) if turned else (picture.height, picture.width)
 
 
@@ -89,7 +90,7 @@ def _rgb(picture):
 
     if picture.mode.startswith("I"):
         return Image.fromarray((np.asarray(picture).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
-    if picture.has_transparency_data:
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(white, picture).convert("RGB")
