@@ -44,19 +44,19 @@ class _Scenes(Source):
     def fingerprint(self) -> str:
         options = {k: v for k, v in sorted(vars(self).items()) if k[0] != "_" and k not in ("name", "report")}
         first = [self.scene(row) for row in range(min(8, self.count))]  # they change with the renderer's world
-        return f"{type(self).__name__} {options} {generator_of(repr(first)).initial_seed():x}"
+        return f"{type(self).__name__} with trails {options} {generator_of(repr(first)).initial_seed():x}"
 
     def _render(self, row: int, times: Tensor, request: ClipRequest, generator: torch.Generator) -> dict[str, Tensor]:
-        """The row's "video" and "mask" at these times of 0…1."""
+        """The row's "video" and "mask" (sprite and trail) at these times of 0…1."""
         if request.crop != "patch":
-            video, mask = render([self.scene(row)], times, request.height, request.width)
+            video, mask = render([self.scene(row)], times, request.height, request.width, trails=True)
             return {"video": video[0], "mask": mask[0]}
         height, width = PATCHED_SIZE
         if request.height > height or request.width > width:
             raise UsageError(f"Patches of {self.name} are at most {height}x{width}, not {request}.")
         y, x = draw(generator, height - request.height + 1), draw(generator, width - request.width + 1)
         window = (0, slice(None), slice(None), slice(y, y + request.height), slice(x, x + request.width))
-        video, mask = render([self.scene(row)], times, height, width)
+        video, mask = render([self.scene(row)], times, height, width, trails=True)
         return {"video": video[window].clone(), "mask": mask[window].clone()}
 
     def __getstate__(self) -> dict:

@@ -28,11 +28,14 @@ OUTLINE = 0.10  # radii
 TRAIL = 2.4  # radii
 
 
-def render(scenes: list[Scene], times: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+def render(
+    scenes: list[Scene], times: Tensor, height: int, width: int, trails: bool = False
+) -> tuple[Tensor, Tensor]:
     """Renders every scene at every time of `times` (0…1, [frames]).
 
     Returns the video, float32 [scenes, 3, frames, height, width] in −1…1, and the sprite's coverage,
-    float32 [scenes, 1, frames, height, width] in 0…1. The same scene at two sizes shows the same picture.
+    float32 [scenes, 1, frames, height, width] in 0…1, with `trails` that of its trail, too. The same scene at two sizes
+    shows the same picture.
     """
     video = render_backgrounds(scenes, height, width)[:, :, None].repeat(1, 1, len(times), 1, 1)
     for i, scene in enumerate(scenes):
@@ -40,7 +43,7 @@ def render(scenes: list[Scene], times: Tensor, height: int, width: int) -> tuple
             video[i] = _passing_background(scene, times, height, width)
     mask = torch.empty(len(scenes), 1, len(times), height, width)
     for i, scene in enumerate(scenes):  # one clip fits in the processor's cache, a batch does not
-        _draw(scene, times, video[i], mask[i, 0])
+        _draw(scene, times, video[i], mask[i, 0], trails)
     return video.mul_(2).sub_(1), mask
 
 
@@ -60,7 +63,7 @@ def _passing_background(scene: Scene, times: Tensor, height: int, width: int) ->
     return paint(scene.background, seeds, height, width, speed * (times - 0.5), 1 - zoom * times).transpose(0, 1)
 
 
-def _draw(scene: Scene, times: Tensor, video: Tensor, mask: Tensor) -> None:
+def _draw(scene: Scene, times: Tensor, video: Tensor, mask: Tensor, trails: bool) -> None:
     """Draws one scene onto video [3, frames, h, w] in 0…1 and fills its mask [frames, h, w]."""
     height, width = mask.shape[-2:]
     y = ((torch.arange(height) + 0.5) / height)[None, :, None]
@@ -69,15 +72,19 @@ def _draw(scene: Scene, times: Tensor, video: Tensor, mask: Tensor) -> None:
     p, q = (x - at_x * (width / height)) / radius, (y - at_y) / radius
     colour = torch.tensor(RGB[scene.colour])[:, None, None, None]
     pixel = 1 / (height * radius)
+    mask.zero_()
     if scene.motion in DIRECTIONS:
-        video.lerp_(colour + 0.45 * (1 - colour), _trail(scene.motion, p, q))
+        trail = _trail(scene.motion, p, q)
+        video.lerp_(colour + 0.45 * (1 - colour), trail)
+        if trails:
+            mask.copy_(trail)
     if scene.motion == "bouncing":
         video.mul_(1 - 0.35 * _shadow(scene, x, y, width / height, radius))
     left, right, top, bottom = _window(p, q)
     p, q = p[:, :, left:right], q[:, top:bottom]
     coverage = _sprite(scene, p, q, angle, pixel, colour, video[:, :, top:bottom, left:right])
-    mask.zero_()
-    mask[:, top:bottom, left:right] = coverage
+    covered = mask[:, top:bottom, left:right]
+    torch.maximum(covered, coverage, out=covered)
 
 
 def _window(p: Tensor, q: Tensor, reach: float = 1.3) -> tuple[int, int, int, int]:
