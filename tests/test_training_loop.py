@@ -263,7 +263,7 @@ def test_a_stop_signal_from_outside_saves_and_the_run_goes_on(tmp_path, number):
         if line.startswith("step 2"):
             process.send_signal(number)
             break
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 128 + number
     (checkpoint,) = run_state.checkpoints(tmp_path / "run")
     done = int(checkpoint.name.split("-")[1])
