@@ -21,6 +21,7 @@ from ..training.synthetic import (
     render_backgrounds,
     sample_scene,
 )
+from ..training.synthetic.backgrounds import paint
 from ..training.synthetic.scene import UNREADABLE
 
 HEIGHT, WIDTH = 64, 96
@@ -45,19 +46,20 @@ def nearest_background(frames: Tensor) -> str:
     return min(profiles, key=lambda name: (profiles[name] - seen).abs().mean().item())
 
 
-def sprite_evidence(frames: Tensor, background: str) -> Tensor:
-    """How much more likely every pixel of [f, 3, 64, 96] is on a sprite of each colour: [f, colours, 64, 96].
+def sprite_evidence(frames: Tensor, background: str) -> tuple[Tensor, Tensor]:
+    """For every pixel of [f, 3, 64, 96] two log-likelihood ratios for each colour, each [f, colours, 64, 96].
 
-    Log-likelihood ratios against the background and that colour's trail, whichever explains the pixel better.
+    The first compares a sprite of that colour with the background or its trail, whichever explains the pixel better:
+    where is it? The second compares the best of sprite, trail and background with the background: is it that colour?
     """
     grounds, sprites, trails = _densities()
     index = _bins(frames)
     bands = torch.arange(HEIGHT) * BANDS // HEIGHT
     ground = grounds[background][bands[None, :, None], index]
-    return torch.stack(
-        [sprites[c][index] - torch.maximum(ground, trails[background][c][index]) for c in range(len(EVERY_COLOUR))],
-        dim=1,
-    )
+    sprite = torch.stack([density[index] for density in sprites], dim=1)
+    trail = torch.stack([density[index] for density in trails[background]], dim=1)
+    elsewhere = torch.maximum(ground[:, None], trail)
+    return sprite - elsewhere, torch.maximum(sprite, elsewhere) - ground[:, None]
 
 
 @lru_cache(maxsize=1)
@@ -85,7 +87,7 @@ def _densities() -> tuple[dict[str, Tensor], list[Tensor], dict[str, list[Tensor
         video = (video + 1) / 2
         trail = (mask[:, 0] < 0.05) & ((video - bare).abs().amax(1) > 0.06)
         sprite, trail = _twice(mask[:, 0] > 0.6), _twice(trail)
-        index, ground = _bins(_sharp_and_soft(video)), _bins(_sharp_and_soft(bare))
+        index, ground = _bins(_sharp_and_soft(video)), _bins(_sharp_and_soft(_views(scenes)))
         trail_parts = [[empty] for _ in EVERY_COLOUR]
         for i, scene in enumerate(scenes):
             sprites[EVERY_COLOUR.index(scene.colour)].append(index[i][sprite[i]])
@@ -111,6 +113,16 @@ def _examples(generator: torch.Generator, background: str) -> list[Scene]:
         scene = sample_scene(generator, motion=motion, background=background)
         scenes.append(replace(scene, colour=colour, shape=SHAPES[i % len(SHAPES)]))
     return scenes
+
+
+def _views(scenes: list[Scene]) -> Tensor:
+    """Their backgrounds at rest and as a camera that zooms in sees them: [scenes, 3, views, 64, 96] in 0…1."""
+    seeds = torch.tensor([scene.seed for scene in scenes])
+    views = [
+        paint(scenes[0].background, seeds, HEIGHT, WIDTH, view=torch.full(seeds.shape, share))
+        for share in (1.0, 0.8, 0.65)
+    ]
+    return torch.stack(views, dim=2)
 
 
 def _sharp_and_soft(video: Tensor) -> Tensor:

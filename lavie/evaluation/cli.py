@@ -1,52 +1,85 @@
-"""`lavie evaluate synthetic`: prompt-faithfulness of a family's base stage."""
+"""`lavie evaluate SUITE`: a family's stages on held-out combinations of the synthetic world, in figures."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from importlib import import_module
 
-HELP = "measure how faithful generated clips are to their prompts"
+from ..cli.arguments import guidance_scale, whole_number
+from ..errors import UsageError
+
+HELP = "measure a model's stages on the synthetic world"
+CLIPS = {"synthetic": 400, "interpolation": 64, "upscaler": 32, "extension": 36, "retention": 100}
+SUITES = """
+synthetic: do clips show what their prompts say?
+interpolation: PSNR of 61 frames beside blending.
+upscaler: PSNR, sharpness and flicker beside bicubic.
+extension: what four recursions keep, and whether the motion goes on.
+retention: video prompts with colours that only pictures taught.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("suite", choices=("synthetic",), help="held-out combinations of the synthetic world")
+    parser.add_argument("suite", choices=tuple(CLIPS), help=" ".join(SUITES.split("\n")).strip())
     parser.add_argument("--model", default="lavie-tiny", help="family name or folder (default: lavie-tiny)")
-    parser.add_argument("--prompts", type=int, default=200, help="how many held-out prompts (default: 200)")
-    parser.add_argument("--seed", type=int, default=1000, help="decides prompts and noise (default: 1000)")
-    parser.add_argument("--steps", type=int, help="sampling steps (default: the model's)")
-    parser.add_argument("--guidance-scale", type=float, help="guidance (default: the model's)")
-    parser.add_argument("--batch", type=int, default=8, help="clips at a time (default: 8)")
+    parser.add_argument(
+        "--clips",
+        "--prompts",
+        dest="clips",
+        type=whole_number(1, 100_000),
+        metavar="N",
+        help=f"how many (default: {', '.join(f'{suite} {count}' for suite, count in CLIPS.items())})",
+    )
+    parser.add_argument("--seed", type=int, default=1000, metavar="N", help="of prompts and noise (default: 1000)")
+    parser.add_argument("--steps", type=whole_number(1, 1000), metavar="N", help="default: the model's own")
+    parser.add_argument("--guidance-scale", type=guidance_scale, metavar="X", help="default: the model's own")
+    parser.add_argument("--batch", type=whole_number(1, 1024), default=8, help="clips at a time (default: 8)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument(
+        "--gap-only", action="store_true", help="synthetic: only the word-swap gap per noise level, in seconds"
+    )
+    parser.add_argument(
+        "--method",
+        default="conditioned",
+        help="extension: conditioned (the extension stage, default) or replacement (the base stage, training-free)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.gap_only and args.suite != "synthetic":
+        raise UsageError("--gap-only belongs to the suite 'synthetic'.")
     from tqdm import tqdm
 
-    from ..pipelines import TextToVideoPipeline
-    from .synthetic import generated_clips, held_out_scenes, rendered_clips, score, word_swap_gap
+    from .report import Request, rounded
 
-    scenes = held_out_scenes(args.prompts, args.seed)
-    pipeline = TextToVideoPipeline.from_pretrained(args.model, device="cpu")
-    config = pipeline.stage.config
-    with tqdm(total=len(scenes), desc="clips", file=sys.stderr) as bar:
-        clips = generated_clips(
-            pipeline,
-            scenes,
-            args.seed,
-            args.batch,
-            progress=lambda done, total: bar.update(done - bar.n),
-            num_inference_steps=args.steps,
-            guidance_scale=args.guidance_scale,
+    measure, show, clips = _suite(args)
+    total = clips * (2 if args.suite in ("extension", "retention") else 1)  # kinds of clips
+    with tqdm(total=total, desc="clips", file=sys.stderr) as bar:
+        figures = measure(
+            Request(
+                model=args.model,
+                clips=clips,
+                seed=args.seed,
+                batch=args.batch,
+                device=args.device,
+                method=args.method,
+                settings={"num_inference_steps": args.steps, "guidance_scale": args.guidance_scale},
+                progress=bar.update,
+            )
         )
-        generated = score(scenes, clips)
-    real = score(scenes, rendered_clips(scenes, config.num_frames, config.height, config.width))
-    gap = word_swap_gap(pipeline, 32, args.seed)
-    if args.json:
-        print(json.dumps({"prompts": generated.count, "generated": generated.shares, "judge": real.shares, "gap": gap}))
-        return 0
-    print(f"{'attribute':<12}{'generated':>10}{'judge on real clips':>22}   ({generated.count} held-out prompts)")
-    for name, share in generated.shares.items():
-        print(f"{name:<12}{share:>10.1%}{real.shares[name]:>22.1%}")
-    print(f"word-swap gap of the direction words: {gap:+.2%}")
+    print(json.dumps(rounded(figures)) if args.json else show(figures))
     return 0
+
+
+def _suite(args: argparse.Namespace):
+    """What measures, what shows the figures, and how many clips."""
+    if args.gap_only:
+        from .gap import measure_gaps, show_gaps
+        from .synthetic import GAP_CLIPS
+
+        return measure_gaps, show_gaps, args.clips or GAP_CLIPS
+    suite = import_module(f".{args.suite}", __package__)
+    return suite.measure, suite.show, args.clips or CLIPS[args.suite]

@@ -48,11 +48,31 @@ class Reading:
 
 @dataclass(frozen=True)
 class Path:
-    """The sprite's centre (in pixels) and area (in pixels) in every frame, each [frames]."""
+    """The sprite's centre and area in every frame, in pixels of 64×96, each [frames]."""
 
     x: Tensor
     y: Tensor
     area: Tensor
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """Where the sprite is in frames [f, 3, 64, 96] in 0…1.
+
+    mask: bool [f, 64, 96]. colour: its name. one_colour: the share of frames in which it has that colour. whole: the
+    least share of that colour's pixels in a frame that are in one piece.
+    """
+
+    frames: Tensor
+    mask: Tensor
+    path: Path
+    colour: str
+    one_colour: float
+    whole: float
+
+    def mean_colour(self) -> Tensor:
+        """The mean of its pixels in every frame, [f, 3] in 0…1."""
+        return (self.frames * self.mask[:, None]).sum((2, 3)) / self.mask.sum((1, 2))[:, None]
 
 
 def read(video: np.ndarray | Tensor) -> Reading:
@@ -60,30 +80,42 @@ def read(video: np.ndarray | Tensor) -> Reading:
 
     Raises UsageError for anything else.
     """
-    frames = _frames(video)
+    return look(video)[0]
+
+
+def look(video: np.ndarray | Tensor) -> tuple[Reading, Sprite | None]:
+    """What `read` says, and the sprite where there is one in every frame."""
+    frames = small_frames(video)
     background = nearest_background(frames)
-    evidence = sprite_evidence(frames, background)
-    mask = largest_component(evidence.amax(1) > 0)[0]
-    votes = (evidence * mask[:, None]).sum((2, 3))
-    colour = votes.sum(0).argmax().item()
-    mask, share = largest_component(fill_holes(evidence[:, colour] > 0))
-    if mask.flatten(1).sum(1).min() < SMALLEST_SPRITE:
-        return Reading(background, EVERY_COLOUR[colour] if mask.any() else None)
-    path = _path(mask)
-    motion = _motion(path, _turning(frames, mask, path))
-    shape, overlap = _nearest_silhouette(mask, path)
-    one_colour = (votes.argmax(1) == colour).float().mean().item() >= 0.9
-    steady = one_colour and share.min().item() > 0.7 and _area_is_steady(path.area, motion)
-    return Reading(background, EVERY_COLOUR[colour], shape, motion, _direction(path), steady, overlap)
+    sprite = _find(frames, background)
+    if sprite.path.area.min() < SMALLEST_SPRITE:
+        return Reading(background, sprite.colour if sprite.mask.any() else None), None
+    path = sprite.path
+    motion = _motion(path, _turning(frames, sprite.mask, path))
+    shape, overlap = _nearest_silhouette(sprite.mask, path)
+    steady = sprite.one_colour >= 0.9 and sprite.whole > 0.7 and _area_is_steady(path.area, motion)
+    return Reading(background, sprite.colour, shape, motion, _direction(path), steady, overlap), sprite
 
 
-def _frames(video: np.ndarray | Tensor) -> Tensor:
+def small_frames(video: np.ndarray | Tensor) -> Tensor:
+    """uint8 [frames, height, width, 3] → what the judge looks at, [frames, 3, 64, 96] in 0…1."""
     video = torch.as_tensor(video)
     if video.dtype != torch.uint8 or video.ndim != 4 or video.shape[-1] != 3:
         raise UsageError(
             f"The judge reads uint8 video [frames, height, width, 3], not {video.dtype} {tuple(video.shape)}."
         )
     return F.interpolate(video.permute(0, 3, 1, 2).float() / 255, (HEIGHT, WIDTH), mode="area")
+
+
+def _find(frames: Tensor, background: str) -> Sprite:
+    """What looks most like a sprite."""
+    evidence, explained = sprite_evidence(frames, background)
+    mask = largest_component(evidence.amax(1) > 0)[0]
+    votes = (explained * mask[:, None]).sum((2, 3))
+    colour = votes.sum(0).argmax().item()
+    mask, share = largest_component(fill_holes(evidence[:, colour] > 0))
+    one_colour = (votes.argmax(1) == colour).float().mean().item()
+    return Sprite(frames, mask, _path(mask), EVERY_COLOUR[colour], one_colour, share.min().item())
 
 
 def _path(mask: Tensor) -> Path:

@@ -1,0 +1,57 @@
+"""What an evaluation is asked for, and how its figures are shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+PERCENT, CHANGE, NUMBER = "{:.1%}", "{:+.2%}", "{:.2f}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """model: a family's name or folder. clips: how many. seed: of the scenes and of the noise, clip by clip.
+
+    batch: clips at a time. settings: of the pipeline, None for the model's own. progress: is told of clips done.
+    method: how to extend (extension suite only).
+    """
+
+    model: str
+    clips: int
+    seed: int = 1000
+    batch: int = 8
+    device: str = "auto"
+    method: str = "conditioned"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    progress: Callable[[int], None] = lambda clips: None
+
+
+def table(title: str, columns: Mapping[str, str], rows: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Rows of named figures as lines of text.
+
+    columns: a format for every column, by its name. A figure that is missing or None is shown as –.
+    """
+    first = max(len(title), *(len(name) for name in rows))
+    widths = {name: max(len(name), 8) for name in columns}
+    lines = [f"{title:<{first}}" + "".join(f"  {name:>{width}}" for name, width in widths.items())]
+    for name, figures in rows.items():
+        cells = (_cell(figures.get(column), pattern) for column, pattern in columns.items())
+        lines.append(f"{name:<{first}}" + "".join(f"  {c:>{w}}" for c, w in zip(cells, widths.values(), strict=True)))
+    return "\n".join(lines)
+
+
+def rounded(figures: Any) -> Any:
+    """The same with numbers of four decimals, as JSON can hold them: what is not finite becomes None."""
+    if isinstance(figures, Mapping):
+        return {str(name): rounded(value) for name, value in figures.items()}
+    if isinstance(figures, list | tuple):
+        return [rounded(value) for value in figures]
+    if isinstance(figures, float):
+        return round(figures, 4) if math.isfinite(figures) else None
+    return figures
+
+
+def _cell(figure: float | None, pattern: str) -> str:
+    return "–" if figure is None or math.isnan(figure) else pattern.format(figure)
