@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from ..models.latents import decode_latents, encode_video, to_uint8
 from ..pipelines import InterpolationPipeline
 from ..pipelines.interpolate import FACTOR
 from ..training.synthetic import MOTIONS, Scene, caption, frame_times
 from .fidelity import psnr, squared_error
 from .report import NUMBER, PERCENT, Request, table
+from .round_trip import frames_through
 from .synthetic import held_out_scenes, mean, rendered_with_sprite
 
 NUM_FRAMES = 61
@@ -34,7 +32,7 @@ def measure(request: Request) -> dict:
     for index, scene in enumerate(scenes):
         truth, sprite = rendered_with_sprite(scene, frame_times(NUM_FRAMES), base.height, base.width)
         video = pipeline(truth[::FACTOR], caption(scene), seed=request.seed + index, **request.settings)
-        through_vae = round_trip(pipeline.stage.vae, truth)
+        through_vae = frames_through(pipeline.stage.vae, truth)
         candidates = (video.frames, blend(truth[::FACTOR]), blend(through_vae[::FACTOR]), through_vae)
         for method, frames in zip(METHODS, candidates, strict=True):
             for place, error in errors_by_place(frames, truth, sprite).items():
@@ -71,13 +69,6 @@ def blend(keys: np.ndarray) -> np.ndarray:
     share = (position - before).astype(np.float32)[:, None, None, None]
     faded = keys[before] * (1 - share) + keys[before + 1] * share
     return np.rint(faded).astype(np.uint8)
-
-
-def round_trip(vae: torch.nn.Module, frames: np.ndarray) -> np.ndarray:
-    """uint8 [f, h, w, 3] through the VAE, from the posterior's mean."""
-    video: Tensor = torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
-    decoded = decode_latents(vae, encode_video(vae, video))
-    return to_uint8(decoded.cpu())[0].permute(1, 2, 3, 0).numpy()
 
 
 def errors_by_place(frames: np.ndarray, truth: np.ndarray, sprite: np.ndarray) -> dict[str, float]:

@@ -1,14 +1,21 @@
 """How well an autoencoder keeps synthetic clips: PSNR, and what the judge still reads after the round trip."""
 
+from __future__ import annotations
+
 import argparse
 import json
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 
+from ..models.latents import decode_latents, encode_video, to_uint8
 from ..training.synthetic import Scene, frame_times, render, sample_scene
 from .synthetic import score
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 
 @torch.no_grad()
@@ -17,6 +24,13 @@ def round_trip(vae: AutoencoderKL, video: Tensor) -> Tensor:
     frames = video.transpose(1, 2).flatten(0, 1).split(8)
     decoded = [vae.decode(vae.encode(part).latent_dist.mean).sample.clamp(-1, 1) for part in frames]
     return torch.cat(decoded).unflatten(0, (len(video), -1)).transpose(1, 2)
+
+
+def frames_through(vae: AutoencoderKL, frames: np.ndarray) -> np.ndarray:
+    """uint8 [f, h, w, 3] as the pipelines encode and decode it, from the posterior's mean."""
+    video = torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+    decoded = decode_latents(vae, encode_video(vae, video))
+    return to_uint8(decoded.cpu())[0].permute(1, 2, 3, 0).numpy()
 
 
 def psnr(video: Tensor, reference: Tensor, weight: Tensor | None = None) -> float:
@@ -54,6 +68,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--size", default="64x96", help="height x width")
     options = parser.parse_args(arguments)
+    from diffusers import AutoencoderKL
+
     height, width = (int(number) for number in options.size.split("x"))
     vae = AutoencoderKL.from_pretrained(options.folder).float().eval()
     print(json.dumps(measure(vae, options.clips, options.frames, height, width), indent=2))

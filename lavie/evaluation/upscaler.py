@@ -11,8 +11,9 @@ from torch.nn.functional import interpolate
 from ..pipelines import UpscalePipeline
 from ..training.synthetic import caption, frame_times
 from .fidelity import edge_error, flicker, psnr, sharpness, squared_error
-from .interpolation import round_trip, wins
+from .interpolation import wins
 from .report import NUMBER, PERCENT, Request, table
+from .round_trip import frames_through
 from .synthetic import held_out_scenes, mean, rendered, rendered_with_sprite
 
 SCALE = 4
@@ -40,7 +41,7 @@ def measure(request: Request) -> dict:
         small = rendered(scene, FRAMES, base.height, base.width)
         truth, sprite = rendered_with_sprite(scene, FRAMES, *large)
         made = pipeline(small, caption(scene), seed=request.seed + index, **request.settings).frames
-        candidates = (made, bicubic(small), round_trip(pipeline.stage.vae, truth))
+        candidates = (made, bicubic(small), frames_through(pipeline.stage.vae, truth))
         for method, frames in zip(METHODS, candidates, strict=True):
             for name, figure in compared(frames, truth, sprite).items():
                 errors[method, name].append(figure)
