@@ -45,13 +45,14 @@ def test_the_released_networks_divide_into_time_and_space(key_manifest, manifest
 
 
 @pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("scheme", ["all", "temporal"])
+@pytest.mark.parametrize("scheme", ["all", "temporal", "spatial"])
 def test_what_is_frozen_gets_no_gradient_and_what_learns_does(stage, scheme):
     unet = apply_scheme(unet_of(stage), scheme)
     sample, timesteps, text, labels = inputs(stage)
     unet(sample, timesteps, text[:, 0], labels).square().mean().backward()
     learning = {name for name, p in unet.named_parameters() if p.grad is not None}
-    assert learning == {name for name, _ in unet.named_parameters() if scheme == "all" or is_temporal(name)}
+    wanted = {"all": (True, False), "temporal": (True,), "spatial": (False,)}[scheme]
+    assert learning == {name for name, _ in unet.named_parameters() if is_temporal(name) in wanted}
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -122,3 +122,14 @@ def test_the_bundled_networks_take_pictures_too():
     unet = build_unet(UNETS["base"])
     sample, text = torch.randn(1, 4, 6, 8, 8), torch.randn(1, 3, 4, 128)
     assert unet(sample, torch.tensor([5]), text, num_images=2).shape == sample.shape
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@torch.no_grad()
+def test_pictures_alone_are_what_they_are_beside_a_video(stage):
+    unet = unet_of(stage)
+    sample, _, text, labels = inputs(stage)
+    timesteps = torch.tensor([[700, 3, 400], [20, 999, 250]])
+    beside = unet(sample, timesteps, text, labels, num_images=IMAGES)[:, :, FRAMES:]
+    alone = unet(sample[:, :, FRAMES:], timesteps[:, 1:], text[:, 1:], labels, num_images=IMAGES)
+    torch.testing.assert_close(alone, beside, atol=1e-6, rtol=1e-5)

@@ -173,7 +173,8 @@ class VideoUNet(nn.Module):
                 cross_attention_dim], the video's text first.
             class_labels: int64 [batch], the noise level (upscaler only).
             num_images: how many pictures follow the video's frames; temporal layers and the norms over frames leave
-                them alone, so that a picture changes nothing in the video nor in another picture.
+                them alone, so that a picture changes nothing in the video nor in another picture. Where all frames are
+                pictures, timestep and text are those of the pictures: [batch, num_images], and so on.
 
         Returns:
             [batch, out_channels, frames, height, width].
@@ -190,11 +191,18 @@ class VideoUNet(nn.Module):
         video, images = sample.split((frames - num_images, num_images), dim=2)
         timesteps = torch.as_tensor(timestep, device=sample.device)
         timesteps = (timesteps[:, None] if timesteps.ndim == 1 else timesteps).expand(batch, 1 + num_images)
-        of_video = self._predict(video, timesteps[:, 0], text[:, 0], labels)
+        if video.shape[2]:
+            of_video = self._predict(video, timesteps[:, 0], text[:, 0], labels)
+        else:
+            of_video = video[:, : self.config.out_channels].to(self.dtype)
         images = images.transpose(1, 2).flatten(0, 1)[:, :, None]
         labels = None if labels is None else labels.expand(batch).repeat_interleave(num_images)
         of_images = self._predict(
-            images, timesteps[:, 1:].flatten(), text[:, 1:].flatten(0, 1), labels, over_time=False
+            images,
+            timesteps[:, -num_images:].flatten(),
+            text[:, -num_images:].flatten(0, 1),
+            labels,
+            over_time=False,
         )
         return torch.cat((of_video, of_images[:, :, 0].unflatten(0, (batch, num_images)).transpose(1, 2)), dim=2)
 

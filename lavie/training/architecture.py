@@ -8,6 +8,7 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from ..models import VideoUNet, build_unet
+from .inflate import silence_temporal
 from .synthetic import vocabulary
 from .tokenizer import build_tokenizer
 
@@ -51,14 +52,11 @@ UNETS = {
 
 
 def new_unet(stage: str) -> VideoUNet:
-    """A fresh UNet of the bundled family whose output starts at zero, and so do its temporal residuals."""
+    """A fresh UNet of the bundled family whose output starts at zero, and so does all that its temporal layers add."""
     unet = build_unet(UNETS[stage])
     nn.init.zeros_(unet.conv_out.weight)
     nn.init.zeros_(unet.conv_out.bias)
-    for name, module in unet.named_modules():
-        if name.endswith("shift_conv"):
-            nn.init.zeros_(module.weight)
-            nn.init.zeros_(module.bias)
+    silence_temporal(unet)
     return unet
 
 

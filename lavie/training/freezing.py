@@ -2,7 +2,7 @@
 
 "all" weights; the "temporal" ones, which the image model has not (`is_temporal`: in every stage the temporal attention
 and its norm; in the upscaler also the temporal resnets and the modules after the blocks, whose spatial resnets and last
-convolutions are new with them); or "spatial-lora", low-rank changes of the spatial and text attention and the
+convolutions are new with them); the "spatial" ones, which are all others; or "spatial-lora", low-rank changes of the spatial and text attention and the
 feed-forward while all else, motion too, stays as it is.
 """
 
@@ -16,7 +16,7 @@ from ..lora import to_kohya
 from ..lora.names import is_temporal
 from ..models import VideoUNet, build_unet
 
-SCHEMES = ("all", "temporal", "spatial-lora")
+SCHEMES = ("all", "temporal", "spatial", "spatial-lora")
 SPATIAL_LAYERS = r".*\.(attn[12]\.(to_[qkv]|to_out\.0)|ff\.net\.(0\.proj|2))"
 _WITHIN = ".base_layer."  # where PEFT keeps the weights of a layer that it wraps
 
@@ -34,7 +34,7 @@ def apply_scheme(unet: VideoUNet, train: str, rank: int = 16) -> VideoUNet:
     if train == "spatial-lora":
         return _with_adapters(unet, rank)
     for name, parameter in unet.named_parameters():
-        parameter.requires_grad_(train == "all" or is_temporal(name))
+        parameter.requires_grad_(train == "all" or is_temporal(name) == (train == "temporal"))
     return unet
 
 

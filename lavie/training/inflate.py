@@ -90,11 +90,11 @@ def _inflated(image: ImageUNet, config: UNetConfig, seed: int) -> VideoUNet:
     if differences:
         raise LavieError(f"The image UNet does not fit LaVie's: {differences}.")
     unet.load_state_dict({name: tensor.float() for name, tensor in image.tensors.items()}, strict=False)
-    _silence(unet)
+    silence_temporal(unet)
     return to_channels_last(unet)
 
 
-def _silence(unet: VideoUNet) -> None:
+def silence_temporal(unet: VideoUNet) -> None:
     """Zero what the temporal layers add: the projection of their attention, and the upscaler's last convolutions."""
     ends = ("attn_temp.to_out.0", "attn_temporal.to_out.0", "resblock_temporal.conv2", "shift_conv")
     for name, module in unet.named_modules():

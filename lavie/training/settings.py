@@ -14,6 +14,7 @@ class StageSettings:
     frames: clip lengths, one of them drawn per step. height, width: pixels of the clips that the network learns from
         (upscaler: of the large ones). patch: height and width of random windows of them, in the same pixels.
     images_per_clip: M, pictures that follow each clip in the joint objective; image_weight: α, what their loss counts.
+    pictures_alone: the base learns from pictures only, as an image model; layers along the frames are left out.
     text_dropout: share of captions that are left out, so that guidance has something to start from.
     loss_weight: see `lavie.training.objective`. mask_weight: how much more an error counts inside a clip's mask.
     train: what learns, see `lavie.training.freezing`. train_text: the text encoder learns, too (base only).
@@ -29,6 +30,7 @@ class StageSettings:
     patch: tuple[int, int] | None = None
     images_per_clip: int = 0
     image_weight: float = 1.0
+    pictures_alone: bool = False
     text_dropout: float = 0.1
     loss_weight: str = "uniform"
     mask_weight: float = 1.0

@@ -134,12 +134,13 @@ class DenoisingStage(ABC):
         if batch.condition is not None:
             sample = torch.cat((sample, batch.condition), dim=1)
         timesteps = batch.timesteps if images else batch.timesteps[:, 0]
-        prediction = model(sample, timesteps, self._text(batch), batch.labels, images)
+        alone = self.settings.pictures_alone
+        prediction = model(sample, timesteps, self._text(batch), batch.labels, 1 if alone else images)
         truth = target(batch.latents, batch.noise, levels, kind)
         weighting = self.settings.loss_weight
         if not images:
             error = example_errors(prediction, truth, timesteps, kind, weighting, batch.emphasis).mean()
-            return {"total": error, "video": error}
+            return {"total": error, "image" if alone else "video": error}
         errors = joint_errors(prediction, truth, timesteps, images, kind, weighting, batch.emphasis)
         return joint_loss(*errors, self.settings.image_weight)
 
