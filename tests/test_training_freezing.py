@@ -98,6 +98,6 @@ def test_without_adapters_there_is_nothing_to_merge_or_save():
 
 def test_unknown_schemes_and_ranks_are_refused():
     with pytest.raises(UsageError, match="spatial"):
-        apply_scheme(unet_of("base"), "spatial")
+        apply_scheme(unet_of("base"), "spatial layers")
     with pytest.raises(UsageError, match="rank"):
         apply_scheme(unet_of("base"), "spatial-lora", rank=0)

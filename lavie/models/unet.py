@@ -190,7 +190,7 @@ class VideoUNet(nn.Module):
         batch, _, frames, _, _ = sample.shape
         video, images = sample.split((frames - num_images, num_images), dim=2)
         timesteps = torch.as_tensor(timestep, device=sample.device)
-        timesteps = (timesteps[:, None] if timesteps.ndim == 1 else timesteps).expand(batch, 1 + num_images)
+        timesteps = (timesteps[:, None] if timesteps.ndim == 1 else timesteps).expand(batch, text.shape[1])
         if video.shape[2]:
             of_video = self._predict(video, timesteps[:, 0], text[:, 0], labels)
         else:

@@ -2,8 +2,8 @@
 
 "all" weights; the "temporal" ones, which the image model has not (`is_temporal`: in every stage the temporal attention
 and its norm; in the upscaler also the temporal resnets and the modules after the blocks, whose spatial resnets and last
-convolutions are new with them); the "spatial" ones, which are all others; or "spatial-lora", low-rank changes of the spatial and text attention and the
-feed-forward while all else, motion too, stays as it is.
+convolutions are new with them); the "spatial" ones, which are all others; or "spatial-lora", low-rank changes of the
+spatial and text attention and the feed-forward while all else, motion too, stays as it is.
 """
 
 from __future__ import annotations
