@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,15 +12,15 @@ import torch
 
 from ..config import Family, StageConfig
 from ..errors import UsageError
-from ..runtime import choose_device
+from .arguments import chosen_device, loop_settings, with_defaults
 from .data import ClipRequest, Filters, Handheld, Mixture, Source, TrainingData, open_source
 from .data.clip import Clip, UnreadableClip
 from .data.randomness import draw, generator_of
 from .export import load_last
 from .freezing import apply_scheme
-from .loop import LoopSettings, TrainResult, train
+from .loop import TrainResult, train
 from .precompute import precompute, stored_request
-from .processes import first_goes_first, is_first
+from .processes import first_goes_first, tell
 from .settings import StageSettings
 from .stages import STAGES, Denoiser, DenoisingStage, Parts
 from .stages.interpolation import check_frames
@@ -32,7 +31,14 @@ from .start import load_start, load_text_of, load_vae_of, open_family
 DEFAULT_FRAMES = {"base": (16,), "interpolation": (61,), "upscaler": (8,), "extension": (16,)}
 KEPT_RATES = ("interpolation", "upscaler")  # stages that learn from frames as they follow in the file
 IMAGES_PER_CLIP = 4
-LEARNING_RATE = 1e-4
+DEFAULTS = {
+    "batch": 8,
+    "learning_rate": 1e-4,
+    "optimizer": "adamw",
+    "warmup": 200,
+    "ema": 0.999,
+    "sprite_weight": 1.0,
+}
 
 
 @dataclass(frozen=True)
@@ -59,14 +65,14 @@ def train_stage(args: argparse.Namespace) -> TrainResult | None:
     Raises:
         LavieError, UsageError: what is missing, unreadable or does not fit.
     """
-    device = chosen_device(args.device)
+    args, device = with_defaults(args, **DEFAULTS), chosen_device(args.device)
     with first_goes_first(device):
         family = open_family(args.family, args.stage, args.init)
     stage = build_stage(args, family)
     if args.export:
         step = load_last(stage, args.run_folder, args.ema)
         stage.save(stage.model, args.family)
-        _tell(f"wrote the {args.stage} network of step {step} into {args.family}")
+        tell(f"wrote the {args.stage} network of step {step} into {args.family}")
         return None
     data = training_data(args, stage, device)
     if not args.steps:
@@ -74,7 +80,7 @@ def train_stage(args: argparse.Namespace) -> TrainResult | None:
     result = train(stage, data, loop_settings(args), args.run_folder, recorded=recorded(args, stage.settings))
     if result.is_main and not result.stopped:
         stage.save(result.model, args.family)
-        _tell(f"wrote the {args.stage} network into {args.family}")
+        tell(f"wrote the {args.stage} network into {args.family}")
     return result
 
 
@@ -84,10 +90,6 @@ def recorded(args: argparse.Namespace, settings: StageSettings) -> dict:
     names = ("stage", "videos", "images", "fps", "handheld_share", "cut_scenes", "min_frames", "min_words", "min_size")
     data = {name: getattr(args, name) for name in (*names, "min_aesthetic", "lora_rank")}
     return {**data, "curriculum": curriculum, **{k: v for k, v in asdict(settings).items() if k != "prompts"}}
-
-
-def chosen_device(name: str) -> torch.device:
-    return choose_device(None if name == "auto" else name)
 
 
 def build_stage(args: argparse.Namespace, family: Family) -> DenoisingStage:
@@ -109,7 +111,7 @@ def build_stage(args: argparse.Namespace, family: Family) -> DenoisingStage:
         base_vae=load_vae_of(family, "base") if name == "upscaler" else None,
         text_is_new=is_new,
     )
-    _tell(f"starts from {start.origin}; learns: {settings.train}")
+    tell(f"starts from {start.origin}; learns: {settings.train}")
     return STAGES[name](Denoiser(unet, text_encoder.model if settings.train_text else None), parts, settings)
 
 
@@ -144,27 +146,6 @@ def stage_settings(args: argparse.Namespace, family: Family) -> StageSettings:
     return settings
 
 
-def loop_settings(args: argparse.Namespace) -> LoopSettings:
-    return LoopSettings(
-        steps=args.steps,
-        batch_size=args.batch,
-        micro_batch=args.micro_batch,
-        learning_rate=LEARNING_RATE if args.learning_rate is None else args.learning_rate,
-        optimizer=args.optimizer,
-        warmup=args.warmup,
-        schedule=args.schedule,
-        ema_decay=args.ema,
-        mixed_precision=args.mixed_precision,
-        gradient_checkpointing=args.gradient_checkpointing,
-        seed=args.seed,
-        save_every=args.save_every,
-        sample_every=args.sample_every,
-        log_every=args.log_every,
-        workers=args.workers,
-        device="cpu" if args.device == "cpu" else "auto",
-    )
-
-
 def training_data(args: argparse.Namespace, stage: DenoisingStage, device: torch.device) -> TrainingData:
     """The clips and pictures of the run, encoded first with --precompute; reports what was left out."""
     settings = stage.settings
@@ -172,7 +153,7 @@ def training_data(args: argparse.Namespace, stage: DenoisingStage, device: torch
     videos = Collection.open(args, args.videos)
     pictures = Collection.open(args, args.images, pictures=True) if args.images else None
     for source in [*videos.sources, *(pictures.sources if pictures else [])]:
-        _tell(source.report.text())
+        tell(source.report.text())
     if args.stage == "upscaler" and pictures is not None:
         videos = videos.joined([Handheld(source) for source in pictures.sources], args.handheld_share)
         pictures = None
@@ -210,7 +191,9 @@ class Collection:
         split = [_split_weight(spec) for spec in given]
         height, width = args.min_size or (0, 0)
         filters = Filters(args.min_frames, args.min_words, height, width, args.min_aesthetic)
-        sources = [open_source(spec, filters, pictures, args.cut_scenes, args.cache) for spec, _ in split]
+        found = args.cache or args.run_folder / "data"
+        options = {"cut_scenes": args.cut_scenes, "cache": args.cache, "found": found}
+        sources = [open_source(spec, filters, pictures, **options) for spec, _ in split]
         return cls(sources, [weight for _, weight in split], [spec for spec, _ in split])
 
     def joined(self, others: list[Source], share: float) -> Collection:
@@ -289,8 +272,3 @@ def _first_clips(source: Source, request: ClipRequest) -> list[Clip]:
         if len(clips) == PREVIEW_PROMPTS:
             break
     return clips
-
-
-def _tell(line: str) -> None:
-    if is_first():
-        print(f"lavie train: {line}", file=sys.stderr)

@@ -22,9 +22,18 @@ if TYPE_CHECKING:
 STAGES = ("base", "interpolation", "upscaler", "extension")
 AUTOENCODERS = ("vae", "vae-decoder", "upscaler-vae")
 HELP = "train a stage of a model family on your clips and pictures"
+# What autoencoders do not know.
+OF_DENOISING = (
+    *("videos", "images", "curriculum", "frames", "size", "fps", "patch", "cut_scenes", "cache"),
+    *("precompute", "precompute_text", "min_frames", "min_words", "min_size", "min_aesthetic"),
+    *("images_per_clip", "image_weight", "text_dropout", "loss_weight", "conditioning", "max_noise_level"),
+    *("handheld_share", "train", "lora_rank", "train_text", "prompt"),
+)
 
 MOST_STEPS = 100_000_000
 SPEC = "a folder of files with .txt captions beside them, a .csv, .tar shards (brace {000..099} or URL), or synthetic:N"
+CACHE = "for shards from the net (default: runs/shards) and what was found out about videos (default: in the --run)"
+VAES = "VAEs: the recipe's"
 
 
 def real_number(least: float, most: float) -> Callable[[str], float]:
@@ -92,9 +101,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--patch", type=size, metavar="HxW", help="learn from random windows of this many pixels")
     group.add_argument("--cut-scenes", action="store_true", help="split videos where scenes change (PySceneDetect)")
-    group.add_argument(
-        "--cache", type=Path, metavar="FOLDER", help="for shards from the net (default: runs/shards) and found scenes"
-    )
+    group.add_argument("--cache", type=Path, metavar="FOLDER", help=CACHE)
     group.add_argument(
         "--workers", type=whole_number(0, 256), default=0, metavar="N", help="processes that read (default: 0)"
     )
@@ -149,9 +156,8 @@ def _add_objective(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--sprite-weight",
         type=real_number(0.01, 1000),
-        default=1.0,
         metavar="X",
-        help="how often an error inside a clip's mask counts; rendered clips have masks (default: 1)",
+        help=f"how often an error inside a clip's mask counts; rendered clips have masks (default: 1; {VAES})",
     )
     group.add_argument(
         "--conditioning",
@@ -188,25 +194,24 @@ def _add_optimisation(group: argparse._ArgumentGroup) -> None:
         "--steps", type=whole_number(0, MOST_STEPS), required=True, metavar="N", help="in all; 0: precompute only"
     )
     group.add_argument(
-        "--batch", type=whole_number(1, 10**6), default=8, metavar="N", help="clips a step in all (default: 8)"
+        "--batch", type=whole_number(1, 10**6), metavar="N", help=f"clips a step in all (default: 8; {VAES})"
     )
     group.add_argument(
         "--micro-batch", type=whole_number(0, 10**6), default=0, metavar="N", help="clips at a time (default: all)"
     )
     group.add_argument(
-        "--learning-rate", type=real_number(0, 10), metavar="X", help="at its peak (default: 1e-4; VAEs: the recipe's)"
+        "--learning-rate", type=real_number(0, 10), metavar="X", help=f"at its peak (default: 1e-4; {VAES})"
     )
-    group.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw", help="default: adamw")
+    group.add_argument("--optimizer", choices=("adamw", "muon"), help="default: adamw; VAEs: muon")
     group.add_argument("--schedule", choices=("cosine", "constant"), default="cosine", help="default: cosine")
     group.add_argument(
-        "--warmup", type=whole_number(0, MOST_STEPS), default=200, metavar="N", help="steps to the peak (default: 200)"
+        "--warmup", type=whole_number(0, MOST_STEPS), metavar="N", help="steps to the peak (default: 200; VAEs: 100)"
     )
     group.add_argument(
         "--ema",
         type=real_number(0, 0.999999),
-        default=0.999,
         metavar="DECAY",
-        help="what is written is the weights' average over steps; 0: the last weights (default: 0.999)",
+        help="what is written is the weights' average over steps; 0: the last weights (default: 0.999; VAEs: 0.995)",
     )
     group.add_argument("--mixed-precision", choices=("no", "bf16", "fp16"), default="no", help="default: no")
     group.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third more time")
@@ -251,7 +256,10 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.stage in AUTOENCODERS:
-        return _train_autoencoder(args)
+        check_autoencoder(args)
+        from .autoencoder.command import train_autoencoder
+
+        return _told(train_autoencoder(args))
     check(args)
     from .assemble import train_stage
 
@@ -280,29 +288,23 @@ def check(args: argparse.Namespace) -> None:
         raise UsageError("--steps 0 only makes sense with --precompute, which it leaves ready.")
 
 
+def check_autoencoder(args: argparse.Namespace) -> None:
+    """Refuse what an autoencoder has no use for: its pictures are rendered, and it denoises nothing."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    for name in OF_DENOISING:
+        if getattr(args, name) != parser.get_default(name):
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{option} is not for the {args.stage}, which learns from rendered pictures: leave it out."
+            )
+    if not args.steps:
+        raise UsageError("--steps 0 trains nothing: give the steps of the whole run.")
+
+
 def _told(result: TrainResult | None) -> int:
     """The exit code: 0, or 128 and the signal that stopped the run."""
     if result is None or not result.stopped:
         return 0
     print("lavie: stopped and saved; the same command goes on from there.", file=sys.stderr)
     return 128 + result.signal
-
-
-def _train_autoencoder(args: argparse.Namespace) -> int:
-    """`vae-decoder` sharpens the decoder of the family's VAE and leaves the meaning of its latents."""
-    from dataclasses import replace
-
-    from .assemble import chosen_device
-    from .autoencoder import RECIPES, export, train
-    from .start import autoencoder_of
-
-    recipe = RECIPES[args.stage]
-    if args.learning_rate is not None:
-        recipe = replace(recipe, learning_rate=args.learning_rate)
-    part = "upscaler_vae" if args.stage == "upscaler-vae" else "vae"
-    start = autoencoder_of(args.init, part) if args.init else None
-    if start is None and recipe.decoder_only:
-        start = args.family / part
-    model = train(recipe, args.run_folder, args.steps, args.seed, str(chosen_device(args.device)), start)
-    export(model, recipe, args.family / part)
-    return 0

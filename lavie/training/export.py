@@ -6,11 +6,11 @@ from pathlib import Path
 
 from ..errors import LavieError, UsageError
 from .average import Average
+from .loop import Stage
 from .run_state import checkpoints
-from .stages import DenoisingStage
 
 
-def load_last(stage: DenoisingStage, run: Path, ema_decay: float) -> int:
+def load_last(stage: Stage, run: Path, ema_decay: float) -> int:
     """Give the stage's network the averaged weights of the last checkpoint; returns its step.
 
     Raises:

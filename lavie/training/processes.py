@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import AbstractContextManager
 
 import torch
@@ -26,3 +27,9 @@ def first_goes_first(device: torch.device) -> AbstractContextManager[None]:
     except ImportError as error:
         raise UsageError('Training needs accelerate: pip install "accelerate>=0.30".') from error
     return PartialState(cpu=device.type == "cpu").main_process_first()
+
+
+def tell(line: str) -> None:
+    """A line for people, once."""
+    if is_first():
+        print(f"lavie train: {line}", file=sys.stderr)

@@ -20,24 +20,28 @@ def open_source(
     pictures: bool = False,
     cut_scenes: bool = False,
     cache: Path | None = None,
+    found: Path | None = None,
 ) -> Source:
     """The source that a spec names; its `name` is the spec.
 
     spec: a folder, a .csv table, tar files (a path or http(s) address, with `{0000..0041}` or `*`), or
     `synthetic[:COUNT[:SEED]]` or `synthetic-stills[:COUNT[:SEED]]`. pictures: whether pictures are wanted; videos give
-    single frames then. cut_scenes: every scene of a video is a row. cache: folder for downloaded shards and for what
-    was found out about videos; it is made where it is needed (default for shards: `runs/shards`).
+    single frames then. cut_scenes: every scene of a video is a row. cache: folder for downloaded shards (default:
+    `runs/shards`). found: folder that remembers what was found out about videos (default: `cache`). Both are made
+    where they are needed.
 
     Raises:
         UsageError: nothing there, of the wrong kind, or nothing in it is fit.
     """
-    source, holds_pictures = _opened(spec, filters, pictures, cut_scenes, cache)
+    source, holds_pictures = _opened(spec, filters, pictures, cut_scenes, cache, found or cache)
     if holds_pictures and not pictures:
         raise UsageError(f"'{spec}' holds pictures, and videos are wanted there.")
     return source
 
 
-def _opened(spec: str, filters: Filters, pictures: bool, cut_scenes: bool, cache: Path | None) -> tuple[Source, bool]:
+def _opened(
+    spec: str, filters: Filters, pictures: bool, cut_scenes: bool, cache: Path | None, found: Path | None
+) -> tuple[Source, bool]:
     """The source, and whether it has pictures only."""
     rendered = synthetic.parse(spec)
     if rendered is not None:
@@ -48,8 +52,8 @@ def _opened(spec: str, filters: Filters, pictures: bool, cut_scenes: bool, cache
         return shards, shards.holds_pictures()
     path = Path(spec)
     of_videos = {"filters": filters, "cut_scenes": cut_scenes, "name": spec}
-    if cache is not None:
-        of_videos["cache"] = cache / "videos.json"
+    if found is not None:
+        of_videos["cache"] = found / "videos.json"
     if path.suffix.lower() == ".csv":
         if lists_pictures(path):
             return ImageTable(path, filters, name=spec), True
