@@ -12,6 +12,7 @@ from lavie.checkpoints import load_unet
 from lavie.cli import main
 from lavie.config import find_family
 from lavie.errors import UsageError
+from lavie.lora.names import is_temporal
 from lavie.models.vae import load_vae
 from lavie.training.assemble import StepRequest, read_curriculum
 from lavie.training.inflate import EXTENSIONS
@@ -57,6 +58,7 @@ def family(tmp_path):
     ("arguments", "told"),
     [
         (("base",), "--videos"),
+        (("base", "--images", "synthetic-stills:4", "--frames", 4), "single pictures"),
         (("base", *CLIPS, "--steps", "many"), "--steps"),
         (("base", *CLIPS, "--text-dropout", "2"), "between 0 and 1"),
         (("base", *CLIPS, "--size", "20x20"), "divisible by 8"),
@@ -111,6 +113,19 @@ def test_the_command_offers_the_forms_of_extension_that_there_are():
 
 
 # -- what a run starts from --------------------------------------------------------------------------------------------
+
+
+def test_the_base_learns_from_pictures_alone_and_leaves_what_looks_along_the_frames(train, family):
+    before = load_unet(family / "base", dtype=torch.float32).state_dict()
+    code, _ = train("base", "--images", "synthetic-stills:4", "--warmup", 0)
+    assert code == 0
+    after = load_unet(family / "base", dtype=torch.float32).state_dict()
+    changed = {name for name in before if not torch.equal(before[name].half(), after[name].half())}
+    assert "conv_in.weight" in changed
+    assert not [name for name in changed if is_temporal(name)]
+    last = json.loads((family.parent / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert "image" in last
+    assert "video" not in last
 
 
 def test_the_base_trains_and_is_written_where_it_came_from(train, family):

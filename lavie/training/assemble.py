@@ -29,6 +29,7 @@ from .stages.upscaler import SCALE
 from .start import load_start, load_text_of, load_vae_of, open_family
 
 DEFAULT_FRAMES = {"base": (16,), "interpolation": (61,), "upscaler": (8,), "extension": (16,)}
+DEFAULT_SCHEMES = {"upscaler": "temporal"}
 KEPT_RATES = ("interpolation", "upscaler")  # stages that learn from frames as they follow in the file
 IMAGES_PER_CLIP = 4
 DEFAULTS = {
@@ -118,13 +119,14 @@ def build_stage(args: argparse.Namespace, family: Family) -> DenoisingStage:
 def stage_settings(args: argparse.Namespace, family: Family) -> StageSettings:
     """What the arguments say, and the family's sizes where they say nothing."""
     height, width = args.size or _size_of(family, args.stage)
-    frames = tuple(args.frames or DEFAULT_FRAMES[args.stage])
+    alone = not args.videos  # only the base may: see cli.check
+    frames = (1,) if alone else tuple(args.frames or DEFAULT_FRAMES[args.stage])
     if args.stage == "interpolation":
         check_frames(frames)
     if args.stage == "extension" and min(frames) < 2:
         raise UsageError("--frames of the extension must be 2 or more: one is given, the others are made.")
     images = 0
-    if args.stage == "base" and args.images:
+    if args.stage == "base" and args.images and not alone:
         images = IMAGES_PER_CLIP if args.images_per_clip is None else args.images_per_clip
     settings = StageSettings(
         frames=frames,
@@ -133,10 +135,11 @@ def stage_settings(args: argparse.Namespace, family: Family) -> StageSettings:
         patch=args.patch,
         images_per_clip=images,
         image_weight=args.image_weight,
+        pictures_alone=alone,
         text_dropout=args.text_dropout,
         loss_weight=args.loss_weight,
         mask_weight=args.sprite_weight,
-        train=args.train or ("temporal" if args.stage == "upscaler" else "all"),
+        train=args.train or ("spatial" if alone else DEFAULT_SCHEMES.get(args.stage, "all")),
         train_text=args.train_text,
         conditioning=args.conditioning,
         max_noise_level=args.max_noise_level,
@@ -149,9 +152,10 @@ def stage_settings(args: argparse.Namespace, family: Family) -> StageSettings:
 def training_data(args: argparse.Namespace, stage: DenoisingStage, device: torch.device) -> TrainingData:
     """The clips and pictures of the run, encoded first with --precompute; reports what was left out."""
     settings = stage.settings
-    rates = _rates(args, stage.parts.config)
-    videos = Collection.open(args, args.videos)
-    pictures = Collection.open(args, args.images, pictures=True) if args.images else None
+    alone = settings.pictures_alone
+    rates = (None,) if alone else _rates(args, stage.parts.config)
+    videos = Collection.open(args, args.images if alone else args.videos, pictures=alone)
+    pictures = Collection.open(args, args.images, pictures=True) if args.images and not alone else None
     for source in [*videos.sources, *(pictures.sources if pictures else [])]:
         tell(source.report.text())
     if args.stage == "upscaler" and pictures is not None:

@@ -184,9 +184,9 @@ def _add_objective(group: argparse._ArgumentGroup) -> None:
 def _add_optimisation(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--train",
-        choices=("all", "temporal", "spatial-lora"),
-        help="what learns: everything, what looks along the frames, or low-rank changes of the spatial layers "
-        "(default: all; an upscaler that is no beginner: temporal)",
+        choices=("all", "temporal", "spatial", "spatial-lora"),
+        help="what learns: everything, what looks along the frames, all but that, or low-rank changes of the spatial "
+        "layers (default: all; an upscaler that is no beginner: temporal; with --images alone: spatial)",
     )
     group.add_argument("--lora-rank", type=whole_number(1, 1024), default=16, metavar="N", help="default: 16")
     group.add_argument("--train-text", action="store_true", help="base: the text encoder learns, too")
@@ -268,8 +268,11 @@ def run(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> None:
     """Refuse what cannot work for this stage, before anything heavy is loaded."""
-    if not args.videos:
+    alone = args.stage == "base" and bool(args.images) and not args.videos
+    if not args.videos and not alone:
         raise UsageError(f"Name something to train on: --videos with {SPEC}.")
+    if alone and (args.frames not in (None, [1]) or args.images_per_clip or args.train == "temporal"):
+        raise UsageError("--images without --videos teach single pictures: leave out --frames and what is for clips.")
     only = {
         "--images-per-clip": ("base", args.images_per_clip is not None),
         "--train-text": ("base", args.train_text),

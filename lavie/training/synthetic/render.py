@@ -28,9 +28,7 @@ OUTLINE = 0.10  # radii
 TRAIL = 2.4  # radii
 
 
-def render(
-    scenes: list[Scene], times: Tensor, height: int, width: int, trails: bool = False
-) -> tuple[Tensor, Tensor]:
+def render(scenes: list[Scene], times: Tensor, height: int, width: int, trails: bool = False) -> tuple[Tensor, Tensor]:
     """Renders every scene at every time of `times` (0…1, [frames]).
 
     Returns the video, float32 [scenes, 3, frames, height, width] in −1…1, and the sprite's coverage,
