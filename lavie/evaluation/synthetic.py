@@ -19,7 +19,7 @@ from .report import CHANGE, PERCENT, Request, table
 
 ATTRIBUTES = ("background", "colour", "shape", "direction", "motion", "steady")
 BARS = {"background": 0.99, "colour": 0.95, "shape": 0.85, "direction": 0.90, "steady": 0.90}
-GAP_CLIPS = 16
+GAP_CLIPS = 12
 
 
 def measure(request: Request) -> dict:
