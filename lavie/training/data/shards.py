@@ -9,12 +9,15 @@ from __future__ import annotations
 import glob
 import json
 import re
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from functools import lru_cache
 from http.client import HTTPException
 from itertools import product
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -30,6 +33,9 @@ from .source import Source
 
 SIZES = "sizes.json"
 SHARDS_AT_ONCE = 4
+ATTEMPTS = 8
+
+T = TypeVar("T")
 
 
 class Shards(Source):
@@ -62,6 +68,7 @@ class Shards(Source):
         if remote and cache is None:
             raise UsageError(f"{pattern} is downloaded piece by piece: name a folder for that.")
         self.cache = ShardCache(cache, cache_bytes) if remote else None
+        self._indices: dict[str, Index] = {}
         self.counts = self._counts()
         self._ends = torch.tensor(self.counts).cumsum(0).tolist()
         self.report.kept = self._ends[-1]
@@ -140,18 +147,32 @@ class Shards(Source):
         return samples[place]
 
     def _index(self, shard: str) -> Index:
-        file = self._file(shard)
-        return _indexed(file, self.filters, file_state(str(file), file))
+        if not is_address(shard):
+            return _indexed(Path(shard), self.filters, file_state(shard, Path(shard)))
+        if shard not in self._indices:  # a download stays as it is, though its file comes and goes
+            self._indices[shard] = self._read(shard, lambda file: index_shard(file, self.filters))
+        return self._indices[shard]
 
     def _content(self, shard: str, sample: Sample) -> bytes:
-        for _ in range(3):  # another process may just have made room in the cache
+        def read(file: Path) -> bytes:
+            with file.open("rb") as tar:
+                tar.seek(sample.offset)
+                return tar.read(sample.size)
+
+        return self._read(shard, read)
+
+    def _read(self, shard: str, read: Callable[[Path], T]) -> T:
+        """What is read of a shard's file, which another process may remove at any moment to make room in the cache."""
+        for attempt in range(ATTEMPTS if is_address(shard) else 1):
+            time.sleep(0.05 * attempt)
+            file = self._file(shard)
             try:
-                with self._file(shard).open("rb") as tar:
-                    tar.seek(sample.offset)
-                    return tar.read(sample.size)
-            except FileNotFoundError:
-                continue
-        raise UnreadableClip(shard, "it vanishes: the cache is too small for as many processes")
+                return read(file)
+            except (FileNotFoundError, UnreadableClip):
+                if file.exists():
+                    raise
+        reason = "it vanishes: the cache is too small for as many processes" if is_address(shard) else "it is gone"
+        raise UnreadableClip(shard, reason)
 
     def _file(self, shard: str) -> Path:
         return self.cache.get(shard) if is_address(shard) else Path(shard)
