@@ -47,6 +47,7 @@ CAMERA_PHRASES = {
     "panning right": ("the camera pans right", "camera panning right"),
     "zooming in": ("the camera zooms in", "camera zooming in"),
 }
+BIG, SMALL = 0.265, 0.25  # radii in heights, beyond which a sprite may be called so
 ADJECTIVES = ("cute", "shiny", "beautiful", "bright", "lovely", "funny", "happy", "smiling")
 OPENINGS = ("a video of", "a clip of", "an animation of", "a movie with", "a cartoon of")
 STILL_OPENINGS = ("a picture of", "an image of", "a photo of", "a drawing of")
@@ -99,9 +100,9 @@ def _subject(scene: Scene, rng: torch.Generator) -> str:
 def _size_words(scene: Scene) -> tuple[str, ...]:
     if scene.radius[0] != scene.radius[1]:
         return ()
-    if scene.radius[0] > 0.21:
+    if scene.radius[0] > BIG:
         return ("big", "large")
-    return ("small", "little") if scene.radius[0] < 0.19 else ()
+    return ("small", "little") if scene.radius[0] < SMALL else ()
 
 
 def _with_articles(sentence: str) -> str:
