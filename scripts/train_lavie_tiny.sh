@@ -21,7 +21,7 @@ train() {
 }
 
 mkdir -p "$family" "$runs"
-cp -n lavie/weights/tiny/family.json "$family/"
+[ -e "$family/family.json" ] || sed s/text_encoder_2/text_encoder/ lavie/weights/tiny/family.json >"$family/family.json"
 cp -rn lavie/weights/tiny/tokenizer "$family/"
 train vae 6000 vae
 train upscaler_vae 2000 upscaler-vae
