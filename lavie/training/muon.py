@@ -23,7 +23,8 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self, closure: None = None) -> None:
+        """One update from the gradients; accelerate passes a `closure`, which there never is."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:

@@ -20,13 +20,6 @@ LEAST_RATE = 0.02  # of the peak, at the end of "cosine"
 _BETAS = (0.9, 0.99)
 
 
-class _Muon(Muon):
-    """Muon as accelerate calls it."""
-
-    def step(self, closure: None = None) -> None:
-        super().step()
-
-
 def new_optimizers(model: nn.Module, settings: LoopSettings, fused: bool) -> list[torch.optim.Optimizer]:
     """Optimizers of all parameters that need gradients.
 
@@ -49,7 +42,7 @@ def new_optimizers(model: nn.Module, settings: LoopSettings, fused: bool) -> lis
     if others:
         optimizers.append(torch.optim.AdamW(others, rate, _BETAS, weight_decay=decay, fused=fused or None))
     if weights:
-        optimizers.append(_Muon(weights, rate, weight_decay=decay))
+        optimizers.append(Muon(weights, rate, weight_decay=decay))
     return optimizers
 
 
