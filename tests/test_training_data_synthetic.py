@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lavie.errors import UsageError
-from lavie.training.data import ClipRequest, SyntheticClips, SyntheticStills, UnreadableClip
+from lavie.training.data import ClipRequest, SyntheticClips, SyntheticCourses, SyntheticStills, UnreadableClip
 from lavie.training.synthetic import STILL_COLOURS, caption, frame_times, is_held_out, render
 from lavie.training.synthetic.captions import MOTION_PHRASES
 
@@ -45,6 +45,22 @@ def test_a_shorter_request_gets_a_random_window_and_a_longer_one_is_refused():
     assert len({clip.sum().item() for clip in clips}) == 6
     with pytest.raises(UnreadableClip, match=r"17 frames at 8 a second last longer than 1\.875 s"):
         source.read(row, ClipRequest(17, 16, 24, 8), generator())
+
+
+@pytest.mark.parametrize("motion", ["moving left", "moving up", "growing", "shrinking"])
+def test_a_course_is_joined_at_any_moment_and_goes_on_beyond_the_clip(motion):
+    source, request = SyntheticCourses(60, camera_share=0), ClipRequest(16, 32, 48, 8)
+    row = next(row for row in range(60) if source.scene(row).motion == motion)
+    clips = [source.read(row, request, generator(seed)) for seed in range(8)]
+    firsts = torch.stack([clip.tensors["video"][:, 0] for clip in clips])
+    assert len({first.sum().item() for first in firsts}) == 8
+    course, _ = render([source.scene(row)], torch.linspace(0, 1.5, 301), 32, 48)
+    for clip in clips:
+        distance = (course[0] - clip.tensors["video"][:, :1]).abs().mean((0, 2, 3))
+        start = int(distance.argmin())
+        assert distance[start] < 0.02
+        end = course[0][:, min(300, start + 200)]
+        assert (end - clip.tensors["video"][:, -1]).abs().mean() < 0.05
 
 
 def test_rows_belong_to_the_seed_and_not_to_what_was_asked_before():
@@ -125,6 +141,7 @@ def test_the_fingerprint_tells_sources_apart():
         SyntheticClips(20, seed=1),
         SyntheticClips(20, held_out=True),
         SyntheticClips(20, camera_share=0.5),
+        SyntheticCourses(20),
         SyntheticStills(20),
         SyntheticStills(20, still_colours=0),
     ]

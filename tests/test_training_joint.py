@@ -55,6 +55,23 @@ def inputs(stage, batch=2):
 
 @pytest.mark.parametrize("stage", STAGES)
 @torch.no_grad()
+def test_frames_that_all_have_one_noise_level_are_a_clip_of_that_level(stage):
+    unet = unet_of(stage)
+    sample, timesteps, text, labels = inputs(stage)
+    levels = torch.cat((timesteps[:, None].expand(2, FRAMES), torch.tensor([[3, 500], [80, 900]])), dim=1)
+    by_clip = torch.cat((timesteps[:, None], levels[:, FRAMES:]), dim=1)
+    close = {"rtol": 1e-5, "atol": 1e-5}
+    joint = unet(sample, levels, text, labels, num_images=IMAGES)
+    torch.testing.assert_close(joint, unet(sample, by_clip, text, labels, num_images=IMAGES), **close)
+    video, text = sample[:, :, :FRAMES], text[:, 0]
+    alone = unet(video, levels[:, :FRAMES], text, labels)
+    torch.testing.assert_close(alone, unet(video, timesteps, text, labels), **close)
+    levels[:, 1] = 0
+    assert not torch.allclose(unet(video, levels[:, :FRAMES], text, labels), alone, atol=1e-3)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@torch.no_grad()
 def test_pictures_leave_the_video_as_it_is_without_them(stage):
     unet = unet_of(stage)
     sample, timesteps, text, labels = inputs(stage)

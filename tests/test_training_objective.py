@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lavie.errors import UsageError
 from lavie.sampling.schedulers import LINEAR_BETAS, alphas_cumprod
 from lavie.training.objective import (
     add_noise,
+    anchored_timesteps,
     example_errors,
     frame_timesteps,
     joint_errors,
@@ -51,6 +54,36 @@ def test_frames_may_have_noise_levels_of_their_own(kind):
         expected = add_noise(latents[:, :, one], noise[:, :, one], levels[:, frame])
         assert torch.equal(noisy[:, :, one], expected)
         assert torch.equal(truth[:, :, one], target(latents[:, :, one], noise[:, :, one], levels[:, frame], kind))
+
+
+@given(timestep=st.integers(0, 999), frames=st.integers(1, 20), seed=st.integers(0, 2**31))
+def test_an_anchored_clip_has_one_frame_with_less_noise_at_most(timestep, frames, seed):
+    levels = anchored_timesteps(torch.tensor(timestep), frames, torch.Generator().manual_seed(seed))
+    assert levels.shape == (frames,)
+    assert levels.dtype == torch.int64
+    assert levels.min() >= 0
+    assert sorted(levels.tolist())[1:] == [timestep] * (frames - 1)
+
+
+def test_any_frame_may_be_the_anchor_at_any_level():
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.stack([anchored_timesteps(torch.tensor(999), 4, generator) for _ in range(200)])
+    assert set(drawn.argmin(dim=1).tolist()) == {0, 1, 2, 3}
+    lowest = drawn.min(dim=1).values.float()
+    assert lowest.min() < 100
+    assert lowest.max() > 900
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_error_of_a_clip_whose_frames_have_levels_of_their_own_is_the_mean_of_its_frames(kind):
+    prediction, truth = random(2, 4, 3, 2, 2), random(2, 4, 3, 2, 2, seed=1)
+    levels = torch.tensor([[10, 400, 7], [999, 0, 30]])
+    errors = example_errors(prediction, truth, levels, kind, "min-snr")
+    frames = [example_errors(prediction[:, :, [f]], truth[:, :, [f]], levels[:, f], kind, "min-snr") for f in range(3)]
+    torch.testing.assert_close(errors, torch.stack(frames).mean(0))
+    even = torch.full((2, 3), 300)
+    same = example_errors(prediction, truth, even[:, 0], kind, "min-snr")
+    torch.testing.assert_close(example_errors(prediction, truth, even, kind, "min-snr"), same)
 
 
 def test_uniform_weights_are_the_plain_mean_squared_error():
@@ -115,6 +148,9 @@ def test_the_joint_errors_are_those_of_the_video_and_of_each_picture_alone(kind,
     torch.testing.assert_close(video, alone(slice(3), levels[:, 0]))
     expected = torch.stack([alone(slice(3 + m, 4 + m), levels[:, 1 + m]) for m in range(2)], dim=1)
     torch.testing.assert_close(images, expected.flatten())
+    per_frame = joint_errors(prediction, truth, frame_timesteps(levels, 3), 2, kind, "clean", emphasis)
+    torch.testing.assert_close(per_frame[0], video)
+    torch.testing.assert_close(per_frame[1], images)
 
 
 def test_the_joint_loss_weighs_the_pictures_by_alpha():

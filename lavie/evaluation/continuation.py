@@ -14,13 +14,12 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from ..training.synthetic import DIRECTIONS, MOTIONS, Scene
+from ..training.synthetic import DIRECTIONS, LASTING, MOTIONS, Scene
 from .appearance import profile
 from .judge import HEIGHT, WIDTH, Sprite, look, small_frames
 from .synthetic import rendered_with_sprite
 
 RECURSION = 15  # frames that a window of 16 adds to the one frame it is shown
-LASTING = ("standing still", "spinning", "bouncing")
 PASSING = tuple(motion for motion in MOTIONS if motion not in LASTING)
 GIVEN = {"lasting": 16, "passing": 4}  # frames; those that pass need the way before them
 LEAST = 8  # frames that a recursion must hold for the judge to read it

@@ -13,8 +13,8 @@ from ..models.latents import encode_video
 from ..pipelines import ExtensionPipeline, TextToVideoPipeline
 from ..pipelines.extend import sample_extension
 from ..pipelines.stage import Stage, to_video
-from ..training.synthetic import Scene, caption, sample_scene
-from .continuation import LASTING, PASSING, RECURSION, Course, course, strayed
+from ..training.synthetic import LASTING, Scene, caption, sample_scene
+from .continuation import PASSING, RECURSION, Course, course, strayed
 from .report import NUMBER, PERCENT, Request, table
 from .synthetic import batches, mean
 

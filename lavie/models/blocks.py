@@ -19,7 +19,8 @@ from .positions import FramePositions
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What all blocks see: emb [batch, channels] (time and class), text [batch, tokens, channels].
+    """What all blocks see: emb [batch, channels] (time and class), or [batch, frames, channels] where every frame has a
+    noise level of its own; text [batch, tokens, channels].
 
     over_time: False leaves out every layer that looks along the frames, as for pictures in joint training.
     """
@@ -104,7 +105,8 @@ class ResnetBlock(nn.Module):
         h = self.conv1(silu(self.norm1(x, cond.frames)), cond.frames)
         if self.time_emb_proj is not None:
             emb = self.time_emb_proj(silu(cond.emb))
-            h = (h.unflatten(0, (-1, cond.frames)) + emb[:, None, :, None, None]).flatten(0, 1)
+            per_frame = emb if emb.ndim == 3 else emb[:, None]
+            h = (h.unflatten(0, (-1, cond.frames)) + per_frame[..., None, None]).flatten(0, 1)
         h = self.conv2(silu(self.norm2(h, cond.frames)), cond.frames)
         return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
 

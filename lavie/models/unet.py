@@ -17,10 +17,10 @@ from .positions import FramePositions, RotaryEmbedding
 
 
 def timestep_embedding(timesteps: Tensor, channels: int) -> Tensor:
-    """Sinusoids, cosines first: timesteps [batch] (may be fractional) → float32 [batch, channels]."""
+    """Sinusoids, cosines first: timesteps [batch] or [batch, frames] (may be fractional) → float32 [..., channels]."""
     half = channels // 2
     frequencies = torch.exp(torch.arange(half, device=timesteps.device) * (-math.log(10000) / half))
-    angles = timesteps.float()[:, None] * frequencies
+    angles = timesteps.float()[..., None] * frequencies
     return torch.cat((angles.cos(), angles.sin()), dim=-1)
 
 
@@ -168,7 +168,8 @@ class VideoUNet(nn.Module):
         """Args:
             sample: [batch, in_channels, frames, height, width], any frames, height and width ≥ 1. For joint training on
                 videos and pictures (paper, equation 3) the last `num_images` frames are pictures.
-            timestep: a number or [batch], 0…999, may be fractional; or [batch, 1 + num_images], the video's first.
+            timestep: a number or [batch], 0…999, may be fractional; [batch, frames] where every frame has a noise level
+                of its own. With pictures [batch, 1 + num_images], the video's first, or [batch, frames].
             encoder_hidden_states: [batch, tokens, cross_attention_dim]; with pictures [batch, 1 + num_images, tokens,
                 cross_attention_dim], the video's text first.
             class_labels: int64 [batch], the noise level (upscaler only).
@@ -190,9 +191,11 @@ class VideoUNet(nn.Module):
         batch, _, frames, _, _ = sample.shape
         video, images = sample.split((frames - num_images, num_images), dim=2)
         timesteps = torch.as_tensor(timestep, device=sample.device)
-        timesteps = (timesteps[:, None] if timesteps.ndim == 1 else timesteps).expand(batch, text.shape[1])
+        if timesteps.ndim < 2:
+            timesteps = timesteps.view(-1, 1).expand(batch, text.shape[1])
         if video.shape[2]:
-            of_video = self._predict(video, timesteps[:, 0], text[:, 0], labels)
+            levels = timesteps[:, :-num_images]  # one for the clip, or one for each of its frames
+            of_video = self._predict(video, levels[:, 0] if levels.shape[1] == 1 else levels, text[:, 0], labels)
         else:
             of_video = video[:, : self.config.out_channels].to(self.dtype)
         images = images.transpose(1, 2).flatten(0, 1)[:, :, None]
@@ -226,13 +229,15 @@ class VideoUNet(nn.Module):
         return x.unflatten(0, (batch, frames)).transpose(1, 2)
 
     def _embed(self, timestep: Tensor | float, labels: Tensor | None, batch: int, device: torch.device) -> Tensor:
-        timesteps = torch.as_tensor(timestep, device=device).expand(batch)
+        timesteps = torch.as_tensor(timestep, device=device)
+        timesteps = timesteps if timesteps.ndim == 2 else timesteps.expand(batch)
         emb = self.time_embedding(timestep_embedding(timesteps, self.config.block_out_channels[0]).to(self.dtype))
         if self.class_embedding is None:
             return emb
         if labels is None:
             raise ValueError("this UNet needs class_labels: the noise level of its low-resolution input")
-        return emb + self.class_embedding(labels.to(device).expand(batch))
+        label_emb = self.class_embedding(labels.to(device).expand(batch))
+        return emb + (label_emb if emb.ndim == 2 else label_emb[:, None])
 
     def _down(self, x: Tensor, cond: Conditioning) -> tuple[Tensor, list[Tensor]]:
         skips = [x]

@@ -136,6 +136,7 @@ def stage_settings(args: argparse.Namespace, family: Family) -> StageSettings:
         images_per_clip=images,
         image_weight=args.image_weight,
         pictures_alone=alone,
+        anchor_share=args.anchor_share,
         text_dropout=args.text_dropout,
         loss_weight=args.loss_weight,
         mask_weight=args.sprite_weight,

@@ -26,7 +26,15 @@ HELP = "train a stage of a model family on your clips and pictures"
 OF_DENOISING = (
     *("videos", "images", "curriculum", "frames", "size", "fps", "patch", "cut_scenes", "cache"),
     *("precompute", "precompute_text", "min_frames", "min_words", "min_size", "min_aesthetic"),
-    *("images_per_clip", "image_weight", "text_dropout", "loss_weight", "conditioning", "max_noise_level"),
+    *(
+        "images_per_clip",
+        "image_weight",
+        "anchor_share",
+        "text_dropout",
+        "loss_weight",
+        "conditioning",
+        "max_noise_level",
+    ),
     *("handheld_share", "train", "lora_rank", "train_text", "prompt"),
 )
 
@@ -139,6 +147,14 @@ def _add_objective(group: argparse._ArgumentGroup) -> None:
         default=1.0,
         metavar="ALPHA",
         help="what the pictures' loss counts beside the clips' (default: 1)",
+    )
+    group.add_argument(
+        "--anchor-share",
+        type=real_number(0, 1),
+        default=0.0,
+        metavar="P",
+        help="share of clips one of whose frames has less noise than the others: teaches how frames follow from one "
+        "another, and words of motion (default: 0)",
     )
     group.add_argument(
         "--text-dropout",

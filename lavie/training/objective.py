@@ -37,6 +37,19 @@ def frame_timesteps(timesteps: Tensor, num_frames: int) -> Tensor:
     return torch.cat((timesteps[:, :1].expand(-1, num_frames), timesteps[:, 1:]), dim=1)
 
 
+def anchored_timesteps(timestep: Tensor, num_frames: int, generator: torch.Generator) -> Tensor:
+    """Noise levels int64 [num_frames]: `timestep` for all frames but one, the anchor, which is noised less, or not.
+
+    What is hidden in the other frames then has to come from the anchor and from the caption's words about motion: how
+    frames follow from one another is learnt where it is all there is to go by. Any frame may be the anchor, at any
+    level from 0 to `timestep`. After Diffusion Forcing (Chen et al. 2024), whose frames all have levels of their own.
+    """
+    levels = timestep.reshape(1).repeat(num_frames)
+    anchor = int(torch.randint(num_frames, (), generator=generator))
+    levels[anchor] = (timestep * torch.rand((), generator=generator)).long()
+    return levels
+
+
 def level_weights(timesteps: Tensor, prediction_type: str, weighting: str) -> Tensor:
     """How much a squared error of the prediction counts at each noise level; float32 in the shape of `timesteps`.
 
@@ -71,13 +84,16 @@ def example_errors(
 ) -> Tensor:
     """The weighted mean squared error of every example: [batch, channels, frames, height, width] → float32 [batch].
 
-    timesteps: int64 [batch].
+    timesteps: int64 [batch], or [batch, frames] where frames have noise levels of their own.
     emphasis: weights of places and frames, broadcast to the prediction; their scale does not matter.
     """
     error = (prediction.float() - truth.float()).square()
     if emphasis is not None:
         error = error * (emphasis / emphasis.mean(dim=(1, 2, 3, 4), keepdim=True))
-    return level_weights(timesteps, prediction_type, weighting) * error.flatten(1).mean(dim=1)
+    weights = level_weights(timesteps, prediction_type, weighting)
+    if weights.ndim == 1:
+        return weights * error.flatten(1).mean(dim=1)
+    return (weights * error.mean(dim=(1, 3, 4))).mean(dim=1)
 
 
 def joint_errors(
@@ -95,7 +111,7 @@ def joint_errors(
 
     Args:
         prediction, truth: [batch, channels, T + M, height, width].
-        timesteps: int64 [batch] or [batch, 1 + M].
+        timesteps: int64 [batch], [batch, 1 + M] or [batch, T + M].
         emphasis: [batch, 1, T + M, height, width].
 
     Returns:
@@ -104,11 +120,13 @@ def joint_errors(
     frames = prediction.shape[2] - num_images
     if timesteps.ndim == 1:
         timesteps = timesteps[:, None].expand(-1, 1 + num_images)
+    of_video, of_images = timesteps[:, :-num_images], timesteps[:, -num_images:]
+    of_video = of_video[:, 0] if of_video.shape[1] == 1 else of_video
     images = [None if part is None else _as_clips(part[:, :, frames:]) for part in (prediction, truth, emphasis)]
     video = [None if part is None else part[:, :, :frames] for part in (prediction, truth, emphasis)]
     return (
-        example_errors(*video[:2], timesteps[:, 0], prediction_type, weighting, video[2]),
-        example_errors(*images[:2], timesteps[:, 1:].flatten(), prediction_type, weighting, images[2]),
+        example_errors(*video[:2], of_video, prediction_type, weighting, video[2]),
+        example_errors(*images[:2], of_images.flatten(), prediction_type, weighting, images[2]),
     )
 
 

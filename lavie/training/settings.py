@@ -15,6 +15,7 @@ class StageSettings:
         (upscaler: of the large ones). patch: height and width of random windows of them, in the same pixels.
     images_per_clip: M, pictures that follow each clip in the joint objective; image_weight: α, what their loss counts.
     pictures_alone: the base learns from pictures only, as an image model; layers along the frames are left out.
+    anchor_share: share of clips one of whose frames has less noise than the others, see `anchored_timesteps`.
     text_dropout: share of captions that are left out, so that guidance has something to start from.
     loss_weight: see `lavie.training.objective`. mask_weight: how much more an error counts inside a clip's mask.
     train: what learns, see `lavie.training.freezing`. train_text: the text encoder learns, too (base only).
@@ -31,6 +32,7 @@ class StageSettings:
     images_per_clip: int = 0
     image_weight: float = 1.0
     pictures_alone: bool = False
+    anchor_share: float = 0.0
     text_dropout: float = 0.1
     loss_weight: str = "uniform"
     mask_weight: float = 1.0

@@ -10,7 +10,7 @@ from .opening import open_source
 from .precomputed import Precomputed, write_precomputed
 from .shards import Shards
 from .source import Source
-from .synthetic import SyntheticClips, SyntheticStills
+from .synthetic import SyntheticClips, SyntheticCourses, SyntheticStills
 from .table import ImageTable, VideoTable
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Skipped",
     "Source",
     "SyntheticClips",
+    "SyntheticCourses",
     "SyntheticStills",
     "TrainingData",
     "UnreadableClip",

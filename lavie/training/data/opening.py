@@ -25,10 +25,10 @@ def open_source(
     """The source that a spec names; its `name` is the spec.
 
     spec: a folder, a .csv table, tar files (a path or http(s) address, with `{0000..0041}` or `*`), or
-    `synthetic[:COUNT[:SEED]]` or `synthetic-stills[:COUNT[:SEED]]`. pictures: whether pictures are wanted; videos give
-    single frames then. cut_scenes: every scene of a video is a row. cache: folder for downloaded shards (default:
-    `runs/shards`). found: folder that remembers what was found out about videos (default: `cache`). Both are made
-    where they are needed.
+    `synthetic[:COUNT[:SEED]]`, or `synthetic-courses…`, `synthetic-stills…`. pictures: whether pictures are wanted;
+    videos give single frames then. cut_scenes: every scene of a video is a row. cache: folder for downloaded shards
+    (default: `runs/shards`). found: folder that remembers what was found out about videos (default: `cache`). Both are
+    made where they are needed.
 
     Raises:
         UsageError: nothing there, of the wrong kind, or nothing in it is fit.

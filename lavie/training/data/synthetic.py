@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from ...errors import UsageError
-from ..synthetic import CAMERAS, STILL_COLOURS, Scene, caption, frame_times, render, sample_scene
+from ..synthetic import CAMERAS, LASTING, STILL_COLOURS, Scene, caption, frame_times, render, sample_scene
 from .clip import Clip, ClipRequest, UnreadableClip
 from .filters import DataReport
 from .randomness import draw, generator_of, uniform
 from .source import Source
 
 SECONDS = 15 / 8  # from the first to the last frame of a clip: 16 frames at 8 a second
+LATEST_START = {True: 1.0, False: 0.5}  # of a course, by whether its motion lasts; later a traveller would be gone
 PATCHED_SIZE = (256, 384)  # of the pictures that patches are cut from
 COUNT = 8192
 
@@ -106,6 +107,19 @@ class SyntheticClips(_Scenes):
         return torch.linspace(start, start + length, frames).clamp(0, 1)
 
 
+class SyntheticCourses(SyntheticClips):
+    """Clips that begin anywhere on a longer course: what goes on from the last frame of another clip looks like this.
+
+    What travels may leave the picture.
+    """
+
+    def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
+        text, name = self.caption(row, generator), f"{self.name}, clip {row}"
+        latest = LATEST_START[self.scene(row).motion in LASTING]
+        times = self._times(name, request, generator) + uniform(generator, 0, latest)
+        return Clip(text, name, self._render(row, times, request, generator))
+
+
 class SyntheticStills(_Scenes):
     """Rendered pictures at a random moment of a clip.
 
@@ -142,13 +156,17 @@ class SyntheticStills(_Scenes):
 
 
 def parse(spec: str) -> tuple[type[_Scenes], int, int] | None:
-    """`synthetic[:COUNT[:SEED]]` or `synthetic-stills[:COUNT[:SEED]]`: kind, count and seed; None for another spec.
+    """Kind, count and seed of `synthetic[:COUNT[:SEED]]`, `synthetic-courses…` or `synthetic-stills…`; else None.
 
     Raises:
         UsageError: COUNT or SEED is no whole number.
     """
     kind, *numbers = spec.split(":")
-    kinds = {"synthetic": SyntheticClips, "synthetic-stills": SyntheticStills}
+    kinds = {
+        "synthetic": SyntheticClips,
+        "synthetic-courses": SyntheticCourses,
+        "synthetic-stills": SyntheticStills,
+    }
     if kind not in kinds:
         return None
     if len(numbers) > 2 or not all(number.isdecimal() for number in numbers):

@@ -31,7 +31,7 @@ class Denoiser(nn.Module):
 
         Args:
             sample: noisy latents and what else the stage is given, [batch, channels, T + M, h, w].
-            timesteps: int64 [batch] or, with pictures, [batch, 1 + M].
+            timesteps: int64 [batch] or, with pictures, [batch, 1 + M]; [batch, T + M] where every frame has its own.
             text: embeddings [batch, 1 + M, 77, channels], or int64 tokens [batch, 1 + M, 77] for the text encoder.
             class_labels: int64 [batch], the noise level of the upscaler's low-resolution input.
             num_images: M, how many pictures stand behind the T frames.
@@ -56,9 +56,10 @@ def _images(num_images: int) -> dict[str, int]:
 class Prepared:
     """One example before noise meets latents: all that chance decides is drawn, on the CPU.
 
-    latents, noise: [4, T + M, h, w], scaled. timesteps: int64 [1 + M]. captions: 1 + M of them, empty where text was
-    dropped. condition: [channels, T + M, h, w], what the network is given besides noise. label: the noise level.
-    emphasis: [1, T + M, h, w], how much an error counts there. text: [1 + M, 77, channels] where it was precomputed.
+    latents, noise: [4, T + M, h, w], scaled. timesteps: int64 [1 + M], or [T + M]. captions: 1 + M of them, empty where
+    text was dropped. condition: [channels, T + M, h, w], what the network is given besides noise. label: the noise
+    level. emphasis: [1, T + M, h, w], how much an error counts there. text: [1 + M, 77, channels] where it was
+    precomputed.
     """
 
     latents: Tensor

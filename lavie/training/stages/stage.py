@@ -19,7 +19,7 @@ from ..data.clip import Clip
 from ..data.dataset import Example
 from ..data.randomness import generator_of
 from ..freezing import has_adapters, lora_state_dict, merged
-from ..objective import add_noise, example_errors, frame_timesteps, joint_errors, joint_loss, target
+from ..objective import add_noise, anchored_timesteps, example_errors, frame_timesteps, joint_errors, joint_loss, target
 from ..settings import StageSettings
 from .denoiser import Batch, Denoiser, Prepared
 from .parts import Parts
@@ -103,7 +103,7 @@ class DenoisingStage(ABC):
         captions = tuple("" if drop else clip.caption for clip, drop in zip(clips, dropped.tolist(), strict=True))
         return Prepared(
             latents=latents,
-            timesteps=torch.randint(NUM_TRAIN_TIMESTEPS, (len(clips),), generator=generator),
+            timesteps=self._timesteps(latents.shape[1], len(pictures), generator),
             noise=torch.randn(latents.shape, generator=generator),
             captions=captions,
             condition=condition,
@@ -111,6 +111,16 @@ class DenoisingStage(ABC):
             emphasis=self._emphasis([encoded, *pictures]),
             text=self._precomputed_text(clips, dropped),
         )
+
+    def _timesteps(self, frames: int, pictures: int, generator: torch.Generator) -> Tensor:
+        """Noise levels int64 [1 + M], or [T + M] in a run that anchors some of its clips."""
+        timesteps = torch.randint(NUM_TRAIN_TIMESTEPS, (1 + pictures,), generator=generator)
+        if not self.settings.anchor_share:
+            return timesteps
+        levels = timesteps[0].repeat(frames - pictures)
+        if float(torch.rand((), generator=generator)) < self.settings.anchor_share:
+            levels = anchored_timesteps(timesteps[0], frames - pictures, generator)
+        return torch.cat((levels, timesteps[1:]))
 
     def _emphasis(self, parts: list[dict[str, Tensor]]) -> Tensor | None:
         """1 … `mask_weight` [1, T + M, h, w]; clips without a mask count 1 everywhere."""
@@ -129,11 +139,12 @@ class DenoisingStage(ABC):
 
     def _loss_of(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         images, kind = self.settings.images_per_clip, self.parts.config.prediction_type
-        levels = frame_timesteps(batch.timesteps, batch.latents.shape[2] - images)
+        frames, timesteps = batch.latents.shape[2], batch.timesteps
+        levels = timesteps if timesteps.shape[1] == frames else frame_timesteps(timesteps, frames - images)
         sample = add_noise(batch.latents, batch.noise, levels)
         if batch.condition is not None:
             sample = torch.cat((sample, batch.condition), dim=1)
-        timesteps = batch.timesteps if images else batch.timesteps[:, 0]
+        timesteps = timesteps[:, 0] if timesteps.shape[1] == 1 else timesteps
         alone = self.settings.pictures_alone
         prediction = model(sample, timesteps, self._text(batch), batch.labels, 1 if alone else images)
         truth = target(batch.latents, batch.noise, levels, kind)

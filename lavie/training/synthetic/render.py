@@ -25,7 +25,9 @@ CAMERA_MOVES = {  # heights to the right in a clip, share of the view that is le
     "zooming in": (0.0, 0.35),
 }
 OUTLINE = 0.10  # radii
-TRAIL = 2.4  # radii
+TRAIL = 2.6  # radii
+INK, PALE = (0.20, 0.16, 0.36), (0.74, 0.78, 0.95)
+DARK_PLACES = ("night sky",)
 
 
 def render(scenes: list[Scene], times: Tensor, height: int, width: int, trails: bool = False) -> tuple[Tensor, Tensor]:
@@ -73,22 +75,27 @@ def _draw(scene: Scene, times: Tensor, video: Tensor, mask: Tensor, trails: bool
     mask.zero_()
     if scene.motion in DIRECTIONS:
         trail = _trail(scene.motion, p, q)
-        video.lerp_(colour + 0.45 * (1 - colour), trail)
+        video.lerp_(_wake(scene.background), trail)
         if trails:
             mask.copy_(trail)
     if scene.motion == "bouncing":
         video.mul_(1 - 0.35 * _shadow(scene, x, y, width / height, radius))
-    left, right, top, bottom = _window(p, q)
+    window = _window(p, q)
+    if window is None:
+        return
+    left, right, top, bottom = window
     p, q = p[:, :, left:right], q[:, top:bottom]
     coverage = _sprite(scene, p, q, angle, pixel, colour, video[:, :, top:bottom, left:right])
     covered = mask[:, top:bottom, left:right]
     torch.maximum(covered, coverage, out=covered)
 
 
-def _window(p: Tensor, q: Tensor, reach: float = 1.3) -> tuple[int, int, int, int]:
-    """The columns and rows that the sprite touches in any frame."""
+def _window(p: Tensor, q: Tensor, reach: float = 1.3) -> tuple[int, int, int, int] | None:
+    """The columns and rows that the sprite touches in any frame; None where it has left the picture."""
     columns = (p.abs() < reach).any(0).any(0).nonzero()
     rows = (q.abs() < reach).any(0).any(-1).nonzero()
+    if not len(columns) or not len(rows):
+        return None
     return columns[0].item(), columns[-1].item() + 1, rows[0].item(), rows[-1].item() + 1
 
 
@@ -96,10 +103,15 @@ def _trail(motion: str, p: Tensor, q: Tensor) -> Tensor:
     """Three wisps that fade behind the sprite, 0…1."""
     step_x, step_y = STEP[motion]
     behind, across = -(step_x * p + step_y * q), step_y * p - step_x * q
-    fade = (1 - behind / TRAIL).clamp(0, 1)
-    edge = (0.85 * fade.sqrt() - across.abs()).mul_(5).clamp_(0, 1)
-    wisps = 0.75 + 0.25 * torch.cos(7.8 * across)
-    return (2 * behind).clamp(0, 1) * fade * edge * wisps
+    fade = (1 - behind / TRAIL).clamp(0, 1).sqrt()
+    edge = (0.85 * fade - across.abs()).mul_(5).clamp_(0, 1)
+    wisps = 0.6 + 0.4 * torch.cos(7.8 * across)
+    return 0.9 * (2 * behind).clamp(0, 1) * fade * edge * wisps
+
+
+def _wake(background: str) -> Tensor:
+    """The colour [3, 1, 1, 1] of trails: dark as ink, and pale at night."""
+    return torch.tensor(PALE if background in DARK_PLACES else INK)[:, None, None, None]
 
 
 def _shadow(scene: Scene, x: Tensor, y: Tensor, aspect: float, radius: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ STILL_COLOURS = ("brown", "turquoise")  # only pictures show them, never clips: 
 SHAPES = ("ball", "box", "star", "heart", "fish", "rocket", "bird", "car")
 BACKGROUNDS = ("green grass", "blue sky", "night sky", "desert", "snow", "sea", "sunset")
 DIRECTIONS = ("moving left", "moving right", "moving up", "moving down")
+LASTING = ("standing still", "spinning", "bouncing")  # motions that can go on for ever
 MOTIONS = (*DIRECTIONS, "growing", "shrinking", "bouncing", "spinning", "standing still")
 CAMERAS = ("still", "panning left", "panning right", "zooming in")
 FACING_SHAPES = ("fish", "rocket", "bird", "car")
