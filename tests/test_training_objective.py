@@ -56,22 +56,25 @@ def test_frames_may_have_noise_levels_of_their_own(kind):
         assert torch.equal(truth[:, :, one], target(latents[:, :, one], noise[:, :, one], levels[:, frame], kind))
 
 
-@given(timestep=st.integers(0, 999), frames=st.integers(1, 20), seed=st.integers(0, 2**31))
-def test_an_anchored_clip_has_one_frame_with_less_noise_at_most(timestep, frames, seed):
-    levels = anchored_timesteps(torch.tensor(timestep), frames, torch.Generator().manual_seed(seed))
+@given(frames=st.integers(2, 20), seed=st.integers(0, 2**31))
+def test_an_anchored_clip_has_one_frame_with_less_noise_at_most(frames, seed):
+    levels = anchored_timesteps(frames, torch.Generator().manual_seed(seed))
     assert levels.shape == (frames,)
     assert levels.dtype == torch.int64
     assert levels.min() >= 0
-    assert sorted(levels.tolist())[1:] == [timestep] * (frames - 1)
+    assert levels.max() < 1000
+    assert len(set(sorted(levels.tolist())[1:])) == 1
 
 
 def test_any_frame_may_be_the_anchor_at_any_level():
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.stack([anchored_timesteps(torch.tensor(999), 4, generator) for _ in range(200)])
+    drawn = torch.stack([anchored_timesteps(4, generator) for _ in range(400)])
     assert set(drawn.argmin(dim=1).tolist()) == {0, 1, 2, 3}
-    lowest = drawn.min(dim=1).values.float()
-    assert lowest.min() < 100
-    assert lowest.max() > 900
+    lowest, others = drawn.min(dim=1).values.float(), drawn.max(dim=1).values.float()
+    assert lowest.min() < 10
+    assert (lowest / others).max() > 0.9
+    assert others.mean() == pytest.approx(667, abs=40)
+    assert lowest.mean() == pytest.approx(667 / 3, abs=40)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from ..sampling.schedulers import alphas_cumprod
+from ..sampling.schedulers import NUM_TRAIN_TIMESTEPS, alphas_cumprod
 
 WEIGHTINGS = ("uniform", "min-snr", "clean")
 MIN_SNR_GAMMA = 5.0
@@ -37,16 +37,19 @@ def frame_timesteps(timesteps: Tensor, num_frames: int) -> Tensor:
     return torch.cat((timesteps[:, :1].expand(-1, num_frames), timesteps[:, 1:]), dim=1)
 
 
-def anchored_timesteps(timestep: Tensor, num_frames: int, generator: torch.Generator) -> Tensor:
-    """Noise levels int64 [num_frames]: `timestep` for all frames but one, the anchor, which is noised less, or not.
+def anchored_timesteps(num_frames: int, generator: torch.Generator) -> Tensor:
+    """Noise levels int64 [num_frames]: one for all frames but the anchor, which has less noise, or none.
 
     What is hidden in the other frames then has to come from the anchor and from the caption's words about motion: how
     frames follow from one another is learnt where it is all there is to go by. Any frame may be the anchor, at any
-    level from 0 to `timestep`. After Diffusion Forcing (Chen et al. 2024), whose frames all have levels of their own.
+    level below the others', mostly a low one; theirs is the higher of two draws, for there is little to learn where
+    they show enough of themselves. After Diffusion Forcing (Chen et al. 2024), whose frames all have levels of their
+    own.
     """
-    levels = timestep.reshape(1).repeat(num_frames)
+    level = torch.randint(NUM_TRAIN_TIMESTEPS, (2,), generator=generator).max()
+    levels = level.repeat(num_frames)
     anchor = int(torch.randint(num_frames, (), generator=generator))
-    levels[anchor] = (timestep * torch.rand((), generator=generator)).long()
+    levels[anchor] = (level * torch.rand((), generator=generator).square()).long()
     return levels
 
 

@@ -119,7 +119,7 @@ class DenoisingStage(ABC):
             return timesteps
         levels = timesteps[0].repeat(frames - pictures)
         if float(torch.rand((), generator=generator)) < self.settings.anchor_share:
-            levels = anchored_timesteps(timesteps[0], frames - pictures, generator)
+            levels = anchored_timesteps(frames - pictures, generator)
         return torch.cat((levels, timesteps[1:]))
 
     def _emphasis(self, parts: list[dict[str, Tensor]]) -> Tensor | None:
