@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from safetensors.torch import save_file
 
 from lavie.checkpoints import save_unet
 from lavie.cli import main
+from lavie.cli.arguments import lora_choice
 from lavie.errors import Cancelled
 from lavie.models import build_unet
 from lavie.models.text_encoder import save_text_model
@@ -122,6 +124,57 @@ def test_generate_passes_every_setting_on(family, lavie, tmp_path):
     assert read_video(tmp_path / "fish.gif").frames.shape == (2, 24, 16, 3)
 
 
+def test_generate_puts_loras_on_and_remembers_them(family, lavie, tmp_path):
+    stem = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_v"
+    random = torch.Generator().manual_seed(0)
+    tensors = {
+        f"{stem}.lora_down.weight": torch.randn(2, 32, generator=random),
+        f"{stem}.lora_up.weight": torch.randn(32, 2, generator=random),
+        f"{stem.replace('unet', 'te').replace('mid_block', 'gone')}.diff": torch.ones(2, 2),
+    }
+    save_file(tensors, tmp_path / "style.safetensors")
+
+    def made(name, *loras):
+        code, *_ = lavie(
+            "generate", "a fish", "-o", tmp_path / f"{name}.gif", "--model", family, "--no-upscale", "--quiet",
+            *(part for lora in loras for part in ("--lora", f"{tmp_path / 'style.safetensors'}{lora}")),
+        )  # fmt: skip
+        assert code == 0
+        return read_video(tmp_path / f"{name}.gif")
+
+    plain, zero, one, two = made("plain"), made("zero", ":0"), made("one", ":0.75"), made("two", ":0.25:1", ":0.5")
+    assert "loras" not in plain.metadata
+    assert np.array_equal(plain.frames, zero.frames)
+    assert not np.array_equal(plain.frames, one.frames)
+    assert np.array_equal(one.frames, two.frames)  # plain LoRAs add up, and this one leaves the text alone
+    assert two.metadata["loras"] == [
+        {"name": "style.safetensors", "strength": 0.25, "text_strength": 1.0},
+        {"name": "style.safetensors", "strength": 0.5, "text_strength": 0.5},
+    ]
+
+
+def test_interpolate_takes_loras_and_upscale_does_not(family, lavie, clip, tmp_path):
+    stem = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_v"
+    save_file({f"{stem}.diff": torch.ones(32, 128)}, tmp_path / "x.safetensors")
+    frames = []
+    for name, loras in (("plain", ()), ("with", ("--lora", tmp_path / "x.safetensors"))):
+        code, *_ = lavie("interpolate", clip, "-o", tmp_path / f"{name}.gif", "--model", family, *loras)
+        assert code == 0
+        frames.append(read_video(tmp_path / f"{name}.gif").frames)
+    assert not np.array_equal(*frames)
+    code, _, error = lavie("upscale", clip, "-o", tmp_path / "x.gif", "--model", family, "--lora", "x.safetensors")
+    assert code == 2
+    assert "--lora" in error
+
+
+def test_a_colon_within_a_loras_path_stays_there():
+    assert lora_choice("x.safetensors") == ("x.safetensors",)
+    assert lora_choice("x.safetensors:0.5") == ("x.safetensors", 0.5)
+    assert lora_choice("x.safetensors:1:-2") == ("x.safetensors", 1.0, -2.0)
+    assert lora_choice(r"C:\loras\x.safetensors:1") == (r"C:\loras\x.safetensors", 1.0)
+    assert lora_choice("3:2:1:0") == ("3:2", 1.0, 0.0)
+
+
 def test_generate_repaints_a_video_and_remembers_its_strength_and_source(family, lavie, clip, tmp_path):
     arguments = ("generate", "a blue ball", "--video", clip, "--model", family, "--steps", 1, "--quiet")
     code, answer, _ = lavie(*arguments, "--strength", 0.5, "-o", tmp_path / "blue.mp4", "--json")
@@ -226,6 +279,9 @@ WRONG_USAGE = {
     (*PROMPT, "-o", "x.mp4", "--scheduler", "lcm", "--steps", "60"): "between 1 and 50",
     (*PROMPT, "-o", "x.mp4", "--model", "magic"): "Choose 'lavie-tiny' (bundled), 'lavie' (released weights)",
     (*PROMPT, "-o", "x.mp4", "--dtype", "float8"): "invalid choice: 'float8'",
+    (*PROMPT, "-o", "x.mp4", "--lora", "gone"): "no file gone, nor one that comes with lavie-tiny (lavie-tiny-sunset)",
+    (*PROMPT, "-o", "x.mp4", "--lora", ":1"): "names no file",
+    (*PROMPT, "-o", "x.mp4", "--lora", "lavie-tiny-sunset:1e9"): "must be between -20 and 20, not 1e+09",
     (*PROMPT, "-o", "x.mp4", "--strength", "0.5"): "--strength needs --video",
     (*PROMPT, "-o", "x.mp4", "--video", "in.mp4", "--strength", "0"): "between 0.01 and 1, not 0",
     (*PROMPT, "-o", "x.mp4", "--video", "in.mp4", "--strength", "1.1"): "between 0.01 and 1, not 1.1",

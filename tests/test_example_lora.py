@@ -7,7 +7,7 @@ from safetensors import safe_open
 
 from lavie import TextToVideoPipeline
 from lavie.config import find_family
-from lavie.lora import read_lora, temporal_layers, to_kohya
+from lavie.lora import Lora, read_lora, temporal_layers, to_kohya
 
 FILE = find_family("lavie-tiny").path("loras/lavie-tiny-sunset.safetensors")
 PROMPTS = ["a red ball moving left over green grass", "a white heart growing over a blue sky"]
@@ -27,16 +27,6 @@ def layers(unet: torch.nn.Module) -> dict:
     """kohya's names of the UNet's weights"""
     weights = ((name, weight) for name, weight in unet.named_parameters() if name.endswith(".weight"))
     return {"lora_unet_" + name.removesuffix(".weight").replace(".", "_"): weight for name, weight in weights}
-
-
-@torch.no_grad()
-def add(unet: torch.nn.Module, tensors: dict, strength: float) -> None:
-    for name, weight in layers(unet).items():
-        if f"{name}.alpha" in tensors:
-            down, up, alpha = (
-                tensors[f"{name}.{part}"].float() for part in ("lora_down.weight", "lora_up.weight", "alpha")
-            )
-            weight += strength * alpha / len(down) * (up @ down)
 
 
 def clips(pipeline: TextToVideoPipeline) -> np.ndarray:
@@ -68,15 +58,15 @@ def test_its_file_tells_what_it_is():
     assert "sunset" in metadata["modelspec.title"]
 
 
-def test_it_turns_clips_into_warm_light_without_a_trigger_word(tensors, pipeline):
+def test_it_turns_clips_into_warm_light_without_a_trigger_word(pipeline):
     plain = clips(pipeline)
     seen = {}
     for strength in (0.0, 0.5, 1.0):
-        add(pipeline.stage.unet, tensors, strength)
+        pipeline.set_loras([Lora.read(FILE, strength)])
         seen[strength] = clips(pipeline)
-        add(pipeline.stage.unet, tensors, -strength)
+    pipeline.set_loras([])
     assert np.array_equal(seen[0.0], plain)
     assert (warmth(seen[0.5]) > warmth(plain) + 20).all()
     assert (warmth(seen[1.0]) > warmth(plain) + 30).all()
     assert (warmth(seen[1.0]) > 40).all()
-    assert np.abs(clips(pipeline) - plain).max() <= 2
+    assert np.array_equal(clips(pipeline), plain)

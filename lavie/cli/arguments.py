@@ -7,10 +7,14 @@ import math
 import os
 import re
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..config import BUNDLED, MAX_SIDE, RELEASED, StageConfig
+from ..config import BUNDLED, MAX_SIDE, RELEASED, StageConfig, find_family
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..lora import Lora
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +47,51 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"ddpm, ddim, euler, euler_ancestral, dpmpp_2m, dpmpp_2m_sde, unipc or lcm {default}",
     )
     parser.add_argument("--spacing", metavar="NAME", help=f"leading, linspace, trailing or karras {default}")
+
+
+def add_lora_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--lora",
+        dest="loras",
+        action="append",
+        type=lora_choice,
+        default=[],
+        metavar="FILE[:STRENGTH[:TEXT_STRENGTH]]",
+        help="a LoRA for Stable Diffusion 1.x, or one that comes with the model, by name; repeatable (default "
+        "strength: 1, on the text encoder the same)",
+    )
+
+
+def chosen_loras(args: argparse.Namespace) -> list[Lora]:
+    """The LoRAs read; a name that is no file is looked for among those that come with the model."""
+    from ..lora import Lora
+
+    folder = find_family(args.model).folder / "loras"
+    loras = []
+    for file, *strengths in args.loras:
+        bundled = [folder / file, folder / f"{file}.safetensors"]
+        path = next((path for path in (Path(file), *bundled) if path.exists()), None)
+        if path is None:
+            known = ", ".join(sorted(found.stem for found in folder.glob("*.safetensors")))
+            beside = f", nor one that comes with {args.model} ({known})" if known else ""
+            raise UsageError(f"--lora: there is no file {file}{beside}.")
+        loras.append(Lora.read(path, *strengths))
+    return loras
+
+
+def lora_choice(text: str) -> tuple:
+    """'x.safetensors:0.8:0.5' → ('x.safetensors', 0.8, 0.5); a colon within the path stays there."""
+    parts = text.split(":")
+    strengths: list[float] = []
+    while len(parts) > 1 and len(strengths) < 2:
+        try:
+            strengths.insert(0, float(parts[-1]))
+        except ValueError:
+            break
+        parts.pop()
+    if not ":".join(parts):
+        raise argparse.ArgumentTypeError(f"'{text}' names no file; write FILE or FILE:STRENGTH")
+    return (":".join(parts), *strengths)
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,11 +11,13 @@ from ..config import MAX_FRAMES, find_family
 from ..errors import UsageError
 from ..video import check_writable, read_video
 from .arguments import (
+    add_lora_arguments,
     add_model_arguments,
     add_output_arguments,
     add_sampling_arguments,
     check_not_input,
     check_schedule,
+    chosen_loras,
     repaint_strength,
     sampling_settings,
     size,
@@ -51,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-interpolate", dest="interpolate", action="store_false", help="keep the low frame rate")
     parser.add_argument("--no-upscale", dest="upscale", action="store_false", help="keep the small size")
     add_sampling_arguments(parser)
+    add_lora_arguments(parser)
     add_model_arguments(parser)
 
 
@@ -63,10 +66,12 @@ def run(args: argparse.Namespace) -> int:
             check_not_input(args.video, output)
         check_writable(output)
     check_schedule(args, find_family(args.model).base, strength)
+    loras = chosen_loras(args)
     source = None if args.video is None else read_video(args.video)
     from ..pipelines import CascadePipeline
 
     pipeline = CascadePipeline.from_pretrained(args.model, args.device, args.dtype)
+    pipeline.set_loras(loras)
     height, width = args.size or (None, None)
     results = []
     with StageProgress(args.quiet) as progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..config import MAX_FRAMES
-from .arguments import whole_number
+from .arguments import add_lora_arguments, whole_number
 from .transform import add_video_arguments, transform
 
 HELP = "give a video four times as many frames"
@@ -13,6 +13,7 @@ HELP = "give a video four times as many frames"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_video_arguments(parser)
+    add_lora_arguments(parser)
     frames = whole_number(0, MAX_FRAMES)
     parser.add_argument("--window", type=frames, metavar="N", help="input frames worked on at once; 0 takes all")
     parser.add_argument("--overlap", type=frames, metavar="N", help="input frames that neighbouring windows share")

@@ -14,6 +14,7 @@ from .arguments import (
     add_sampling_arguments,
     check_not_input,
     check_schedule,
+    chosen_loras,
     frame_rate,
     sampling_settings,
 )
@@ -35,10 +36,13 @@ def transform(args: argparse.Namespace, stage: str, pipeline_name: str, **settin
     check_not_input(args.input, args.output)
     check_writable(args.output)
     check_schedule(args, getattr(find_family(args.model), stage))
+    loras = chosen_loras(args) if "loras" in args else []
     clip = read_video(args.input)
     from .. import pipelines
 
     pipeline = getattr(pipelines, pipeline_name).from_pretrained(args.model, args.device, args.dtype)
+    if loras:
+        pipeline.set_loras(loras)
     started = time.perf_counter()
     with StageProgress(args.quiet) as progress:
         video = pipeline(

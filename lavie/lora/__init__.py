@@ -3,5 +3,6 @@
 from .base import check_base
 from .convert import temporal_layers, to_kohya
 from .read import read_lora
+from .stack import Applied, Lora, LoraStack
 
-__all__ = ["check_base", "read_lora", "temporal_layers", "to_kohya"]
+__all__ = ["Applied", "Lora", "LoraStack", "check_base", "read_lora", "temporal_layers", "to_kohya"]

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import gc
+import logging
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from ..config import BUNDLED, Family, find_family
+from ..lora import Lora
 from ..runtime import choose_device, choose_dtype
 from .interpolate import InterpolationPipeline
 from .output import Callback, VideoOutput
 from .stage import require_files
 from .text_to_video import TextToVideoPipeline
 from .upscale import UpscalePipeline
+
+log = logging.getLogger(__name__)
 
 
 class CascadePipeline:
@@ -23,6 +28,7 @@ class CascadePipeline:
         self.family = family
         self.device = device
         self.dtype = dtype
+        self.loras: tuple[Lora, ...] = ()
 
     @classmethod
     def from_pretrained(
@@ -34,6 +40,10 @@ class CascadePipeline:
         """A family by name ("lavie-tiny", "lavie") or folder; the stages load when they are needed."""
         chosen = choose_device(device)
         return cls(find_family(name_or_path), chosen, choose_dtype(dtype, chosen))
+
+    def set_loras(self, loras: Sequence[Lora]) -> None:
+        """Put exactly these LoRAs on the base and the interpolation stage whenever they are loaded."""
+        self.loras = tuple(loras)
 
     def __call__(
         self,
@@ -77,6 +87,11 @@ class CascadePipeline:
             callback=callback,
         )
         metadata = {**made.metadata, "stages": {}}
+        if self.loras:
+            metadata["loras"] = [
+                {"name": lora.name, "strength": lora.strength, "text_strength": lora.text_strength}
+                for lora in self.loras
+            ]
         if interpolate and len(made.frames) > 1:
             made = self._load(InterpolationPipeline)(made.frames, prompt, made.fps, seed, callback=callback)
             metadata["stages"]["interpolation"] = made.metadata
@@ -89,4 +104,10 @@ class CascadePipeline:
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        return pipeline.from_pretrained(self.family, self.device, self.dtype)
+        loaded = pipeline.from_pretrained(self.family, self.device, self.dtype)
+        if self.loras and pipeline is not UpscalePipeline:
+            for applied in loaded.set_loras(self.loras):
+                if applied.left:
+                    left = ", ".join(applied.left[:3])
+                    log.warning("%s: %d of its layers have no place here: %s", applied.name, len(applied.left), left)
+        return loaded

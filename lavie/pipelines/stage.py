@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -13,7 +14,8 @@ from torch.nn.functional import pad
 
 from ..checkpoints import load_unet, single_file_parts
 from ..config import BUNDLED, Family, StageConfig, find_family
-from ..errors import LavieError
+from ..errors import LavieError, UsageError
+from ..lora import Applied, Lora, LoraStack
 from ..models import VideoUNet
 from ..models.latents import decode_slices, to_uint8
 from ..models.text_encoder import TextEncoder, load_text_encoder
@@ -103,6 +105,7 @@ class StagePipeline:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
+        self._loras: LoraStack | None = None
 
     @classmethod
     def from_pretrained(
@@ -117,6 +120,21 @@ class StagePipeline:
             LavieError: files are missing, broken or of another stage.
         """
         return cls(Stage.load(cls.stage_name, name_or_path, device, dtype))
+
+    def set_loras(self, loras: Sequence[Lora]) -> list[Applied]:
+        """Put exactly these LoRAs on the stage's UNet and text encoder, and tell what became of each.
+
+        A new strength costs no loading; without LoRAs ([]) the weights are what they were, bit for bit.
+
+        Raises:
+            LavieError: a LoRA that does not fit; everything stays as it was.
+            UsageError: the upscaler, which no Stable Diffusion 1.x LoRA fits.
+        """
+        if self.stage_name == "upscaler":
+            raise UsageError("LaVie's upscaler is no Stable Diffusion 1.x model, so no LoRA fits it.")
+        if self._loras is None:
+            self._loras = LoraStack(self.stage.unet, self.stage.text_encoder.model)
+        return self._loras.set(loras)
 
 
 def to_video(frames: np.ndarray, device: torch.device) -> Tensor:

@@ -1,0 +1,103 @@
+"""What an adapter makes of a layer's weight: LoRA, LoCon, LoHa, LoKr, whole differences, and DoRA on top of any.
+
+Formulas: LoRA (Hu et al. 2021), LoHa (Hyeon-Woo et al. 2021), LoKr and the Tucker forms (LyCORIS, Yeh et al. 2023),
+DoRA (Liu et al. 2024). Parts have kohya's and LyCORIS's names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..errors import LavieError
+from .names import ALPHA, DORA, DOWN, MID, UP
+
+Parts = Mapping[str, Tensor]  # of one layer: "lora_down.weight" → tensor, …
+_WEIGHT, _BIAS = "diff", "diff_b"
+
+
+def changed(weight: Tensor, parts: Parts, strength: float) -> Tensor:
+    """The weight with an adapter of that strength; float32 in the weight's shape.
+
+    Raises:
+        LavieError: an adapter of an unknown kind, or one of another size.
+    """
+    base = weight.float()
+    change = _fitted(difference(parts), base)
+    if DORA in parts:
+        change = _decomposed(base, change, parts[DORA].float()) - base
+    return base + strength * change
+
+
+def changed_bias(bias: Tensor, parts: Parts, strength: float) -> Tensor:
+    """The bias with the difference that an adapter brings for it, if any; float32."""
+    return bias.float() + strength * _fitted(parts[_BIAS].float(), bias) if _BIAS in parts else bias.float()
+
+
+def difference(parts: Parts) -> Tensor:
+    """What an adapter adds to the weight at strength 1, before DoRA; float32.
+
+    Raises:
+        LavieError: an adapter of an unknown kind.
+    """
+    parts = {name: tensor.float() for name, tensor in parts.items()}
+    if DOWN in parts:
+        return _scale(parts, parts[DOWN].shape[0]) * _product(parts[UP], parts[DOWN], parts.get(MID))
+    if "hada_w1_b" in parts:
+        first = _product(parts["hada_w1_a"], parts["hada_w1_b"], parts.get("hada_t1"))
+        second = _product(parts["hada_w2_a"], parts["hada_w2_b"], parts.get("hada_t2"))
+        return _scale(parts, parts["hada_w1_b"].shape[0]) * first * second
+    if "lokr_w1" in parts or "lokr_w1_a" in parts:
+        return _kronecker(parts)
+    if _WEIGHT in parts:
+        return parts[_WEIGHT]
+    raise LavieError(f"This adapter is of a kind that LaVie does not know (it holds {', '.join(sorted(parts))}).")
+
+
+def _product(up: Tensor, down: Tensor, middle: Tensor | None = None) -> Tensor:
+    """up [out, rank, …] · down [rank, in, …], a Tucker core [rank, rank, kernel] in between where there is one."""
+    if middle is None:
+        return (up.flatten(1) @ down.flatten(1)).view(up.shape[0], *down.shape[1:])
+    if up.ndim == 2 and up.shape[0] == middle.shape[0]:  # LyCORIS's LoHa and LoKr have [rank, out]
+        up = up.T
+    return torch.einsum("o r, r s ..., s i -> o i ...", up.flatten(1), middle, down.flatten(1))
+
+
+def _kronecker(parts: Parts) -> Tensor:
+    """w1 ⊗ w2, either of them a product where it is given as one; only then does alpha count."""
+    rank = None
+    factors = []
+    for name in ("lokr_w1", "lokr_w2"):
+        if name in parts:
+            factors.append(parts[name])
+            continue
+        rank = parts[f"{name}_b"].shape[0]
+        core = parts.get("lokr_t2") if name == "lokr_w2" else None
+        factors.append(_product(parts[f"{name}_a"], parts[f"{name}_b"], core))
+    first, second = factors
+    first = first.view(*first.shape, *[1] * (second.ndim - first.ndim))
+    return (1.0 if rank is None else _scale(parts, rank)) * torch.kron(first, second.contiguous())
+
+
+def _scale(parts: Parts, rank: int) -> float:
+    return parts[ALPHA].item() / rank if ALPHA in parts else 1.0
+
+
+def _decomposed(weight: Tensor, change: Tensor, magnitudes: Tensor) -> Tensor:
+    """DoRA: the changed weight's direction, with magnitudes of its own, per output or, in old files, per input."""
+    direction = weight + change
+    axis = 0 if magnitudes.shape[0] == weight.shape[0] else 1
+    others = [dim for dim in range(weight.ndim) if dim != axis]
+    norm = torch.linalg.vector_norm(direction, dim=others, keepdim=True).clamp_min(torch.finfo(torch.float32).eps)
+    shape = [1] * weight.ndim
+    shape[axis] = -1
+    return direction * (magnitudes.reshape(shape) / norm)
+
+
+def _fitted(change: Tensor, weight: Tensor) -> Tensor:
+    """In the weight's shape: linear and 1×1-convolution weights stand for each other."""
+    if change.shape != weight.shape and change.numel() != weight.numel():
+        raise LavieError(f"it is {list(change.shape)} where the model has {list(weight.shape)}")
+    return change.to(weight.device).reshape(weight.shape)

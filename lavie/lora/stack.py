@@ -1,0 +1,160 @@
+"""LoRAs on a network's weights: strengths change in place, and nothing stays when they are taken off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import LavieError, UsageError
+from .convert import temporal_layers, to_kohya
+from .delta import Parts, changed, changed_bias
+from .names import is_temporal
+from .read import read_lora
+
+MAX_STRENGTH = 20.0
+_BIASES = ("diff_b",)
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A LoRA and how much of it: `strength` on the video UNet, `text_strength` on the text encoder.
+
+    layers: {layer in kohya's spelling: its parts}. temporal: layers that look along the frames, which are left out.
+    """
+
+    name: str
+    layers: dict[str, Parts]
+    strength: float = 1.0
+    text_strength: float = 1.0
+    temporal: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for strength in (self.strength, self.text_strength):
+            if not math.isfinite(strength) or abs(strength) > MAX_STRENGTH:
+                raise UsageError(
+                    f"The strength of {self.name} must be between -{MAX_STRENGTH:g} and {MAX_STRENGTH:g}, not "
+                    f"{strength:g}."
+                )
+
+    @classmethod
+    def read(cls, path: str | Path, strength: float = 1.0, text_strength: float | None = None) -> Lora:
+        """A file or folder of any spelling; without a text strength that is the other one.
+
+        Raises:
+            LavieError: missing, damaged, no LoRA, or one for another model.
+            UsageError: a strength beyond ±20.
+        """
+        path = Path(path)
+        tensors = read_lora(path)
+        layers: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in to_kohya(tensors).items():
+            layer, _, part = name.partition(".")
+            layers.setdefault(layer, {})[part] = tensor
+        text_strength = strength if text_strength is None else text_strength
+        return cls(path.name, layers, strength, text_strength, tuple(temporal_layers(tensors)))
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of one LoRA: how many layers it changed, and the names of those that have no place."""
+
+    name: str
+    layers: int
+    left: tuple[str, ...]
+
+
+class LoraStack:
+    """The LoRAs on a UNet and its text encoder; the last `set` counts.
+
+    Weights are computed from untouched copies every time and written in place, so that neither the order of changes nor
+    their number leaves a trace, nothing is loaded again, and a compiled network stays compiled. Only changed layers are
+    kept twice.
+    """
+
+    def __init__(self, unet: nn.Module, text_model: nn.Module | None = None) -> None:
+        self._layers = {f"lora_unet_{_flat(name)}": module for name, module in _spatial(unet)}
+        if text_model is not None:
+            for name, module in _weighted(text_model):
+                name = name if name.startswith("text_model.") else f"text_model.{name}"
+                self._layers[f"lora_te_{_flat(name)}"] = module
+        self._untouched: dict[str, dict[str, Tensor]] = {}
+
+    @torch.no_grad()
+    def set(self, loras: Sequence[Lora]) -> list[Applied]:
+        """Put exactly these LoRAs on, one after another; none of them: the weights are what they were, bit for bit.
+
+        Raises:
+            LavieError: a LoRA fits no layer, or one of its layers is of another size; the weights stay as they were.
+        """
+        reports = [self._report(lora) for lora in loras]
+        weights = {layer: self._weights(layer, loras) for layer in self._touched(loras)}
+        for layer in set(self._untouched) - set(weights):
+            self._write(layer, self._untouched.pop(layer))
+        for layer, tensors in weights.items():
+            self._untouched.setdefault(layer, self._originals(layer))
+            self._write(layer, tensors)
+        return reports
+
+    def _touched(self, loras: Iterable[Lora]) -> set[str]:
+        return {layer for lora in loras for layer in lora.layers if layer in self._layers and _strength(lora, layer)}
+
+    def _report(self, lora: Lora) -> Applied:
+        left = tuple(sorted(layer for layer in lora.layers if layer not in self._layers))
+        if len(left) == len(lora.layers):
+            raise LavieError(
+                f"{lora.name} fits no layer of this model (it has {left[0]}, …). LoRAs for Stable Diffusion 1.x fit "
+                "the released weights; lavie-tiny takes only its own."
+            )
+        return Applied(lora.name, len(lora.layers) - len(left), left + lora.temporal)
+
+    def _originals(self, layer: str) -> dict[str, Tensor]:
+        """Copies of a layer's weight and bias as they are without LoRAs."""
+        if layer in self._untouched:
+            return self._untouched[layer]
+        return {name: tensor.detach().clone() for name, tensor in self._layers[layer].named_parameters(recurse=False)}
+
+    def _weights(self, layer: str, loras: Sequence[Lora]) -> dict[str, Tensor]:
+        originals = self._originals(layer)
+        tensors = dict(originals)
+        for lora in loras:
+            parts, strength = lora.layers.get(layer), _strength(lora, layer)
+            if parts is None or not strength:
+                continue
+            try:
+                if set(parts) - set(_BIASES):
+                    tensors["weight"] = changed(tensors["weight"], parts, strength)
+                if "bias" in tensors:
+                    tensors["bias"] = changed_bias(tensors["bias"], parts, strength)
+            except LavieError as error:
+                raise LavieError(f"{lora.name} does not fit this model at {layer}: {error}") from error
+        tensors = {name: tensor.to(originals[name].dtype) for name, tensor in tensors.items()}
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            raise LavieError(f"With these LoRAs the weights of {layer} overflow: lower their strengths.")
+        return tensors
+
+    def _write(self, layer: str, tensors: dict[str, Tensor]) -> None:
+        for name, parameter in self._layers[layer].named_parameters(recurse=False):
+            parameter.data.copy_(tensors[name])
+
+
+def _strength(lora: Lora, layer: str) -> float:
+    return lora.text_strength if layer.startswith("lora_te_") else lora.strength
+
+
+def _spatial(unet: nn.Module) -> list[tuple[str, nn.Module]]:
+    return [(name, module) for name, module in _weighted(unet) if not is_temporal(name)]
+
+
+def _weighted(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Modules with a weight of their own; embeddings of tokens have no place in a LoRA."""
+    modules = ((name, module) for name, module in network.named_modules() if not isinstance(module, nn.Embedding))
+    return [(name, module) for name, module in modules if isinstance(getattr(module, "weight", None), nn.Parameter)]
+
+
+def _flat(name: str) -> str:
+    return name.replace(".", "_")
