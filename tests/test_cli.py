@@ -155,7 +155,8 @@ def test_generate_puts_loras_on_and_remembers_them(family, lavie, tmp_path):
 
 def test_interpolate_takes_loras_and_upscale_does_not(family, lavie, clip, tmp_path):
     stem = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_v"
-    save_file({f"{stem}.diff": torch.ones(32, 128)}, tmp_path / "x.safetensors")
+    change = torch.randn(32, 128, generator=torch.Generator().manual_seed(0))
+    save_file({f"{stem}.diff": change}, tmp_path / "x.safetensors")
     frames = []
     for name, loras in (("plain", ()), ("with", ("--lora", tmp_path / "x.safetensors"))):
         code, *_ = lavie("interpolate", clip, "-o", tmp_path / f"{name}.gif", "--model", family, *loras)
