@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_training import read_log, run, shard_on_cpu
+from small_training import TENTH_OF_A_STEP, read_log, run, shard_on_cpu
 
 from lavie.errors import UsageError
 from lavie.training import run_state
@@ -99,7 +99,7 @@ def test_two_processes_learn_what_one_learns(together, alone, name):
     weights = weights_of(folder)
     assert weights.keys() == expected.keys()
     for key, weight in expected.items():
-        torch.testing.assert_close(weights[key], weight, atol=1e-5, rtol=0, msg=key)
+        torch.testing.assert_close(weights[key], weight, atol=TENTH_OF_A_STEP, rtol=0, msg=key)
 
 
 def test_a_signal_to_one_process_stops_both_and_they_go_on_to_the_last_bit(together):

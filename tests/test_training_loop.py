@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_training import SmallStage, read_log, run
+from small_training import TENTH_OF_A_STEP, SmallStage, read_log, run
 
 from lavie.errors import LavieError, UsageError
 from lavie.training import run_state
@@ -81,7 +81,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path, optimizer)
         for step, terms in seen.items():
             assert terms == pytest.approx(losses[0][step], rel=1e-4)
         for name, weight in results[0].model.state_dict().items():
-            torch.testing.assert_close(other.model.state_dict()[name], weight, atol=1e-5, rtol=0, msg=name)
+            torch.testing.assert_close(other.model.state_dict()[name], weight, atol=TENTH_OF_A_STEP, rtol=0, msg=name)
 
 
 def test_the_result_has_the_average_of_the_weights_over_time(tmp_path):

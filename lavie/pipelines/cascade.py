@@ -5,18 +5,21 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ..config import BUNDLED, Family, find_family
-from ..lora import Lora
 from ..runtime import choose_device, choose_dtype
 from .interpolate import InterpolationPipeline
 from .output import Callback, VideoOutput
 from .stage import require_files
 from .text_to_video import TextToVideoPipeline
 from .upscale import UpscalePipeline
+
+if TYPE_CHECKING:
+    from ..lora import Lora
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ from torch.nn.functional import pad
 from ..checkpoints import load_unet, single_file_parts
 from ..config import BUNDLED, Family, StageConfig, find_family
 from ..errors import LavieError, UsageError
-from ..lora import Applied, Lora, LoraStack
 from ..models import VideoUNet
 from ..models.latents import decode_slices, to_uint8
 from ..models.text_encoder import TextEncoder, load_text_encoder
@@ -27,6 +26,8 @@ from .output import Callback
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
     from typing_extensions import Self
+
+    from ..lora import Applied, Lora, LoraStack
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,8 @@ class StagePipeline:
         """
         if self.stage_name == "upscaler":
             raise UsageError("LaVie's upscaler is no Stable Diffusion 1.x model, so no LoRA fits it.")
+        from ..lora import LoraStack
+
         if self._loras is None:
             self._loras = LoraStack(self.stage.unet, self.stage.text_encoder.model)
         return self._loras.set(loras)

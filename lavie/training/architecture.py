@@ -15,9 +15,6 @@ from .tokenizer import build_tokenizer
 TEXT_CHANNELS = 128
 NUM_NOISE_LEVELS = 351  # 0…350, the range that the official upscaler accepts
 
-# v where the input tells nearly everything: from pure noise an epsilon's slightest bias grows 150-fold into a tint.
-PREDICTION_TYPES = {"base": "epsilon", "interpolation": "v_prediction", "upscaler": "v_prediction"}
-
 _ATTENDING = {
     "down_block_types": ["CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "DownBlock3D"],
     "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D"],

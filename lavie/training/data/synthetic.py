@@ -45,7 +45,7 @@ class _Scenes(Source):
     def fingerprint(self) -> str:
         options = {k: v for k, v in sorted(vars(self).items()) if k[0] != "_" and k not in ("name", "report")}
         first = [self.scene(row) for row in range(min(8, self.count))]  # they change with the renderer's world
-        return f"{type(self).__name__} with trails {options} {generator_of(repr(first)).initial_seed():x}"
+        return f"{type(self).__name__} with dark trails {options} {generator_of(repr(first)).initial_seed():x}"
 
     def _render(self, row: int, times: Tensor, request: ClipRequest, generator: torch.Generator) -> dict[str, Tensor]:
         """The row's "video" and "mask" (sprite and trail) at these times of 0…1."""
