@@ -33,8 +33,6 @@ CONFIG = {
 }
 FRAMES, IMAGES = 3, 1
 TENTH_OF_A_STEP = 1e-4  # AdamW makes much of the rounding of gradients that are nearly nothing
-    1e-4  # where a gradient is nearly nothing AdamW makes much of its rounding, which processors differ in
-)
 SETTINGS = {"steps": 4, "batch_size": 4, "learning_rate": 1e-3, "warmup": 2, "log_every": 1, "save_every": 0}
 
 
