@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_lora_formats import written
+from test_training_joint import SMALL
 from torch import nn
 
 from lavie.errors import LavieError, UsageError
@@ -13,15 +14,6 @@ from lavie.lora.delta import changed, difference
 from lavie.lora.names import is_temporal
 from lavie.models import build_unet
 
-SMALL = {
-    "block_out_channels": [32, 64],
-    "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
-    "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D"],
-    "layers_per_block": 1,
-    "attention_head_dim": 1,
-    "norm_num_groups": 8,
-    "cross_attention_dim": 16,
-}
 ATTENTION = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
 CONVOLUTION = "lora_unet_down_blocks_0_resnets_0_conv1"
 
