@@ -274,6 +274,8 @@ def _native_model(unet: GraphUNet, info: StageInfo) -> Any:
 
     model = LaVie(_native_config(unet, info), _model_type(base, info))
     model.diffusion_model = unet
+    if info.config.prediction_type == "sample":
+        model.model_sampling = _clean_sampling(model.model_config)
     return comfy("comfy.model_patcher").ModelPatcher(
         model, load_device=management.get_torch_device(), offload_device=management.unet_offload_device()
     )
@@ -294,6 +296,16 @@ def _native_config(unet: GraphUNet, info: StageInfo) -> Any:
 
 def _model_type(base: ModuleType, info: StageInfo) -> Any:
     return base.ModelType.V_PREDICTION if info.config.prediction_type == "v_prediction" else base.ModelType.EPS
+
+
+def _clean_sampling(config: Any) -> Any:
+    """ComfyUI has no ModelType for networks that predict the clean latents, but the two halves of one."""
+    sampling = comfy("comfy.model_sampling")
+
+    class ModelSampling(sampling.ModelSamplingDiscrete, sampling.X0):
+        pass
+
+    return ModelSampling(config)
 
 
 def latent_format(info: StageInfo) -> Any:

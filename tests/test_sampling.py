@@ -25,7 +25,7 @@ from lavie.sampling import (
 )
 from lavie.sampling.conditioning import key_frame_of, low_resolution_noise
 from lavie.sampling.denoise import WHOLE
-from lavie.sampling.schedulers import _SCHEDULERS, alphas_cumprod
+from lavie.sampling.schedulers import _SCHEDULERS, PREDICTION_TYPES, alphas_cumprod
 from lavie.sampling.windows import ramp
 
 
@@ -99,13 +99,14 @@ def oracle(schedule, clean=CLEAN, prediction_type="epsilon"):
     def predict(latents, timestep, region):
         alpha = torch.as_tensor(schedule._alpha(next(steps)))
         noise = (latents - alpha.sqrt() * clean) / (1 - alpha).sqrt()
-        return noise if prediction_type == "epsilon" else alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+        return {"epsilon": noise, "v_prediction": velocity, "sample": clean}[prediction_type]
 
     return predict
 
 
 @pytest.mark.parametrize(("name", "spacing"), SCHEDULES)
-@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
 def test_every_scheduler_recovers_the_video_from_a_perfect_prediction(name, spacing, prediction_type):
     schedule = create_schedule(name, 20, spacing, prediction_type)
     predict = oracle(schedule, prediction_type=prediction_type)

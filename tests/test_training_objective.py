@@ -40,6 +40,7 @@ def test_noise_and_targets_are_those_of_diffusers():
     velocity = scheduler.get_velocity(latents, noise, timesteps)
     torch.testing.assert_close(target(latents, noise, timesteps, "v_prediction"), velocity)
     assert target(latents, noise, timesteps, "epsilon") is noise
+    assert target(latents, noise, timesteps, "sample") is latents
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -101,6 +102,7 @@ def test_min_snr_caps_what_an_error_of_the_clean_latents_counts():
     capped = ratio.clamp(max=5)
     torch.testing.assert_close(level_weights(TIMESTEPS, "epsilon", "min-snr"), capped / ratio)
     torch.testing.assert_close(level_weights(TIMESTEPS, "v_prediction", "min-snr"), capped / (ratio + 1))
+    torch.testing.assert_close(level_weights(TIMESTEPS, "sample", "min-snr"), capped)
 
 
 @pytest.mark.parametrize("weighting", ["min-snr", "clean"])
@@ -110,6 +112,7 @@ def test_both_kinds_of_prediction_weigh_an_error_of_the_clean_latents_alike(weig
     of_epsilon = level_weights(timesteps, "epsilon", weighting) * snr(timesteps)
     of_v = level_weights(timesteps, "v_prediction", weighting) * (snr(timesteps) + 1)
     torch.testing.assert_close(of_epsilon, of_v)
+    torch.testing.assert_close(level_weights(timesteps, "sample", weighting), of_v)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ _SCHEDULERS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "lcm": ("LCMScheduler", {"clip_sample": False}, ("leading",)),
 }
 SCHEDULERS = tuple(_SCHEDULERS)
+PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 SPACINGS = ("default", "leading", "linspace", "trailing", "karras")
 LCM_MAX_STEPS = 50
 
@@ -57,14 +58,22 @@ class Schedule:
 
     timesteps: what the network is told at each step, descending, 0…999, fractional for euler.
     start: how many of the steps that were laid out are left out because latents are given to start from.
+    prediction_type: what the network predicts: "epsilon", "v_prediction", or "sample", the clean latents themselves.
     """
 
-    def __init__(self, scheduler: SchedulerMixin, timesteps: Tensor | None = None, steps: int | None = None) -> None:
-        """timesteps: what the network is told, by default the scheduler's own; steps: only the last so many."""
+    def __init__(
+        self,
+        scheduler: SchedulerMixin,
+        timesteps: Tensor | None = None,
+        steps: int | None = None,
+        prediction_type: str | None = None,
+    ) -> None:
+        """timesteps and prediction_type are by default the scheduler's own; steps: only the last so many."""
         own = scheduler.timesteps
         self.start = 0 if steps is None else max(0, len(own) - steps)
         self.timesteps = (own if timesteps is None else timesteps)[self.start :]
         self.init_noise_sigma = float(scheduler.init_noise_sigma)
+        self.prediction_type = prediction_type or scheduler.config.prediction_type
         self._scheduler, self._own_timesteps = scheduler, own[self.start :]
         self._takes_generator = "generator" in inspect.signature(scheduler.step).parameters
         if hasattr(scheduler, "set_begin_index"):  # else it looks its place up by the timestep, which may stand twice
@@ -89,15 +98,24 @@ class Schedule:
         """The latents after `step`; stochastic schedulers draw from one generator per clip, on the CPU."""
         noise = {"generator": generators} if self._takes_generator else {}
         timestep = self._own_timesteps[step]
+        if self.prediction_type == "sample":
+            prediction = self._velocity(prediction, step, self.model_input(latents, step))
         return self._scheduler.step(prediction, timestep, latents, return_dict=False, **noise)[0]
 
     def x0(self, prediction: Tensor, step: int, model_input: Tensor) -> Tensor:
         """The clean latents that the prediction implies."""
+        if self.prediction_type == "sample":
+            return prediction
         alpha = self._alpha(step)
         signal, spread = alpha**0.5, (1 - alpha) ** 0.5
-        if self._scheduler.config.prediction_type == "v_prediction":
+        if self.prediction_type == "v_prediction":
             return signal * model_input - spread * prediction
         return (model_input - spread * prediction) / signal
+
+    def _velocity(self, clean: Tensor, step: int, model_input: Tensor) -> Tensor:
+        """The v-prediction that means these clean latents; not every scheduler takes them as they are."""
+        alpha = self._alpha(step)
+        return (alpha**0.5 * model_input - clean) / (1 - alpha) ** 0.5
 
     def _alpha(self, step: int) -> float:
         if hasattr(self._scheduler, "sigmas"):
@@ -117,13 +135,17 @@ def create_schedule(
 
     strength: below 1, given latents are kept the more the smaller it is: `num_inference_steps` ÷ strength steps are
     laid out and the last `num_inference_steps` are taken (ComfyUI's "denoise").
+    prediction_type: "epsilon", "v_prediction" or "sample", the clean latents.
 
     ddpm and ddim with "linspace" spacing visit 999 … 0 evenly and step between the very timesteps visited, as
     interpolation/diffusion/respace.py does.
 
     Raises:
-        UsageError: unknown name, a spacing that this scheduler has not, or steps or a strength out of range.
+        UsageError: unknown name or prediction type, a spacing that this scheduler has not, or steps or a strength out
+            of range.
     """
+    if prediction_type not in PREDICTION_TYPES:
+        raise UsageError(f"Unknown prediction type '{prediction_type}'. Choose {', '.join(PREDICTION_TYPES)}.")
     if name not in _SCHEDULERS:
         raise UsageError(f"Unknown scheduler '{name}'. Choose one of: {', '.join(SCHEDULERS)}.")
     class_name, own, spacings = _SCHEDULERS[name]
@@ -135,9 +157,10 @@ def create_schedule(
     import diffusers  # takes seconds, which importing LaVie should not
 
     scheduler_class = getattr(diffusers, class_name)
-    settings = {"prediction_type": prediction_type, **own, **settings}
+    of_scheduler = "v_prediction" if prediction_type == "sample" else prediction_type
+    settings = {"prediction_type": of_scheduler, **own, **settings}
     if name in ("ddpm", "ddim") and spacing == "linspace":
-        return _respaced(scheduler_class, laid_out, settings, taken)
+        return _respaced(scheduler_class, laid_out, settings, taken, prediction_type)
     if spacing == "karras":
         settings["use_karras_sigmas"] = True
     elif name != "lcm":
@@ -146,7 +169,7 @@ def create_schedule(
         settings["steps_offset"] = 0
     scheduler = scheduler_class(num_train_timesteps=NUM_TRAIN_TIMESTEPS, **LINEAR_BETAS, **settings)
     scheduler.set_timesteps(laid_out)
-    return Schedule(scheduler, steps=taken)
+    return Schedule(scheduler, steps=taken, prediction_type=prediction_type)
 
 
 def _laid_out(name: str, num_inference_steps: int, strength: float) -> int:
@@ -165,7 +188,9 @@ def _laid_out(name: str, num_inference_steps: int, strength: float) -> int:
     return laid_out
 
 
-def _respaced(scheduler_class: type, num_inference_steps: int, settings: dict[str, Any], taken: int | None) -> Schedule:
+def _respaced(
+    scheduler_class: type, num_inference_steps: int, settings: dict[str, Any], taken: int | None, prediction_type: str
+) -> Schedule:
     """A process of only the visited timesteps, with betas that give the same ᾱ there."""
     visited = torch.linspace(0, NUM_TRAIN_TIMESTEPS - 1, num_inference_steps, dtype=torch.float64).round().long()
     kept = alphas_cumprod().double()[visited]
@@ -175,4 +200,4 @@ def _respaced(scheduler_class: type, num_inference_steps: int, settings: dict[st
         settings["set_alpha_to_one"] = True
     scheduler = scheduler_class(num_train_timesteps=len(visited), trained_betas=betas.float().numpy(), **settings)
     scheduler.set_timesteps(num_inference_steps)
-    return Schedule(scheduler, visited.flip(0), taken)
+    return Schedule(scheduler, visited.flip(0), taken, prediction_type)

@@ -25,9 +25,12 @@ def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
 
 
 def target(latents: Tensor, noise: Tensor, timesteps: Tensor, prediction_type: str) -> Tensor:
-    """The noise itself ("epsilon") or sqrt(ᾱ) noise − sqrt(1 − ᾱ) latents ("v_prediction"); shapes of `add_noise`."""
-    if prediction_type == "epsilon":
-        return noise
+    """What the network is to predict, in the shapes of `add_noise`.
+
+    The noise itself ("epsilon"), sqrt(ᾱ) noise − sqrt(1 − ᾱ) latents ("v_prediction"), or the latents ("sample").
+    """
+    if prediction_type in ("epsilon", "sample"):
+        return noise if prediction_type == "epsilon" else latents
     signal, spread = _coefficients(latents, timesteps)
     return signal * noise - spread * latents
 
@@ -66,7 +69,8 @@ def level_weights(timesteps: Tensor, prediction_type: str, weighting: str) -> Te
     """
     alpha = alphas_cumprod().to(timesteps.device)[timesteps]
     snr = alpha / (1 - alpha)
-    per_clean = snr if prediction_type == "epsilon" else snr + 1  # (error of the clean latents)² · this = (error)²
+    # (error of the clean latents)² · per_clean = (error of the prediction)²
+    per_clean = {"epsilon": snr, "v_prediction": snr + 1, "sample": torch.ones_like(snr)}[prediction_type]
     if weighting == "uniform":
         return alpha.new_ones(alpha.shape)
     if weighting == "min-snr":
