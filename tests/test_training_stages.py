@@ -1,5 +1,6 @@
 """Each stage's objective: what its network is given, what it learns, and that chance stays with the example."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from training_family import FRAMES, HEIGHT, WIDTH, make_family
 
 from lavie import ExtensionPipeline, TextToVideoPipeline
+from lavie.checkpoints import load_unet
 from lavie.errors import UsageError
 from lavie.training.data import ClipRequest, Mixture, SyntheticClips, SyntheticStills, TrainingData
 from lavie.training.data.clip import Clip
@@ -221,3 +223,17 @@ def test_what_is_saved_is_a_family_that_makes_videos(make, tmp_path):
     assert clip.frames.shape == (FRAMES, HEIGHT, WIDTH, 3)
     longer = ExtensionPipeline.from_pretrained(target, device="cpu")("a red ball", clip.frames)
     assert len(longer.frames) == 2 * FRAMES - 1
+
+
+def test_interpolation_that_predicts_clean_latents_starts_with_the_sign_of_velocities_turned(tmp_path):
+    folder = make_family(tmp_path / "family")
+    settings = json.loads((folder / "family.json").read_text())
+    settings["base"]["prediction_type"], settings["interpolation"]["prediction_type"] = "v_prediction", "sample"
+    (folder / "family.json").write_text(json.dumps(settings))
+    family = open_family(folder, "interpolation", None)
+    base = load_unet(family.path(family.base.unet), stage="base", dtype=torch.float32).state_dict()
+    interpolation = load_start(family, "interpolation", None, "first-frame", 0).unet.state_dict()
+    for name in ("conv_out.weight", "conv_out.bias"):
+        assert base[name].abs().max() > 0
+        torch.testing.assert_close(interpolation[name], -base[name])
+    assert torch.equal(interpolation["conv_norm_out.weight"], base["conv_norm_out.weight"])

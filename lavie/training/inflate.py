@@ -81,6 +81,13 @@ def extension_from_base(base: VideoUNet, form: str = "first-frame") -> VideoUNet
     return _widened(base, replace(base.config, in_channels=EXTENSIONS[form]))
 
 
+@torch.no_grad()
+def turn_velocity(unet: VideoUNet) -> None:
+    """Make a network that predicts v one that predicts the clean latents, as far as the noisiest levels: v is −x0."""
+    for parameter in unet.conv_out.parameters():
+        parameter.neg_()
+
+
 def _inflated(image: ImageUNet, config: UNetConfig, seed: int) -> VideoUNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

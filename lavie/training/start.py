@@ -18,7 +18,14 @@ from ..models.vae import load_vae
 from ..pipelines.stage import part_source
 from .architecture import new_text_encoder, new_unet, tokenizer_of
 from .family_file import PARTS, write_family
-from .inflate import EXTENSIONS, base_from_image, extension_from_base, interpolation_from_base, upscaler_from_image
+from .inflate import (
+    EXTENSIONS,
+    base_from_image,
+    extension_from_base,
+    interpolation_from_base,
+    turn_velocity,
+    upscaler_from_image,
+)
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -132,6 +139,8 @@ def _from_base(family: Family, stage: str, conditioning: str, init: str | None, 
         is_extension = stage == "extension"
         unet = extension_from_base(base, conditioning) if is_extension else interpolation_from_base(base)
         shown = conditioning if is_extension else "key frames"
+        if (family.base.prediction_type, family.stage(stage).prediction_type) == ("v_prediction", "sample"):
+            turn_velocity(unet)
         return Start(unet, f"the base network in {family.folder}, widened for {shown}")
     if stage in ("base", "upscaler") and init is None:
         return _fresh(stage, seed)
