@@ -60,6 +60,22 @@ def add_lora_arguments(parser: argparse.ArgumentParser) -> None:
         help="a LoRA for Stable Diffusion 1.x, or one that comes with the model, by name; repeatable (default "
         "strength: 1, on the text encoder the same)",
     )
+    parser.add_argument(
+        "--lora-blocks",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="strength by block of the UNet: 'IN=0.3, OUT05=1, OTHER=0', a preset (OUTALL, …), or 17 or 26 numbers; "
+        "once for all LoRAs, or once for each",
+    )
+    parser.add_argument(
+        "--lora-steps",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="strength over the steps, 0 (noise) to 1 (done): '0: 0.2, 0.5: 1', LATE (keeps the model's own motion) or "
+        "EARLY; once for all LoRAs, or once for each",
+    )
 
 
 def chosen_loras(args: argparse.Namespace) -> list[Lora]:
@@ -68,15 +84,27 @@ def chosen_loras(args: argparse.Namespace) -> list[Lora]:
 
     folder = find_family(args.model).folder / "loras"
     loras = []
-    for file, *strengths in args.loras:
+    blocks, steps = (_for_each(args, option) for option in ("lora_blocks", "lora_steps"))
+    for index, (file, *strengths) in enumerate(args.loras):
         bundled = [folder / file, folder / f"{file}.safetensors"]
         path = next((path for path in (Path(file), *bundled) if path.exists()), None)
         if path is None:
             known = ", ".join(sorted(found.stem for found in folder.glob("*.safetensors")))
             beside = f", nor one that comes with {args.model} ({known})" if known else ""
             raise UsageError(f"--lora: there is no file {file}{beside}.")
-        loras.append(Lora.read(path, *strengths))
+        loras.append(Lora.read(path, *strengths, blocks=blocks[index], steps=steps[index]))
     return loras
+
+
+def _for_each(args: argparse.Namespace, option: str) -> list[str]:
+    """One value for every --lora: the only one that is given, or each its own."""
+    given, count = getattr(args, option), len(args.loras)
+    if len(given) in (0, 1):
+        return (given or [""]) * count
+    if len(given) != count:
+        name = f"--{option.replace('_', '-')}"
+        raise UsageError(f"{name} is given {len(given)} times for {count} LoRAs: give it once, or once for each.")
+    return given
 
 
 def lora_choice(text: str) -> tuple:

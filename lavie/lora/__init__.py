@@ -1,8 +1,20 @@
 """LoRA files for Stable Diffusion 1.x and for LaVie itself: read, recognised, and brought to one spelling."""
 
 from .base import check_base
+from .blocks import BlockStrengths
 from .convert import temporal_layers, to_kohya
 from .read import read_lora
 from .stack import Applied, Lora, LoraStack
+from .steps import StepStrengths
 
-__all__ = ["Applied", "Lora", "LoraStack", "check_base", "read_lora", "temporal_layers", "to_kohya"]
+__all__ = [
+    "Applied",
+    "BlockStrengths",
+    "Lora",
+    "LoraStack",
+    "StepStrengths",
+    "check_base",
+    "read_lora",
+    "temporal_layers",
+    "to_kohya",
+]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import LavieError, UsageError
+from .blocks import BlockStrengths
 from .convert import temporal_layers, to_kohya
 from .delta import Parts, changed, changed_bias
 from .names import is_temporal
 from .read import read_lora
+from .steps import StepStrengths
 
 MAX_STRENGTH = 20.0
 _BIASES = ("diff_b",)
@@ -25,6 +28,7 @@ class Lora:
     """A LoRA and how much of it: `strength` on the video UNet, `text_strength` on the text encoder.
 
     layers: {layer in kohya's spelling: its parts}. temporal: layers that look along the frames, which are left out.
+    blocks: factors by block. steps: factors on the UNet over the steps of denoising.
     """
 
     name: str
@@ -32,6 +36,8 @@ class Lora:
     strength: float = 1.0
     text_strength: float = 1.0
     temporal: tuple[str, ...] = ()
+    blocks: BlockStrengths = field(default_factory=BlockStrengths)
+    steps: StepStrengths = field(default_factory=StepStrengths)
 
     def __post_init__(self) -> None:
         for strength in (self.strength, self.text_strength):
@@ -42,12 +48,21 @@ class Lora:
                 )
 
     @classmethod
-    def read(cls, path: str | Path, strength: float = 1.0, text_strength: float | None = None) -> Lora:
+    def read(
+        cls,
+        path: str | Path,
+        strength: float = 1.0,
+        text_strength: float | None = None,
+        blocks: str = "",
+        steps: str = "",
+    ) -> Lora:
         """A file or folder of any spelling; without a text strength that is the other one.
+
+        blocks, steps: as `BlockStrengths.parse` and `StepStrengths.parse` read them.
 
         Raises:
             LavieError: missing, damaged, no LoRA, or one for another model.
-            UsageError: a strength beyond ±20.
+            UsageError: a strength beyond ±20, blocks or steps that cannot be understood.
         """
         path = Path(path)
         tensors = read_lora(path)
@@ -56,7 +71,21 @@ class Lora:
             layer, _, part = name.partition(".")
             layers.setdefault(layer, {})[part] = tensor
         text_strength = strength if text_strength is None else text_strength
-        return cls(path.name, layers, strength, text_strength, tuple(temporal_layers(tensors)))
+        temporal = tuple(temporal_layers(tensors))
+        factors = BlockStrengths.parse(blocks), StepStrengths.parse(steps)
+        return cls(path.name, layers, strength, text_strength, temporal, *factors)
+
+    def metadata(self) -> dict[str, Any]:
+        """Its name and strengths, for the file of a video."""
+        strengths = {"name": self.name, "strength": self.strength, "text_strength": self.text_strength}
+        blocks, steps = dict(self.blocks.values), [list(point) for point in self.steps.points]
+        return strengths | ({"blocks": blocks} if blocks else {}) | ({"steps": steps} if steps else {})
+
+    def strength_of(self, layer: str, timestep: float | None = None) -> float:
+        """On one of its layers; without a timestep as if the steps did not matter."""
+        if layer.startswith("lora_te_"):
+            return self.text_strength * self.blocks.of(layer)
+        return self.strength * self.blocks.of(layer) * (1.0 if timestep is None else self.steps.at(timestep))
 
 
 @dataclass(frozen=True)
@@ -73,7 +102,7 @@ class LoraStack:
 
     Weights are computed from untouched copies every time and written in place, so that neither the order of changes nor
     their number leaves a trace, nothing is loaded again, and a compiled network stays compiled. Only changed layers are
-    kept twice.
+    kept twice. Strengths that change over the steps are brought up to date when the UNet is called.
     """
 
     def __init__(self, unet: nn.Module, text_model: nn.Module | None = None) -> None:
@@ -83,6 +112,7 @@ class LoraStack:
                 name = name if name.startswith("text_model.") else f"text_model.{name}"
                 self._layers[f"lora_te_{_flat(name)}"] = module
         self._untouched: dict[str, dict[str, Tensor]] = {}
+        self._unet, self._watch = unet, None
 
     @torch.no_grad()
     def set(self, loras: Sequence[Lora]) -> list[Applied]:
@@ -98,10 +128,33 @@ class LoraStack:
         for layer, tensors in weights.items():
             self._untouched.setdefault(layer, self._originals(layer))
             self._write(layer, tensors)
+        self._follow_steps(loras)
         return reports
 
+    def _follow_steps(self, loras: Sequence[Lora]) -> None:
+        """Before every call of the UNet, write the weights of its timestep where that changes them."""
+        if self._watch is not None:
+            self._watch.remove()
+            self._watch = None
+        changing = [lora for lora in loras if lora.steps.points]
+        layers = [layer for layer in self._touched(changing) if not layer.startswith("lora_te_")]
+        if not layers:
+            return
+        current: list[float] = []
+
+        @torch.no_grad()
+        def bring_up_to_date(_unet: nn.Module, args: tuple, kwargs: dict) -> None:
+            timestep = _latest(kwargs.get("timesteps", args[1] if len(args) > 1 else None))
+            factors = [lora.steps.at(timestep) for lora in changing]
+            if factors != current:
+                current[:] = factors
+                for layer in layers:
+                    self._write(layer, self._weights(layer, loras, timestep))
+
+        self._watch = self._unet.register_forward_pre_hook(bring_up_to_date, with_kwargs=True)
+
     def _touched(self, loras: Iterable[Lora]) -> set[str]:
-        return {layer for lora in loras for layer in lora.layers if layer in self._layers and _strength(lora, layer)}
+        return {layer for lora in loras for layer in lora.layers if layer in self._layers and lora.strength_of(layer)}
 
     def _report(self, lora: Lora) -> Applied:
         left = tuple(sorted(layer for layer in lora.layers if layer not in self._layers))
@@ -118,11 +171,11 @@ class LoraStack:
             return self._untouched[layer]
         return {name: tensor.detach().clone() for name, tensor in self._layers[layer].named_parameters(recurse=False)}
 
-    def _weights(self, layer: str, loras: Sequence[Lora]) -> dict[str, Tensor]:
+    def _weights(self, layer: str, loras: Sequence[Lora], timestep: float | None = None) -> dict[str, Tensor]:
         originals = self._originals(layer)
         tensors = dict(originals)
         for lora in loras:
-            parts, strength = lora.layers.get(layer), _strength(lora, layer)
+            parts, strength = lora.layers.get(layer), lora.strength_of(layer, timestep)
             if parts is None or not strength:
                 continue
             try:
@@ -142,8 +195,9 @@ class LoraStack:
             parameter.data.copy_(tensors[name])
 
 
-def _strength(lora: Lora, layer: str) -> float:
-    return lora.text_strength if layer.startswith("lora_te_") else lora.strength
+def _latest(timesteps: Tensor | float) -> float:
+    """The noisiest of a call's timesteps: where frames differ, what is made and not what is given."""
+    return float(timesteps.max()) if isinstance(timesteps, Tensor) else float(timesteps)
 
 
 def _spatial(unet: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -91,10 +91,7 @@ class CascadePipeline:
         )
         metadata = {**made.metadata, "stages": {}}
         if self.loras:
-            metadata["loras"] = [
-                {"name": lora.name, "strength": lora.strength, "text_strength": lora.text_strength}
-                for lora in self.loras
-            ]
+            metadata["loras"] = [lora.metadata() for lora in self.loras]
         if interpolate and len(made.frames) > 1:
             made = self._load(InterpolationPipeline)(made.frames, prompt, made.fps, seed, callback=callback)
             metadata["stages"]["interpolation"] = made.metadata
