@@ -21,6 +21,7 @@ OPTIONAL_STAGES = ("extension",)
 BUNDLED = "lavie-tiny"
 MAX_FRAMES = 10_000
 MAX_SIDE = 8192
+COLOR_CORRECTIONS = ("none", "wavelet")  # see pipelines.color_correction
 RELEASED = "lavie"
 SINGLE_FILES = ("sd-v1-*", "v1-5-pruned*")
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -31,7 +32,8 @@ class StageConfig:
     """One stage: its files, relative to the family's folder, and the settings that the model was made for.
 
     num_frames, height, width: what the stage puts out (0: it follows its input). fps: frames per second of the
-    output; for interpolation of a clip at 8 fps. prompt_suffix: added to every prompt. latent_rgb_factors: what a
+    output; for interpolation of a clip at 8 fps. prompt_suffix: added to every prompt. color_correction: of the
+    upscaler's frames, see `pipelines.color_correction`. latent_rgb_factors: what a
     preview makes red, green and blue (−1…1) of scaled latents with, a row for each of the 4 channels and one to add;
     empty: the VAE is Stable Diffusion's.
     """
@@ -56,6 +58,7 @@ class StageConfig:
     overlap: int = 0
     tile: int = 0
     tile_overlap: int = 0
+    color_correction: str = "none"
     latent_rgb_factors: tuple[tuple[float, ...], ...] = ()
 
     @classmethod

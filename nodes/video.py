@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ..lavie.config import COLOR_CORRECTIONS
 from ..lavie.errors import UsageError
+from ..lavie.pipelines.color_correction import check_color_correction, color_corrected
 from ..lavie.pipelines.interpolate import sample_interpolation
 from ..lavie.pipelines.upscale import sample_upscale
 from ..lavie.runtime.fallback import Attempt, attempts
@@ -19,10 +21,12 @@ from .inputs import (
     FPS,
     NOISE_LEVEL,
     OVERLAP,
+    OWN,
     SAMPLING,
     TILE,
     TILE_OVERLAP,
     WINDOW,
+    choice,
     own,
     sampling_settings,
     socket,
@@ -147,7 +151,14 @@ class LaVieVideoUpscaler:
                 "overlap": OVERLAP,
                 "tile": TILE,
                 "tile_overlap": TILE_OVERLAP,
-            }
+            },
+            "optional": {
+                "color_correction": choice(
+                    [OWN, *COLOR_CORRECTIONS],
+                    OWN,
+                    "wavelet: keep the colours of the input. default: the model's own.",
+                )
+            },
         }
 
     def upscale(
@@ -167,6 +178,7 @@ class LaVieVideoUpscaler:
         overlap: int,
         tile: int,
         tile_overlap: int,
+        color_correction: str = OWN,
     ) -> tuple[Tensor]:
         info = stage_of(model, "upscaler")
         require_vae(vae, 4, "LaVie Video Upscaler")
@@ -177,7 +189,9 @@ class LaVieVideoUpscaler:
             overlap=own(overlap),
             tile=own(tile),
             tile_overlap=own(tile_overlap),
+            color_correction=None if color_correction == OWN else color_correction,
         )
+        check_color_correction(config.color_correction)
         video = video_of(images)
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)
         frames, *size = video.shape[2:]
@@ -203,7 +217,16 @@ class LaVieVideoUpscaler:
         with host.cancellable(unet):
             tries = attempts(config, frames, *size, windowed=True)
             latents = host.first_that_fits(tries, run, ADVICE)
-        return (decode(vae, latents / info.scaling_factor, used.tile, progress.frames("decode")),)
+        enlarged = decode(vae, latents / info.scaling_factor, used.tile, progress.frames("decode"))
+        return (_color_corrected(enlarged, images[..., :3], config.color_correction),)
+
+
+def _color_corrected(enlarged: Tensor, images: Tensor, name: str) -> Tensor:
+    """`color_corrected` on IMAGE [frames, height, width, 3], a frame at a time and in place."""
+    for index in range(len(enlarged) if name != "none" else 0):
+        large, small = (frames[index : index + 1].movedim(-1, 1) for frames in (enlarged, images))
+        enlarged[index] = color_corrected(large, small, name)[0].movedim(0, -1).clamp(0, 1)
+    return enlarged
 
 
 def _padded(images: Tensor) -> Tensor:

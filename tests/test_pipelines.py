@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lavie import CascadePipeline, InterpolationPipeline, TextToVideoPipeline, UpscalePipeline
+from lavie.config import COLOR_CORRECTIONS
 from lavie.errors import Cancelled, LavieError, UsageError
 from lavie.evaluation.judge import read
 from lavie.evaluation.synthetic import held_out_scenes, rendered_clips
@@ -158,6 +159,17 @@ def test_one_tile_that_covers_the_picture_equals_no_tile(upscaler, clip):
     settings = {"num_inference_steps": 2}
     whole = upscaler(clip[:4, :32, :32], PROMPT, **settings).frames
     assert np.array_equal(whole, upscaler(clip[:4, :32, :32], PROMPT, tile=32, tile_overlap=8, **settings).frames)
+
+
+def test_color_correction_keeps_the_colours_of_every_frame(upscaler, clip):
+    small = clip[:5, :24, :24]
+    made = {name: upscaler(small, PROMPT, color_correction=name) for name in COLOR_CORRECTIONS}
+    assert made["wavelet"].metadata["color_correction"] == "wavelet"
+    reduced = {name: video.frames.reshape(5, 24, 4, 24, 4, 3).mean((2, 4)) for name, video in made.items()}
+    errors = {name: np.abs(frames - small).mean((1, 2, 3)) for name, frames in reduced.items()}
+    assert (errors["wavelet"] < 0.7 * errors["none"]).all()
+    with pytest.raises(UsageError, match="color_correction 'lab'"):
+        upscaler(small, PROMPT, color_correction="lab")
 
 
 def test_upscaler_windows_leave_no_seam(upscaler, clip):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..config import MAX_FRAMES, MAX_SIDE
+from ..config import COLOR_CORRECTIONS, MAX_FRAMES, MAX_SIDE
 from .arguments import whole_number
 from .transform import add_video_arguments, transform
 
@@ -25,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="blended",
         help="official: the authors' separate chunks of 8 frames, with their seams (default: blended)",
     )
+    parser.add_argument(
+        "--color-correction",
+        choices=COLOR_CORRECTIONS,
+        help="wavelet: keep the colours of the input (default: the model's own)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,4 +43,5 @@ def run(args: argparse.Namespace) -> int:
         tile=args.tile,
         tile_overlap=args.tile_overlap,
         chunks=args.chunks,
+        color_correction=args.color_correction,
     )

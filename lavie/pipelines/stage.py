@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..lora import Applied, Lora, LoraStack
+
+Change = Callable[[Tensor, int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,13 @@ class Stage:
         states = self.text_encoder.encode([*prompts, negative_prompt])
         return TextCondition.of(states[:-1], states[-1:])
 
-    def decode(self, latents: Tensor, rounding: str, tile: int, callback: Callback | None) -> np.ndarray:
-        """uint8 frames [batch, frames, height, width, 3] of scaled latents, a few frames at a time."""
+    def decode(
+        self, latents: Tensor, rounding: str, tile: int, callback: Callback | None, change: Change | None = None
+    ) -> np.ndarray:
+        """uint8 frames [batch, frames, height, width, 3] of scaled latents, a few frames at a time.
+
+        change: what becomes of each slice, float32 [batch, 3, some frames, height, width], which begins at that frame.
+        """
         if not latents.isfinite().all():
             raise LavieError(
                 f"The {self.name} stage produced invalid numbers (NaN). Try dtype float32, or check the weights."
@@ -94,8 +101,11 @@ class Stage:
             if callback is not None:
                 callback(f"{self.name} decode", done, total, 0.0, None)
 
-        slices = decode_slices(self.vae, latents, tile=tile or None, callback=progress)
-        frames = [to_uint8(part, rounding).permute(0, 2, 3, 4, 1).cpu() for part in slices]
+        frames, start = [], 0
+        for part in decode_slices(self.vae, latents, tile=tile or None, callback=progress):
+            changed = part if change is None else change(part, start)
+            frames.append(to_uint8(changed, rounding).permute(0, 2, 3, 4, 1).cpu())
+            start += part.shape[2]
         return torch.cat(frames, dim=1).numpy()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from ..models import VideoUNet
 from ..sampling import TextCondition, blended, denoise, guided, regions, spans
 from ..sampling.conditioning import low_resolution_noise
 from ..sampling.guidance import Region
+from .color_correction import check_color_correction, color_corrected
 from .output import Callback, VideoOutput
 from .request import check_frames
 from .sample import checked_seeds, counted, schedule_of, stored_noise
@@ -48,6 +51,7 @@ class UpscalePipeline(StagePipeline):
         tile: int | None = None,
         tile_overlap: int | None = None,
         chunks: str = "blended",
+        color_correction: str | None = None,
         callback: Callback | None = None,
     ) -> VideoOutput:
         """Upscale uint8 frames [F, height, width, 3]; None takes the model's own setting.
@@ -58,6 +62,7 @@ class UpscalePipeline(StagePipeline):
             tile, tile_overlap: edge of the tiles in input pixels, and shared by neighbours; tile 0 takes the picture
                 whole. The VAE then decodes in tiles of that size, too.
             chunks: "blended" or "official".
+            color_correction: "none" or "wavelet", which takes the colours from the input; see `color_corrected`.
 
         Raises:
             UsageError: a setting that cannot work.
@@ -74,7 +79,9 @@ class UpscalePipeline(StagePipeline):
             overlap=overlap,
             tile=tile,
             tile_overlap=tile_overlap,
+            color_correction=color_correction,
         )
+        check_color_correction(config.color_correction)
         video = to_video(frames, self.stage.device)
         text = self.stage.embed([prompt], config.negative_prompt)
         latents = sample_upscale(
@@ -87,7 +94,8 @@ class UpscalePipeline(StagePipeline):
             chunks=chunks,
             callback=callback,
         )
-        result = self.stage.decode(latents, "truncate", config.tile, callback)[0]
+        correct = partial(_corrected, video[0].transpose(0, 1), config.color_correction)
+        result = self.stage.decode(latents, "truncate", config.tile, callback, correct)[0]
         metadata = {
             "model": self.stage.family.name,
             "prompt": prompt,
@@ -103,6 +111,7 @@ class UpscalePipeline(StagePipeline):
             "overlap": config.overlap,
             "tile": config.tile,
             "tile_overlap": config.tile_overlap,
+            "color_correction": config.color_correction,
         }
         return VideoOutput(result, fps, metadata)
 
@@ -152,6 +161,12 @@ def sample_upscale(
         return denoise(predict, noise, schedule, generators, after_step)
 
     return torch.cat([upscaled(piece, part) for piece, part in zip(pieces, parts, strict=True)], dim=2)
+
+
+def _corrected(small: Tensor, name: str, large: Tensor, start: int) -> Tensor:
+    """Decoded frames [1, 3, n, H, W], from frame `start` of the video on, whose input is `small` [frames, 3, h, w]."""
+    frames = large[0].transpose(0, 1)
+    return color_corrected(frames, small[start : start + len(frames)], name).transpose(0, 1)[None]
 
 
 def _parts(video: Tensor, config: StageConfig) -> list[Region]:
