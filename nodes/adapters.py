@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from .patches import patched, unknown
 
 log = logging.getLogger(__name__)
 
+STEP_LORAS = "lavie_loras"  # in transformer_options: what has an effect by on(unet, timestep), a context
 STAGE_NODES = {
     "base": "LaVie Base Sampler",
     "interpolation": "LaVie Temporal Interpolator",
@@ -58,7 +60,10 @@ class GraphUNet(VideoUNet):
         options = transformer_options or {}
         self._check(x, context)
         self._report_unused(control, options)
-        with patched(self, options):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(patched(self, options))
+            for lora in options.get(STEP_LORAS, ()):
+                stack.enter_context(lora.on(self, float(torch.as_tensor(timesteps).max())))
             return super().forward(x, timesteps, context, class_labels=y if class_labels is None else class_labels)
 
     def _check(self, x: Tensor, context: Tensor | None) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..lavie.errors import LavieError, UsageError
+from ..lavie.errors import UsageError
 from ..lavie.models.text_encoder import TextEncoder
 from ..lavie.runtime.memory import activation_bytes
 from .adapters import GraphText, GraphTokenizer, GraphUNet, StageInfo
@@ -395,32 +395,3 @@ def make_patcher(network: nn.Module) -> Any:
     return comfy("comfy.model_patcher").ModelPatcher(
         shell, load_device=management.vae_device(), offload_device=management.vae_offload_device()
     )
-
-
-def add_lora(
-    model: Any, clip: Any, tensors: dict[str, Tensor], strength_model: float, strength_clip: float
-) -> tuple[Any, Any, int, list[str]]:
-    """Clones of MODEL and CLIP with a LoRA in kohya's names; how many layers it patches, and the names left over.
-
-    Raises:
-        LavieError: this host cannot patch the model.
-    """
-    lora = comfy("comfy.lora")
-    if lora is None or not hasattr(model, "add_patches"):
-        raise LavieError("A LoRA needs ComfyUI's patches, which this host does not offer.")
-    keys = lora.model_lora_keys_unet(model.model, {})
-    patched = lora.load_lora(tensors, _spatial(keys), log_missing=False)
-    model = model.clone()
-    applied = set(model.add_patches(patched, strength_model))
-    if clip is not None:
-        text = lora.load_lora(tensors, lora.model_lora_keys_clip(clip.cond_stage_model, {}), log_missing=False)
-        clip = clip.clone()
-        applied |= set(clip.add_patches(text, strength_clip))
-        keys = {**keys, **lora.model_lora_keys_clip(clip.cond_stage_model, {})}
-    left = sorted({name.split(".")[0] for name in tensors if name.split(".")[0] not in keys})
-    return model, clip, len(applied), left
-
-
-def _spatial(keys: dict[str, Any]) -> dict[str, Any]:
-    """Without the temporal layers, which a LoRA never changes."""
-    return {name: key for name, key in keys.items() if "temp" not in str(key)}

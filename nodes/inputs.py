@@ -33,6 +33,10 @@ def choice(values: list[str], default: str, tooltip: str) -> tuple[list[str], di
     return values, {"default": default, "tooltip": tooltip}
 
 
+def text(default: str, tooltip: str) -> tuple[str, dict]:
+    return "STRING", {"default": default, "tooltip": tooltip}
+
+
 def socket(kind: str, tooltip: str) -> tuple[str, dict]:
     return kind, {"tooltip": tooltip}
 

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 from ..lavie.config import BUNDLED, find_family
 from ..lavie.errors import LavieError, UsageError
-from ..lavie.lora import read_lora, temporal_layers, to_kohya
+from ..lavie.lora import Lora
 from . import host
-from .inputs import choice, number, socket
+from .inputs import choice, number, socket, text
+from .lora_patches import add_lora
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,19 @@ class LaVieLoraLoader:
                 "strength_model": number(1.0, -20.0, 20.0, "How strongly it changes the picture; 0: not.", step=0.05),
                 "strength_clip": number(1.0, -20.0, 20.0, "How strongly it changes the text; 0: not.", step=0.05),
             },
-            "optional": {"clip": socket("CLIP", "The text encoder, if the LoRA was trained on it, too.")},
+            "optional": {
+                "clip": socket("CLIP", "The text encoder, if the LoRA was trained on it, too."),
+                "blocks": text(
+                    "",
+                    "Strength by block of the network: IN=0.3, OUT05=1, OTHER=0, a preset (OUTALL, OUTD, INALL, …), or "
+                    "17 or 26 numbers as for LoRA Block Weight. Empty: all alike.",
+                ),
+                "over_steps": text(
+                    "",
+                    "Strength over the steps, from 0 (noise) to 1 (done): 0: 0.2, 0.5: 1. LATE keeps the model's own "
+                    "motion, EARLY only the layout. Empty: the same throughout.",
+                ),
+            },
         }
 
     @classmethod
@@ -53,7 +66,14 @@ class LaVieLoraLoader:
         return f"{path}:{path.stat().st_mtime_ns}"
 
     def apply(
-        self, model: Any, lora_name: str, strength_model: float, strength_clip: float, clip: Any = None
+        self,
+        model: Any,
+        lora_name: str,
+        strength_model: float,
+        strength_clip: float,
+        clip: Any = None,
+        blocks: str = "",
+        over_steps: str = "",
     ) -> tuple[Any, Any]:
         info = getattr(getattr(model, "model", None), "lavie", None)
         if info is None:
@@ -64,15 +84,15 @@ class LaVieLoraLoader:
             )
         path = lora_path(lora_name)
         host.check_interrupt()
-        tensors = read_lora(path)
-        model, clip, layers, left = host.add_lora(model, clip, to_kohya(tensors), strength_model, strength_clip)
+        lora = Lora.read(path, strength_model, strength_clip, blocks, over_steps)
+        model, clip, layers, left = add_lora(model, clip, lora)
         if layers == 0:
             raise LavieError(
                 f"{path.name} fits no layer of this model. It must be made for Stable Diffusion 1.x (lavie-tiny takes "
                 "only its own)."
             )
         log.info("LaVie LoRA Loader: %s patches %d layers.", path.name, layers)
-        left += temporal_layers(tensors)
+        left += lora.temporal
         if left:
             log.warning("%s: %d of its layers have no place here: %s", path.name, len(left), ", ".join(left[:5]))
         return model, clip

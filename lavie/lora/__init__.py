@@ -4,7 +4,7 @@ from .base import check_base
 from .blocks import BlockStrengths
 from .convert import temporal_layers, to_kohya
 from .read import read_lora
-from .stack import Applied, Lora, LoraStack
+from .stack import Applied, Lora, LoraStack, spatial_layers
 from .steps import StepStrengths
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "StepStrengths",
     "check_base",
     "read_lora",
+    "spatial_layers",
     "temporal_layers",
     "to_kohya",
 ]

@@ -106,7 +106,7 @@ class LoraStack:
     """
 
     def __init__(self, unet: nn.Module, text_model: nn.Module | None = None) -> None:
-        self._layers = {f"lora_unet_{_flat(name)}": module for name, module in _spatial(unet)}
+        self._layers = spatial_layers(unet)
         if text_model is not None:
             for name, module in _weighted(text_model):
                 name = name if name.startswith("text_model.") else f"text_model.{name}"
@@ -200,8 +200,9 @@ def _latest(timesteps: Tensor | float) -> float:
     return float(timesteps.max()) if isinstance(timesteps, Tensor) else float(timesteps)
 
 
-def _spatial(unet: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(name, module) for name, module in _weighted(unet) if not is_temporal(name)]
+def spatial_layers(unet: nn.Module) -> dict[str, nn.Module]:
+    """The layers that a LoRA may change, under kohya's names: all with a weight that do not look along the frames."""
+    return {f"lora_unet_{_flat(name)}": module for name, module in _weighted(unet) if not is_temporal(name)}
 
 
 def _weighted(network: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -117,6 +117,17 @@ def test_a_lora_changes_the_clip_of_both_samplers_and_nothing_afterwards(found):
     assert figures["afterwards"] == figures["ksampler_afterwards"] == 0
 
 
+def test_strengths_of_a_lora_by_block_and_over_the_steps(found):
+    figures = found("lora_strengths")
+    assert figures["blocks"] == ["mid_block"]
+    assert figures["halved"] < 1e-6
+    assert figures["weights_over_steps"] == []
+    assert figures["constant"] < 1e-4
+    assert figures["constant_ksampler"] < 1e-4
+    assert figures["none"] == 0
+    assert figures["late"] > 0.01
+
+
 def test_a_model_that_is_loaded_in_part_predicts_the_same(found):
     figures = found("low_vram")
     assert figures["plain_loaded"] < 0.5

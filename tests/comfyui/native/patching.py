@@ -36,10 +36,10 @@ def lora_files() -> SimpleNamespace:
     )
 
 
-def ours(name: str, model_strength: float = 1.0, clip_strength: float = 1.0) -> tuple[Any, Any]:
+def ours(name: str, model_strength: float = 1.0, clip_strength: float = 1.0, **strengths: str) -> tuple[Any, Any]:
     base = stage("base")
     names = {"lora_name": name, "strength_model": model_strength, "strength_clip": clip_strength}
-    return run("LaVieLoraLoader", model=base.model, clip=base.clip, **names)
+    return run("LaVieLoraLoader", model=base.model, clip=base.clip, **names, **strengths)
 
 
 def weights(patcher: Any) -> dict[str, Tensor]:
@@ -91,6 +91,25 @@ def lora_in_the_picture() -> dict[str, float]:
     }
 
 
+def lora_strengths() -> dict[str, Any]:
+    """By block and over the steps: what is patched, and that a LoRA beside the weights does what one in them does."""
+    name, base = lora_files().own, stage("base")
+    plain = weights(base.model)
+    deep = differing(weights(ours(name, blocks="MID=1, OTHER=0")[0]), plain)
+    half, halved = (weights(ours(name, **options)[0]) for options in ({"model_strength": 0.5}, {"blocks": "OTHER=0.5"}))
+    constant = ours(name, over_steps="0: 1, 1: 1")[0]
+    theirs = ksampler(ours(name)[0])
+    return {
+        "blocks": sorted({key.split(".")[1] for key in deep}),
+        "halved": max(relative(halved[key], half[key]) for key in half),
+        "weights_over_steps": differing(weights(constant), plain),
+        "constant": relative(sample(model=constant), sample(model=ours(name)[0])),
+        "constant_ksampler": relative(ksampler(constant), theirs),
+        "none": relative(sample(model=ours(name, over_steps="0: 0")[0]), sample()),
+        "late": relative(ksampler(ours(name, over_steps="LATE")[0]), theirs),
+    }
+
+
 def low_vram() -> dict[str, Any]:
     """The prediction of a MODEL of which a part only is on the device, with and without a LoRA."""
     base, cpu = stage("base"), torch.device("cpu")
@@ -115,4 +134,4 @@ def low_vram() -> dict[str, Any]:
     return found
 
 
-CHECKS = (lora, lora_in_the_picture, low_vram)
+CHECKS = (lora, lora_in_the_picture, lora_strengths, low_vram)

@@ -1,0 +1,118 @@
+"""LoRAs on a MODEL and a CLIP: in the weights by the host's patches, or beside them where strengths change by step."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, linear
+
+from ..lavie.errors import LavieError
+from ..lavie.lora import Lora, spatial_layers
+from ..lavie.lora.delta import changed, changed_bias
+from ..lavie.models import VideoUNet
+from . import host
+from .adapters import STEP_LORAS
+
+
+def add_lora(model: Any, clip: Any, lora: Lora) -> tuple[Any, Any, int, list[str]]:
+    """Clones of MODEL and CLIP with a LoRA; how many layers it changes, and the names left over.
+
+    Raises:
+        LavieError: this host cannot patch the model.
+    """
+    patches = host.comfy("comfy.lora")
+    if patches is None or not hasattr(model, "add_patches"):
+        raise LavieError("A LoRA needs ComfyUI's patches, which this host does not offer.")
+    keys = _spatial(patches.model_lora_keys_unet(model.model, {}))
+    model, applied = model.clone(), 0
+    stepped = _stepped(lora, model.model.diffusion_model)
+    if stepped.layers:
+        options = model.model_options.setdefault("transformer_options", {})
+        options[STEP_LORAS] = (*options.get(STEP_LORAS, ()), StepLora(stepped))
+        applied += len(stepped.layers)
+    applied += _patch(model, lora, keys, set(lora.layers) - set(stepped.layers))
+    if clip is not None:
+        of_text = patches.model_lora_keys_clip(clip.cond_stage_model, {})
+        clip, keys = clip.clone(), {**keys, **of_text}
+        applied += _patch(clip, lora, of_text, set(lora.layers))
+    return model, clip, applied, sorted(set(lora.layers) - set(keys))
+
+
+def _stepped(lora: Lora, unet: nn.Module) -> Lora:
+    """The LoRA with those layers only that are added beside the weights, as their strength changes over the steps."""
+    changing = {name for name, layer in spatial_layers(unet).items() if lora.steps.points and takes_steps(layer)}
+    return replace(lora, layers={name: parts for name, parts in lora.layers.items() if name in changing})
+
+
+def _patch(patcher: Any, lora: Lora, keys: dict[str, Any], layers: set[str]) -> int:
+    """Patch these of a LoRA's layers, each with its strength; how many there were."""
+    strengths: dict[float, dict[str, Tensor]] = {}
+    for layer in layers & set(keys):
+        tensors = {f"{layer}.{part}": tensor for part, tensor in lora.layers[layer].items()}
+        strengths.setdefault(lora.strength_of(layer), {}).update(tensors)
+    patched: set[str] = set()
+    for strength, tensors in strengths.items():
+        patched |= set(
+            patcher.add_patches(host.comfy("comfy.lora").load_lora(tensors, keys, log_missing=False), strength)
+        )
+    return len(patched)
+
+
+def _spatial(keys: dict[str, Any]) -> dict[str, Any]:
+    """Without the temporal layers, which a LoRA never changes."""
+    return {name: key for name, key in keys.items() if "temp" not in str(key)}
+
+
+def takes_steps(layer: nn.Module) -> bool:
+    """Whether what a LoRA does to this layer can be added beside its weights."""
+    return isinstance(layer, (nn.Linear, nn.Conv2d))
+
+
+class StepLora:
+    """One LoRA on layers that take it (`takes_steps`), and what it adds to them, computed when it is first needed."""
+
+    def __init__(self, lora: Lora) -> None:
+        self.lora = lora
+        self._changes: dict[str, tuple[Tensor, Tensor | None]] = {}
+
+    @contextlib.contextmanager
+    def on(self, unet: VideoUNet, timestep: float) -> Iterator[None]:
+        """While it lasts, the UNet's layers put out what they would with the LoRA at its strength of this timestep."""
+        hooks = []
+        for name, layer in spatial_layers(unet).items():
+            strength = self.lora.strength_of(name, timestep) if name in self.lora.layers else 0.0
+            if strength:
+                hooks.append(layer.register_forward_hook(self._adding(name, strength)))
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _adding(self, name: str, strength: float) -> Callable[[nn.Module, tuple, Tensor], Tensor]:
+        def hook(layer: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+            weight, bias = (None if part is None else part.to(output) for part in self._change(name, layer))
+            x = inputs[0].to(output.dtype)
+            if isinstance(layer, nn.Conv2d):
+                added = conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+            else:
+                added = linear(x, weight, bias)
+            return output + strength * added
+
+        return hook
+
+    @torch.no_grad()
+    def _change(self, name: str, layer: nn.Module) -> tuple[Tensor, Tensor | None]:
+        if name not in self._changes:
+            parts, weight, bias = self.lora.layers[name], layer.weight.float(), getattr(layer, "bias", None)
+            whole = set(parts) - {"diff_b"}
+            change = changed(weight, parts, 1.0) - weight if whole else torch.zeros_like(weight)
+            has_bias = bias is not None and "diff_b" in parts
+            of_bias = changed_bias(torch.zeros_like(bias), parts, 1.0).cpu() if has_bias else None
+            self._changes[name] = change.cpu(), of_bias
+        return self._changes[name]
