@@ -69,9 +69,9 @@ class TemporalConv(nn.Conv3d):
 
 
 class FrameConv(nn.Conv2d):
-    """A 2-D convolution on every frame by itself."""
+    """A 2-D convolution on every frame by itself; how many frames a clip has makes no difference."""
 
-    def forward(self, x: Tensor, frames: int) -> Tensor:
+    def forward(self, x: Tensor, frames: int = 1) -> Tensor:
         return super().forward(x)
 
 

@@ -18,8 +18,10 @@ from .settings import CONDITIONINGS
 
 if TYPE_CHECKING:
     from .loop import TrainResult
+    from .lora.train import LoraResult
 
 STAGES = ("base", "interpolation", "upscaler", "extension")
+LORA = "lora"
 AUTOENCODERS = ("vae", "vae-decoder", "upscaler-vae")
 HELP = "train a stage of a model family on your clips and pictures"
 # What autoencoders do not know.
@@ -36,6 +38,12 @@ OF_DENOISING = (
         "max_noise_level",
     ),
     *("handheld_share", "train", "lora_rank", "train_text", "prompt"),
+)
+
+# What only LoRAs know, and what they do not know.
+OF_LORAS = ("output", "trigger", "lora_alpha", "lora_targets", "prior_prompt", "prior_images", "prior_weight")
+NOT_OF_LORAS = tuple(
+    name for name in OF_DENOISING if name not in ("images", "size", "text_dropout", "lora_rank", "train_text")
 )
 
 MOST_STEPS = 100_000_000
@@ -56,12 +64,13 @@ def real_number(least: float, most: float) -> Callable[[str], float]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("stage", choices=(*STAGES, *AUTOENCODERS), help="which network to train")
+    parser.add_argument("stage", choices=(*STAGES, LORA, *AUTOENCODERS), help="which network to train")
     _add_start(parser.add_argument_group("what to start from"))
     _add_data(parser.add_argument_group("data"))
     _add_filters(parser.add_argument_group("which files count (the paper's section 4; what is left out is reported)"))
     _add_objective(parser.add_argument_group("objective"))
     _add_optimisation(parser.add_argument_group("optimisation"))
+    _add_lora(parser.add_argument_group("lora (learns from one folder of --images; the family stays as it is)"))
     _add_run(parser.add_argument_group("run"))
 
 
@@ -204,7 +213,7 @@ def _add_optimisation(group: argparse._ArgumentGroup) -> None:
         help="what learns: everything, what looks along the frames, all but that, or low-rank changes of the spatial "
         "layers (default: all; an upscaler that is no beginner: temporal; with --images alone: spatial)",
     )
-    group.add_argument("--lora-rank", type=whole_number(1, 1024), default=16, metavar="N", help="default: 16")
+    group.add_argument("--lora-rank", type=whole_number(1, 320), default=16, metavar="N", help="default: 16")
     group.add_argument("--train-text", action="store_true", help="base: the text encoder learns, too")
     group.add_argument(
         "--steps", type=whole_number(0, MOST_STEPS), required=True, metavar="N", help="in all; 0: precompute only"
@@ -231,6 +240,40 @@ def _add_optimisation(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--mixed-precision", choices=("no", "bf16", "fp16"), default="no", help="default: no")
     group.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third more time")
+
+
+def _add_lora(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--output", type=Path, metavar="FILE", help="the .safetensors file to write")
+    group.add_argument(
+        "--trigger",
+        default="",
+        metavar="WORD",
+        help="the word that calls for what is learnt; it goes before captions that lack it, and stands alone where a "
+        "picture has none",
+    )
+    group.add_argument(
+        "--lora-alpha", type=real_number(1e-6, 1e6), metavar="X", help="changes count alpha / rank (default: the rank)"
+    )
+    group.add_argument(
+        "--lora-targets",
+        choices=("attention", "attention-ff", "all"),
+        default="attention-ff",
+        help="layers that change; all: convolutions, too (default: attention-ff)",
+    )
+    group.add_argument(
+        "--prior-prompt",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="what the subject is a kind of, without the trigger: pictures of it, made by the base before it learns, "
+        "keep everything else as it was; repeatable",
+    )
+    group.add_argument(
+        "--prior-images", type=whole_number(0, 10_000), default=50, metavar="N", help="how many (default: 50)"
+    )
+    group.add_argument(
+        "--prior-weight", type=real_number(0, 100), default=1.0, metavar="X", help="what they count (default: 1)"
+    )
 
 
 def _add_run(group: argparse._ArgumentGroup) -> None:
@@ -276,6 +319,11 @@ def run(args: argparse.Namespace) -> int:
         from .autoencoder.command import train_autoencoder
 
         return _told(train_autoencoder(args))
+    if args.stage == LORA:
+        from .lora.command import check_lora, train_lora_from
+
+        check_lora(args, _parser(), NOT_OF_LORAS)
+        return _told(train_lora_from(args))
     check(args)
     from .assemble import train_stage
 
@@ -284,6 +332,10 @@ def run(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> None:
     """Refuse what cannot work for this stage, before anything heavy is loaded."""
+    parser = _parser()
+    for name in OF_LORAS:
+        if getattr(args, name) != parser.get_default(name):
+            raise UsageError(f"--{name.replace('_', '-')} is for `lavie train lora`, not for the {args.stage} stage.")
     alone = args.stage == "base" and bool(args.images) and not args.videos
     if not args.videos and not alone:
         raise UsageError(f"Name something to train on: --videos with {SPEC}.")
@@ -307,11 +359,16 @@ def check(args: argparse.Namespace) -> None:
         raise UsageError("--steps 0 only makes sense with --precompute, which it leaves ready.")
 
 
-def check_autoencoder(args: argparse.Namespace) -> None:
-    """Refuse what an autoencoder has no use for: its pictures are rendered, and it denoises nothing."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    for name in OF_DENOISING:
+    return parser
+
+
+def check_autoencoder(args: argparse.Namespace) -> None:
+    """Refuse what an autoencoder has no use for: its pictures are rendered, and it denoises nothing."""
+    parser = _parser()
+    for name in (*OF_DENOISING, *OF_LORAS):
         if getattr(args, name) != parser.get_default(name):
             option = f"--{name.replace('_', '-')}"
             raise UsageError(
@@ -321,7 +378,7 @@ def check_autoencoder(args: argparse.Namespace) -> None:
         raise UsageError("--steps 0 trains nothing: give the steps of the whole run.")
 
 
-def _told(result: TrainResult | None) -> int:
+def _told(result: TrainResult | LoraResult | None) -> int:
     """The exit code: 0, or 128 and the signal that stopped the run."""
     if result is None or not result.stopped:
         return 0

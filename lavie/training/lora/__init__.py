@@ -1,0 +1,6 @@
+"""LoRAs trained on a few pictures: a subject or a style for a base that is there."""
+
+from .settings import TARGETS, LoraSettings
+from .train import LoraResult, train_lora
+
+__all__ = ["TARGETS", "LoraResult", "LoraSettings", "train_lora"]

@@ -1,0 +1,107 @@
+"""PEFT's adapters in the UNet and the text encoder, and the file that comes of them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import UsageError
+from ...lora import to_kohya
+from ...lora.names import ALPHA, DOWN
+from .settings import TARGETS, TEXT_TARGETS, LoraSettings
+
+if TYPE_CHECKING:
+    from ..loop import LoopSettings
+
+_TEXT = "text_encoder."
+
+
+def add_adapters(unet: nn.Module, text_model: nn.Module, settings: LoraSettings, seed: int) -> None:
+    """Put adapters into both, in place; they alone learn, and start as no change at all.
+
+    Raises:
+        UsageError: PEFT is not installed.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise UsageError('Training a LoRA needs PEFT: pip install "peft>=0.11".') from error
+    unet.requires_grad_(False)
+    text_model.requires_grad_(False)
+    patterns = [(unet, TARGETS[settings.targets])] + ([(text_model, TEXT_TARGETS)] if settings.train_text else [])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for model, pattern in patterns:
+            config = LoraConfig(r=settings.rank, lora_alpha=settings.scale, target_modules=pattern)
+            inject_adapter_in_model(config, model)
+    for model, _ in patterns:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_("lora_" in name)
+
+
+def lora_tensors(unet: nn.Module, text_model: nn.Module | None, settings: LoraSettings) -> dict[str, Tensor]:
+    """The adapters alone, float16 under kohya's names, with their alphas."""
+    from peft import get_peft_model_state_dict
+
+    tensors = dict(get_peft_model_state_dict(unet))
+    if text_model is not None:
+        tensors |= {_TEXT + name: tensor for name, tensor in get_peft_model_state_dict(text_model).items()}
+    kohya = to_kohya({name: tensor.detach() for name, tensor in tensors.items()})
+    layers = [name.removesuffix(DOWN) for name in kohya if name.endswith(DOWN)]
+    kohya |= {f"{layer}{ALPHA}": torch.tensor(settings.scale) for layer in layers}
+    return {name: tensor.half().cpu().contiguous() for name, tensor in sorted(kohya.items())}
+
+
+def metadata(
+    name: str,
+    base: str,
+    settings: LoraSettings,
+    loop: LoopSettings,
+    steps: int,
+    captions: list[str],
+    size: tuple[int, int],
+) -> dict[str, str]:
+    """What kohya's scripts, A1111 and ComfyUI's model pages read in a LoRA file; size: height and width in pixels."""
+    tags = Counter(tag.strip() for caption in captions for tag in caption.split(",") if tag.strip())
+    rate, now = str(loop.learning_rate), datetime.now(timezone.utc)
+    values: Mapping[str, object] = {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": settings.rank,
+        "ss_network_alpha": settings.scale,
+        "ss_network_args": json.dumps({"targets": settings.targets}),
+        "ss_base_model_version": "sd_v1",
+        "ss_sd_model_name": base,
+        "ss_output_name": name,
+        "ss_unet_lr": rate,
+        "ss_text_encoder_lr": rate if settings.train_text else "None",
+        "ss_learning_rate": rate,
+        "ss_optimizer": loop.optimizer,
+        "ss_lr_scheduler": loop.schedule,
+        "ss_lr_warmup_steps": loop.warmup,
+        "ss_max_train_steps": loop.steps,
+        "ss_steps": steps,
+        "ss_batch_size_per_device": loop.batch_size,
+        "ss_seed": loop.seed,
+        "ss_mixed_precision": loop.mixed_precision,
+        "ss_gradient_checkpointing": loop.gradient_checkpointing,
+        "ss_num_train_images": len(captions),
+        "ss_num_reg_images": settings.prior_images,
+        "ss_prior_loss_weight": settings.prior_weight,
+        "ss_resolution": f"({size[1]}, {size[0]})",
+        "ss_tag_frequency": json.dumps({"images": dict(tags)}),
+        "ss_training_finished_at": now.timestamp(),
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.architecture": "stable-diffusion-v1/lora",
+        "modelspec.implementation": "diffusers",
+        "modelspec.title": name,
+        "modelspec.date": now.strftime("%Y-%m-%dT%H:%M:%S"),
+        "modelspec.resolution": f"{size[1]}x{size[0]}",
+        "modelspec.trigger_phrase": settings.trigger,
+    }
+    return {key: str(value) for key, value in values.items()}

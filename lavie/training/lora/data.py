@@ -1,0 +1,145 @@
+"""The few pictures of a LoRA: with its trigger in their captions, and pictures of the base's own beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from ...checkpoints.save import write_safetensors
+from ...errors import UsageError
+from ...models.latents import encode_video
+from ...pipelines.text_to_video import sample_text_to_video
+from ...sampling import TextCondition
+from ..data import Clip, ClipRequest, Source, UnreadableClip
+from ..data.decode import IMAGE_SUFFIXES, read_picture
+from ..data.entries import read_caption
+from ..data.files import require_picture
+from ..data.filters import DataReport
+from ..data.randomness import generator_of
+from ..stages import Parts
+from ..stages.denoiser import Denoiser
+
+Report = Callable[[int, int], None]  # done, in all; may raise to stop
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture, float32 [3, 1, height, width] in −1…1, and what its caption says of it, perhaps nothing."""
+
+    name: str
+    caption: str
+    pixels: Tensor
+
+
+class Encoded(Source):
+    """Pictures as scaled latents [4, 1, h, w] in memory, with captions."""
+
+    def __init__(self, name: str, captions: Sequence[str], latents: Sequence[Tensor]) -> None:
+        self.name, self.captions, self.latents = name, tuple(captions), tuple(latents)
+        self.report = DataReport(name, kept=len(self.captions))
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def caption(self, row: int, generator: torch.Generator) -> str:
+        return self.captions[row]
+
+    def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
+        require_picture(self.name, request)
+        return Clip(self.captions[row], f"{self.name}, picture {row}", {"latents": self.latents[row]})
+
+    def fingerprint(self) -> str:
+        sums = [latents.double().sum().item() for latents in self.latents]
+        return f"{generator_of(repr((self.captions, sums))).initial_seed():x}"
+
+
+def with_trigger(caption: str, trigger: str) -> str:
+    """The caption with the trigger before it, unless it holds it; the trigger alone where there is no caption."""
+    caption = caption.strip()
+    if not trigger or trigger.lower() in caption.lower():
+        return caption
+    return f"{trigger}, {caption}" if caption else trigger
+
+
+def pictures_in(folder: Path, height: int, width: int, trigger: str = "") -> tuple[list[Picture], DataReport]:
+    """The pictures of a folder and its subfolders in that size, and what became of every file.
+
+    A caption stands in NAME.txt beside NAME.png; with a trigger it may be missing.
+
+    Raises:
+        UsageError: no such folder, or no picture in it can be used.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder} with pictures to learn from.")
+    report = DataReport(str(folder))
+    request, pictures = ClipRequest(1, height, width), []
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES):
+        name = path.relative_to(folder).as_posix()
+        beside = path.with_suffix(".txt")
+        try:
+            caption = with_trigger(read_caption(beside) if beside.is_file() else "", trigger)
+            if caption:
+                pictures.append(Picture(name, caption, read_picture(name, path, request, generator_of(name))))
+            else:
+                report.drop(name, "no .txt file with its caption, and no trigger")
+        except UnreadableClip as error:
+            report.broken.append((error.name, error.reason))
+        except (OSError, ValueError) as error:
+            report.broken.append((name, f"its caption cannot be read ({error})"))
+    report.kept = len(pictures)
+    if not pictures:
+        raise UsageError(f"There is no picture in {folder} to learn from. {report.text()}")
+    return pictures, report
+
+
+def encoded(name: str, pictures: Sequence[Picture], parts: Parts, report: Report | None = None) -> Encoded:
+    """The pictures through the stage's VAE."""
+    latents = []
+    for index, picture in enumerate(pictures):
+        pixels = picture.pixels[None].to(next(parts.vae.parameters()).device)
+        latents.append(encode_video(parts.vae, pixels)[0].float().cpu())
+        if report is not None:
+            report(index + 1, len(pictures))
+    return Encoded(name, [picture.caption for picture in pictures], latents)
+
+
+def own_pictures(
+    model: Denoiser,
+    parts: Parts,
+    prompts: Sequence[str],
+    count: int,
+    size: tuple[int, int],
+    seed: int,
+    file: Path,
+    report: Report | None = None,
+) -> Encoded:
+    """What the base itself makes of these prompts in turn, as single frames: `count` of them.
+
+    file: keeps them, for when the run goes on.
+    """
+    captions, asked = [prompts[index % len(prompts)] for index in range(count)], repr((prompts, count, size, seed))
+    latents = _kept(file, asked)
+    if latents is None:
+        config = parts.config.replaced(num_frames=1, height=size[0], width=size[1])
+        device, made = model.unet.conv_in.weight.device, []
+        negative = parts.embed(((config.negative_prompt,),))[0]
+        for index, caption in enumerate(captions):
+            text = TextCondition.of(parts.embed(((caption,),))[0], negative)
+            made.append(sample_text_to_video(model.unet, text, config, [seed + index], device=device)[0].float().cpu())
+            if report is not None:
+                report(index + 1, count)
+        latents = torch.stack(made)
+        write_safetensors({"latents": latents}, file, {"asked": asked})
+    return Encoded("the base's own pictures", captions, latents)
+
+
+def _kept(file: Path, asked: str) -> Tensor | None:
+    if not file.is_file():
+        return None
+    with safe_open(file, "pt") as stored:
+        return stored.get_tensor("latents") if stored.metadata().get("asked") == asked else None

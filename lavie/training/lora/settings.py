@@ -1,0 +1,64 @@
+"""What a LoRA is told: its size, where it goes, and what it is called by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ...errors import UsageError
+
+_ATTENTION = r"attn[12]\.(to_[qkv]|to_out\.0)"
+_FEED_FORWARD = r"ff\.net\.(0\.proj|2)"
+_CONVOLUTIONS = r"proj_(in|out)|resnets\.\d+\.(conv[12]|conv_shortcut)|(down|up)samplers\.0\.conv"
+# Which layers of the UNet change, as PEFT matches whole names; kohya's LoRA and LoCon.
+TARGETS = {
+    "attention": rf".*\.{_ATTENTION}",
+    "attention-ff": rf".*\.({_ATTENTION}|{_FEED_FORWARD})",
+    "all": rf".*\.({_ATTENTION}|{_FEED_FORWARD}|{_CONVOLUTIONS})",
+}
+TEXT_TARGETS = r".*\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
+MOST_RANK = 320
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """What is learnt, and under which word.
+
+    rank: of the changes; alpha: they count alpha / rank, None is the rank. targets: layers of the UNet that change, a
+    key of `TARGETS`; those that look along the frames never do. train_text: the text encoder gets changes, too.
+    trigger: the word that calls for what is learnt; it is put before every caption that does not hold it, and is the
+    whole caption of pictures that have none. text_dropout: share of captions left out.
+    prior_prompt, prior_images: pictures of that prompt, made by the base itself before it learns, that keep it as it is
+    where the trigger is missing (DreamBooth's prior preservation, Ruiz et al. 2022); prior_weight: what they count.
+
+    Raises:
+        UsageError: a rank outside 1…320, unknown targets, a prior prompt with the trigger, or none where one is needed.
+    """
+
+    rank: int = 16
+    alpha: float | None = None
+    targets: str = "attention-ff"
+    train_text: bool = False
+    trigger: str = ""
+    text_dropout: float = 0.1
+    prior_prompts: tuple[str, ...] = ()
+    prior_images: int = 0
+    prior_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.rank <= MOST_RANK:
+            raise UsageError(f"The rank of a LoRA must be between 1 and {MOST_RANK}, not {self.rank}.")
+        if self.alpha is not None and not (math.isfinite(self.alpha) and self.alpha > 0):
+            raise UsageError(f"The alpha of a LoRA must be above 0, not {self.alpha}.")
+        if self.targets not in TARGETS:
+            raise UsageError(f"Unknown targets '{self.targets}'. Choose {', '.join(TARGETS)}.")
+        if self.prior_images and not self.prior_prompts:
+            raise UsageError("Prior pictures need a prompt that says what they show (prior_prompts).")
+        words = {word for prompt in self.prior_prompts for word in prompt.lower().split()}
+        if self.trigger and set(self.trigger.lower().split()) <= words:
+            raise UsageError(f"A prior prompt holds the trigger '{self.trigger}', which it is to be without.")
+
+    @property
+    def scale(self) -> float:
+        """alpha, or the rank where none is given."""
+        return float(self.rank if self.alpha is None else self.alpha)

@@ -1,0 +1,143 @@
+"""From pictures to a LoRA file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...checkpoints import load_unet
+from ...checkpoints.save import write_safetensors
+from ...config import Family
+from ...errors import UsageError
+from ..data import ClipRequest, Mixture, TrainingData
+from ..loop import LoopSettings, train
+from ..settings import StageSettings
+from ..stages import Base, Denoiser, Parts
+from ..start import load_text_of, load_vae_of
+from .adapters import add_adapters, lora_tensors, metadata
+from .data import Encoded, Picture, encoded, own_pictures
+from .settings import LoraSettings
+
+Report = Callable[[str, int, int], None]  # phase, done, in all; may raise to stop
+OWN, PRIOR = "pictures", "prior.safetensors"
+
+
+@dataclass(frozen=True)
+class LoraResult:
+    """What came of it. file: the LoRA; None where the run was stopped by `signal`, and can go on."""
+
+    file: Path | None
+    steps: int
+    seconds: float
+    stopped: bool
+    signal: int
+
+
+def train_lora(
+    family: Family,
+    pictures: Sequence[Picture],
+    settings: LoraSettings,
+    loop: LoopSettings,
+    run: Path,
+    output: Path,
+    device: torch.device,
+    report: Report | None = None,
+    on_step: Callable[[int, dict[str, Tensor]], None] | None = None,
+) -> LoraResult:
+    """Teach a LoRA for the family's base what the pictures show, and write it; the family stays as it is.
+
+    Only the spatial layers change (paper, section 5.6), learnt as by an image model; motion stays the base's own.
+
+    Args:
+        pictures: of one size, divisible by 8.
+        run: for checkpoints and logs; the same call with the same folder goes on to the very step.
+        output: the .safetensors file to write, kohya's names and metadata.
+        report: told of the phases "encode" and "prior" before the first step.
+        on_step: as in `loop.train`.
+
+    Raises:
+        UsageError: no pictures, pictures of several sizes, or settings that cannot work.
+        LavieError: the family's files are missing or broken, or the file cannot be written.
+    """
+    if output.suffix != ".safetensors":
+        raise UsageError(f"A LoRA is written as .safetensors, not {output.name}.")
+    size = _size(pictures)
+    stage = lora_stage(family, settings, loop.seed, size, device)
+    own, prior = _sources(stage, pictures, settings, size, loop.seed, run / PRIOR, report)
+    add_adapters(stage.model.unet, stage.parts.text_encoder.model, settings, loop.seed)
+    data = TrainingData(
+        videos=Mixture([own] if prior is None else [own, prior], _weights(own, prior, settings.prior_weight)),
+        request=ClipRequest(1, *size),
+        batch_size=loop.batch_size,
+        seed=loop.seed,
+    )
+    recorded = {**asdict(settings), "pictures": own.fingerprint()}
+    result = train(stage, data, loop, run, on_step=on_step, recorded=recorded)
+    if result.is_main and not result.stopped:
+        text = result.model.text_model if settings.train_text else None
+        tensors = lora_tensors(result.model.unet, text, settings)
+        told = metadata(output.stem, family.name, settings, loop, result.steps, list(own.captions), size)
+        write_safetensors(tensors, output, told)
+    return LoraResult(None if result.stopped else output, result.steps, result.seconds, result.stopped, result.signal)
+
+
+def lora_stage(family: Family, settings: LoraSettings, seed: int, size: tuple[int, int], device: torch.device) -> Base:
+    """The family's base as an image model, on the device, before it gets adapters."""
+    config = family.stage("base")
+    unet = load_unet(family.path(config.unet), stage="base", dtype=torch.float32)
+    text_encoder, _ = load_text_of(family, "base", None, learns=False)
+    parts = Parts(family, config, text_encoder, load_vae_of(family, "base"))
+    model = Denoiser(unet.to(device), text_encoder.model if settings.train_text else None)
+    parts.to(device)
+    return Base(
+        model,
+        parts,
+        StageSettings(
+            frames=(1,),
+            height=size[0],
+            width=size[1],
+            pictures_alone=True,
+            text_dropout=settings.text_dropout,
+            train="spatial-lora",
+            train_text=settings.train_text,
+        ),
+    )
+
+
+def _sources(
+    stage: Base,
+    pictures: Sequence[Picture],
+    settings: LoraSettings,
+    size: tuple[int, int],
+    seed: int,
+    kept: Path,
+    report: Report | None,
+) -> tuple[Encoded, Encoded | None]:
+    def phase(name: str) -> Callable[[int, int], None] | None:
+        return None if report is None else lambda done, total: report(name, done, total)
+
+    own = encoded(OWN, pictures, stage.parts, phase("encode"))
+    if not settings.prior_images:
+        return own, None
+    prompts, count = settings.prior_prompts, settings.prior_images
+    return own, own_pictures(stage.model, stage.parts, prompts, count, size, seed, kept, phase("prior"))
+
+
+def _weights(own: Encoded, prior: Encoded | None, prior_weight: float) -> dict[str, float]:
+    return {own.name: 1.0} if prior is None else {own.name: 1.0, prior.name: prior_weight}
+
+
+def _size(pictures: Sequence[Picture]) -> tuple[int, int]:
+    sizes = {tuple(picture.pixels.shape[-2:]) for picture in pictures}
+    if not sizes:
+        raise UsageError("There are no pictures to learn from.")
+    if len(sizes) > 1:
+        raise UsageError("The pictures to learn from must be of one size.")
+    height, width = sizes.pop()
+    if height % 8 or width % 8:
+        raise UsageError(f"The pictures must have a height and width divisible by 8, not {height}x{width}.")
+    return height, width

@@ -1,0 +1,189 @@
+"""A LoRA from a few pictures: what is written, that it fits everywhere, and that a run goes on as if never stopped."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+from training_family import HEIGHT, WIDTH, make_family
+
+from lavie import TextToVideoPipeline
+from lavie.cli import main
+from lavie.errors import UsageError
+from lavie.lora import Lora
+from lavie.lora.names import is_temporal
+from lavie.training.lora import TARGETS, LoraSettings
+from lavie.training.lora.data import pictures_in, with_trigger
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory):
+    return make_family(tmp_path_factory.mktemp("family") / "family")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    generator = np.random.default_rng(0)
+    for index in range(3):
+        pixels = generator.integers(0, 255, (20, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    (folder / "0.txt").write_text("a zorb over grass, sunny")
+    (folder / "1.txt").write_text("a thing over snow")
+    return folder
+
+
+def train(family, images, output, *more, steps=4):
+    arguments = {"--family": family, "--images": images, "--run": output.with_suffix(""), "--output": output}
+    given = [str(part) for pair in arguments.items() for part in pair]
+    options = ["--trigger", "zorb", "--lora-rank", "2", "--steps", str(steps), "--batch", "2", "--warmup", "1"]
+    quick = ["--learning-rate", "1e-2", "--device", "cpu", "--threads", "1"]
+    return main(["train", "lora", *given, *options, *quick, *map(str, more)])
+
+
+def contents(folder):
+    return {path: hashlib.sha1(path.read_bytes()).digest() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def trained(family, images, tmp_path_factory):
+    output = tmp_path_factory.mktemp("trained") / "zorb.safetensors"
+    before = contents(family)
+    assert train(family, images, output, "--train-text", "--lora-alpha", 1) == 0
+    assert contents(family) == before
+    return output
+
+
+def test_the_file_has_the_names_and_metadata_of_kohya(trained):
+    tensors = load_file(trained)
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    layers = {name.partition(".")[0] for name in tensors}
+    assert {layer[:9] for layer in layers} == {"lora_unet", "lora_te_t"}
+    assert not any(map(is_temporal, layers))
+    for layer in layers:
+        assert tensors[f"{layer}.alpha"].item() == 1
+        assert tensors[f"{layer}.lora_down.weight"].shape[0] == tensors[f"{layer}.lora_up.weight"].shape[1] == 2
+    with safe_open(trained, "pt") as file:
+        metadata = file.metadata()
+    assert (metadata["ss_network_dim"], metadata["ss_network_alpha"]) == ("2", "1.0")
+    assert metadata["ss_network_module"] == "networks.lora"
+    assert metadata["ss_num_train_images"] == "3"
+    assert metadata["modelspec.architecture"] == "stable-diffusion-v1/lora"
+    assert metadata["modelspec.trigger_phrase"] == "zorb"
+    tags = json.loads(metadata["ss_tag_frequency"])["images"]
+    assert tags == {"a zorb over grass": 1, "sunny": 1, "zorb": 2, "a thing over snow": 1}
+
+
+def test_it_learnt_something_in_every_layer_and_fits_the_family(trained, family):
+    tensors = load_file(trained)
+    ups = [tensor for name, tensor in tensors.items() if name.endswith("lora_up.weight")]
+    assert sum(bool(up.any()) for up in ups) > 0.9 * len(ups)
+    pipeline = TextToVideoPipeline.from_pretrained(family, device="cpu")
+    before = pipeline("a zorb").frames
+    (applied,) = pipeline.set_loras([Lora.read(trained)])
+    assert (applied.layers, applied.left) == (len(ups), ())
+    assert not np.array_equal(pipeline("a zorb").frames, before)
+    pipeline.set_loras([])
+    assert np.array_equal(pipeline("a zorb").frames, before)
+
+
+def test_diffusers_reads_every_key(trained):
+    utils = pytest.importorskip("diffusers.loaders.lora_conversion_utils")
+    tensors = load_file(trained)
+    converted, alphas = utils._convert_non_diffusers_lora_to_diffusers(dict(tensors))
+    assert len(converted) == sum("lora_" in name.partition(".")[2] for name in tensors)
+    assert len(alphas) == sum(name.endswith(".alpha") for name in tensors)
+
+
+def test_a_run_that_stopped_ends_as_one_that_never_did(family, images, tmp_path):
+    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
+    prior = ("--prior-prompt", "a ball", "--prior-images", 2, "--save-every", 2, "--schedule", "constant")
+    assert train(family, images, whole, *prior) == 0
+    assert train(family, images, parts, *prior, steps=2) == 0
+    kept = (tmp_path / "parts" / "prior.safetensors").stat().st_mtime_ns
+    assert train(family, images, parts, *prior) == 0
+    assert (tmp_path / "parts" / "prior.safetensors").stat().st_mtime_ns == kept
+    first, second = load_file(whole), load_file(parts)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+def test_targets_are_the_layers_that_they_say(family, images, tmp_path, targets):
+    output = tmp_path / "x.safetensors"
+    assert train(family, images, output, "--lora-targets", targets, steps=1) == 0
+    layers = {name.partition(".")[0] for name in load_file(output)}
+    assert any("attn2_to_k" in layer for layer in layers)
+    assert any("ff_net_0_proj" in layer for layer in layers) == (targets != "attention")
+    assert any("resnets_0_conv1" in layer for layer in layers) == (targets == "all")
+    assert not any(map(is_temporal, layers))
+    assert not any(layer.startswith("lora_te") for layer in layers)
+
+
+# captions and pictures
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [("", "zorb"), ("a cat", "zorb, a cat"), ("a ZORB on grass", "a ZORB on grass"), ("  ", "zorb")],
+)
+def test_the_trigger_stands_in_every_caption(caption, expected):
+    assert with_trigger(caption, "zorb") == expected
+    assert with_trigger("a cat", "") == "a cat"
+
+
+def test_pictures_come_in_one_size_and_broken_ones_are_named(images, tmp_path):
+    for path in images.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    pictures, report = pictures_in(tmp_path, HEIGHT, WIDTH, "zorb")
+    assert [picture.caption for picture in pictures] == ["a zorb over grass, sunny", "zorb, a thing over snow", "zorb"]
+    assert {tuple(picture.pixels.shape) for picture in pictures} == {(3, 1, HEIGHT, WIDTH)}
+    assert [name for name, _ in report.broken] == ["broken.png"]
+    assert len(pictures_in(tmp_path, HEIGHT, WIDTH)[0]) == 2
+
+
+# what cannot work
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rank": 0}, "between 1 and 320"),
+        ({"rank": 321}, "between 1 and 320"),
+        ({"alpha": float("nan")}, "alpha"),
+        ({"targets": "everything"}, "Unknown targets"),
+        ({"prior_images": 5}, "need a prompt"),
+        ({"trigger": "zorb", "prior_prompts": ("a zorb",), "prior_images": 1}, "holds the trigger"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        LoraSettings(**changes)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--videos", "clips"), "--videos is not for a LoRA"),
+        (("--images", "gone"), "no folder gone"),
+        (("--output", "lora.ckpt"), "written as .safetensors"),
+        (("--size", "20x24"), "divisible by 8"),
+        (("--export",), "--export"),
+        (("--steps", "0"), "--steps 0"),
+    ],
+)
+def test_bad_input_is_answered_with_a_sentence(family, images, tmp_path, capsys, options, message):
+    assert train(family, images, tmp_path / "x.safetensors", *options) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_options_of_loras_are_refused_elsewhere(family, tmp_path, capsys):
+    options = ["--family", str(family), "--run", str(tmp_path), "--steps", "1", "--videos", "synthetic:1"]
+    assert main(["train", "base", *options, "--trigger", "zorb"]) == 2
+    assert "`lavie train lora`" in capsys.readouterr().err
