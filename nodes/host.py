@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 LAVIE = "lavie"  # the key of models/lavie in folder_paths and extra_model_paths.yaml
 UNET_FOLDERS = (LAVIE, "diffusion_models", "diffusers")
 FILES = (".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin")
+PREVIEW_SIZE = 512
 PARTS = ("vae", "text_encoder", "tokenizer")  # folders beside the released UNets that hold no UNet
 
 Result = TypeVar("Result")
@@ -90,6 +92,18 @@ def find_file(key: str, name: str) -> Path:
         if (folder / name).exists():
             return folder / name
     raise UsageError(f"There is no file '{name}' in the folder models/{key}. Choose another, or put it there.")
+
+
+def output_folder() -> Path:
+    """Where the host puts what it makes."""
+    paths = comfy("folder_paths")
+    return Path("output") if paths is None else Path(paths.get_output_directory())
+
+
+def loras_folder() -> Path:
+    """Where a new LoRA belongs: the first of the host's folders for them."""
+    found = folders("loras")
+    return found[0] if found else Path("models/loras")
 
 
 # ------------------------------------------------------------------------------------------------ devices and memory
@@ -164,6 +178,14 @@ def free_cache() -> None:
         management.soft_empty_cache()
 
 
+def free_models() -> None:
+    """Take the host's networks off the device, for what needs all of it."""
+    management = comfy("comfy.model_management")
+    if management is not None:
+        management.unload_all_models()
+        management.soft_empty_cache()
+
+
 def first_that_fits(attempts: Iterable[Attempt], run: Callable[[Attempt], Result], advice: str) -> Result:
     """Run the first attempt that memory allows; every change is told in the log.
 
@@ -189,6 +211,12 @@ def check_interrupt() -> None:
     management = comfy("comfy.model_management")
     if management is not None:
         management.throw_exception_if_processing_interrupted()
+
+
+def interruption() -> tuple[type[BaseException], ...]:
+    """What the host raises when the user pressed Cancel."""
+    management = comfy("comfy.model_management")
+    return () if management is None else (management.InterruptProcessingException,)
 
 
 @contextlib.contextmanager
@@ -229,6 +257,15 @@ class Progress:
             utils.ProgressBar(total).update_absolute(done, total)
         else:
             self._previewer(total)(done - 1, x0, None, total)
+
+    def picture(self, done: int, total: int, pixels: np.ndarray) -> None:
+        """A picture, uint8 [height, width, 3], as the node's preview; `done` of `total` in the phase that is on."""
+        utils = comfy("comfy.utils")
+        if utils is not None:
+            from PIL import Image
+
+            done, total = self._base + done, self._base + total
+            utils.ProgressBar(total).update_absolute(done, total, ("JPEG", Image.fromarray(pixels), PREVIEW_SIZE))
 
     def frames(self, phase: str) -> Callable[[int, int], None]:
         """A callback (frames done, frames in all) for a phase that counts frames."""

@@ -33,8 +33,8 @@ def choice(values: list[str], default: str, tooltip: str) -> tuple[list[str], di
     return values, {"default": default, "tooltip": tooltip}
 
 
-def text(default: str, tooltip: str) -> tuple[str, dict]:
-    return "STRING", {"default": default, "tooltip": tooltip}
+def text(default: str, tooltip: str, **more: Any) -> tuple[str, dict]:
+    return "STRING", {"default": default, "tooltip": tooltip, **more}
 
 
 def socket(kind: str, tooltip: str) -> tuple[str, dict]:

@@ -80,7 +80,7 @@ class LaVieLoader:
 
     def load(self, model: str, stage: str, dtype: str) -> tuple[Any, Any, Any]:
         progress = host.Progress()
-        family, stage = _resolve(model, stage)
+        family, stage = resolve(model, stage)
         config: StageConfig = getattr(family, stage)
         _require_unet(family.path(config.unet))
         progress.step("load", 1, 4)
@@ -112,7 +112,7 @@ def model_names() -> list[str]:
     return [BUNDLED, RELEASED, *found]
 
 
-def _resolve(model: str, stage: str) -> tuple[Family, str]:
+def resolve(model: str, stage: str) -> tuple[Family, str]:
     """The family and stage behind a choice of the loader; a file stands in for its stage of the released family.
 
     Raises:

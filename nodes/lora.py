@@ -56,12 +56,15 @@ class LaVieLoraLoader:
                     "Strength over the steps, from 0 (noise) to 1 (done): 0: 0.2, 0.5: 1. LATE keeps the model's own "
                     "motion, EARLY only the layout. Empty: the same throughout.",
                 ),
+                "lora": ("STRING", {"forceInput": True, "tooltip": "From LaVie LoRA Trainer, in place of lora_name."}),
             },
         }
 
     @classmethod
-    def IS_CHANGED(cls, lora_name: str, **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
+    def IS_CHANGED(cls, lora_name: str, lora: str = "", **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
         """A file that was replaced on disk is loaded again."""
+        if lora or lora is None:  # wired in: it is not there yet, or its node tells when it changes
+            return ""
         path = lora_path(lora_name)
         return f"{path}:{path.stat().st_mtime_ns}"
 
@@ -74,6 +77,7 @@ class LaVieLoraLoader:
         clip: Any = None,
         blocks: str = "",
         over_steps: str = "",
+        lora: str = "",
     ) -> tuple[Any, Any]:
         info = getattr(getattr(model, "model", None), "lavie", None)
         if info is None:
@@ -82,17 +86,17 @@ class LaVieLoraLoader:
             raise UsageError(
                 "LaVie's upscaler is no Stable Diffusion 1.x model, so no LoRA fits it. Wire in base or interpolation."
             )
-        path = lora_path(lora_name)
+        path = lora_path(lora or lora_name)
         host.check_interrupt()
-        lora = Lora.read(path, strength_model, strength_clip, blocks, over_steps)
-        model, clip, layers, left = add_lora(model, clip, lora)
+        chosen = Lora.read(path, strength_model, strength_clip, blocks, over_steps)
+        model, clip, layers, left = add_lora(model, clip, chosen)
         if layers == 0:
             raise LavieError(
                 f"{path.name} fits no layer of this model. It must be made for Stable Diffusion 1.x (lavie-tiny takes "
                 "only its own)."
             )
         log.info("LaVie LoRA Loader: %s patches %d layers.", path.name, layers)
-        left += lora.temporal
+        left += chosen.temporal
         if left:
             log.warning("%s: %d of its layers have no place here: %s", path.name, len(left), ", ".join(left[:5]))
         return model, clip

@@ -30,7 +30,7 @@ from lavie.training.start import load_text_of, load_vae_of  # noqa: E402
 FAMILY = ROOT / "lavie" / "weights" / "tiny"
 FILE = FAMILY / "loras" / "lavie-tiny-sunset.safetensors"
 RANK = 4
-CLIPS, FRAMES, BATCH, STEPS = 400, 8, 4, 1000
+CLIPS, FRAMES, BATCH, STEPS = 400, 8, 4, 500
 SEED = 7
 SPRITE_WEIGHT = 6.0
 

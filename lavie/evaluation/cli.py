@@ -11,13 +11,15 @@ from ..cli.arguments import guidance_scale, whole_number
 from ..errors import UsageError
 
 HELP = "measure a model's stages on the synthetic world"
-CLIPS = {"synthetic": 400, "interpolation": 64, "upscaler": 32, "extension": 36, "retention": 100}
+CLIPS = {"synthetic": 400, "interpolation": 64, "upscaler": 32, "extension": 36, "retention": 100, "lora": 63}
+KINDS = {"extension": 2, "retention": 2, "lora": 4}  # of clips, where there are several
 SUITES = """
 synthetic: do clips show what their prompts say?
 interpolation: PSNR of 61 frames beside blending.
 upscaler: PSNR, sharpness and flicker beside bicubic.
 extension: what four recursions keep, and whether the motion goes on.
 retention: video prompts with colours that only pictures taught.
+lora: does a new subject appear, and does all else stay?
 """
 
 
@@ -45,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="conditioned",
         help="extension: conditioned (the extension stage, default) or replacement (the base stage, training-free)",
     )
+    parser.add_argument("--lora", default="", metavar="FILE", help="lora: a LoRA of the subject")
+    parser.add_argument("--trigger", default="", metavar="WORD", help="lora: the word that calls for it")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -56,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from .report import Request, rounded
 
     measure, show, clips = _suite(args)
-    total = clips * (2 if args.suite in ("extension", "retention") else 1)  # kinds of clips
+    total = clips * KINDS.get(args.suite, 1)
     with tqdm(total=total, desc="clips", file=sys.stderr) as bar:
         figures = measure(
             Request(
@@ -66,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
                 batch=args.batch,
                 device=args.device,
                 method=args.method,
+                lora=args.lora,
+                trigger=args.trigger,
                 settings={"num_inference_steps": args.steps, "guidance_scale": args.guidance_scale},
                 progress=bar.update,
             )

@@ -75,15 +75,15 @@ class Sprite:
         return (self.frames * self.mask[:, None]).sum((2, 3)) / self.mask.sum((1, 2))[:, None]
 
 
-def read(video: np.ndarray | Tensor) -> Reading:
+def read(video: np.ndarray | Tensor, shapes: tuple[str, ...] = SHAPES) -> Reading:
     """Reads a clip, uint8 [frames, height, width, 3] of any size near 2:3 (it is averaged down to 64×96).
 
-    Raises UsageError for anything else.
+    shapes: those that may be in it. Raises UsageError for anything else than such a clip.
     """
-    return look(video)[0]
+    return look(video, shapes)[0]
 
 
-def look(video: np.ndarray | Tensor) -> tuple[Reading, Sprite | None]:
+def look(video: np.ndarray | Tensor, shapes: tuple[str, ...] = SHAPES) -> tuple[Reading, Sprite | None]:
     """What `read` says, and the sprite where there is one in every frame."""
     frames = small_frames(video)
     background = nearest_background(frames)
@@ -92,7 +92,7 @@ def look(video: np.ndarray | Tensor) -> tuple[Reading, Sprite | None]:
         return Reading(background, sprite.colour if sprite.mask.any() else None), None
     path = sprite.path
     motion = _motion(path, _turning(frames, sprite.mask, path))
-    shape, overlap = _nearest_silhouette(sprite.mask, path)
+    shape, overlap = _nearest_silhouette(sprite.mask, path, shapes)
     steady = sprite.one_colour >= 0.9 and sprite.whole > 0.7 and _area_is_steady(path.area, motion)
     return Reading(background, sprite.colour, shape, motion, _direction(path), steady, overlap), sprite
 
@@ -174,23 +174,23 @@ def _turning(frames: Tensor, mask: Tensor, path: Path) -> float:
     return (change.mean() / _patches(mask[:, None].float(), path).mean()).item()
 
 
-@lru_cache(maxsize=1)
-def _silhouettes() -> Tensor:
+@lru_cache(maxsize=4)
+def _silhouettes(shapes: tuple[str, ...]) -> Tensor:
     """Every shape's silhouette at ANGLES angles, as it is and mirrored: [shapes, poses, PATCH²] in 0…1."""
     turn = torch.arange(ANGLES) / ANGLES
     rows = []
-    for shape in SHAPES:
+    for shape in shapes:
         for mirrored in (False, True):
             still = Scene("red", shape, "spinning", "snow", (0.5, 0.5), (0.5, 0.5), (0.2, 0.2), 0.0, 1.0, mirrored)
             mask = render([still], turn, HEIGHT, WIDTH)[1][0, 0] > 0.5
             rows.append(_patches(mask[:, None].float(), _path(mask)).flatten(1))
-    return torch.cat(rows).view(len(SHAPES), 2 * ANGLES, -1)
+    return torch.cat(rows).view(len(shapes), 2 * ANGLES, -1)
 
 
-def _nearest_silhouette(mask: Tensor, path: Path) -> tuple[str, float]:
+def _nearest_silhouette(mask: Tensor, path: Path, shapes: tuple[str, ...]) -> tuple[str, float]:
     seen = _patches(mask[:, None].float(), path).flatten(1)
-    known = _silhouettes().flatten(0, 1)
+    known = _silhouettes(shapes).flatten(0, 1)
     shared = seen @ known.T
     overlap = shared / (seen.sum(1)[:, None] + known.sum(1) - shared)
-    best = overlap.unflatten(1, (len(SHAPES), -1)).amax(2).mean(0)
-    return SHAPES[best.argmax().item()], best.max().item()
+    best = overlap.unflatten(1, (len(shapes), -1)).amax(2).mean(0)
+    return shapes[best.argmax().item()], best.max().item()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
@@ -113,15 +114,18 @@ def train(
     data: TrainingData,
     settings: LoopSettings,
     folder: Path,
-    on_step: Callable[[int, dict[str, Tensor]], None] | None = None,
+    on_step: Callable[[int, dict[str, Tensor]], bool | None] | None = None,
     recorded: Mapping[str, Any] | None = None,
+    on_samples: Callable[[int, dict[str, np.ndarray]], None] | None = None,
 ) -> TrainResult:
     """Train `stage.model`, going on from the last checkpoint in `folder`.
 
     Args:
         folder: gets checkpoint-STEP/, log.jsonl, tensorboard/, settings.json and skipped.jsonl.
-        on_step: called after every step with the number of steps done and this process's terms.
+        on_step: called after every step with the number of steps done and this process's terms; true stops the run as
+            SIGINT does (of several processes all must say so).
         recorded: other settings of the run; one that differs when it goes on is refused.
+        on_samples: gets the samples of `sample_every`, too, with the number of steps done.
 
     Raises:
         UsageError: settings that cannot work, or not for this run.
@@ -129,16 +133,15 @@ def train(
     """
     if data.batch_size != settings.batch_size:
         raise UsageError(f"The data give {data.batch_size} examples a step, the settings want {settings.batch_size}.")
-    run = _Run(stage, settings, folder, dict(recorded or {}))
+    run = _Run(stage, settings, folder, dict(recorded or {}), on_samples)
     stop, received = StopSignals(), 0
     try:
         with stop, run.attention():
             batches = run.batches(data)
             while run.done < settings.steps and not received:
                 terms = run.step(batches)
-                if on_step is not None:
-                    on_step(run.done, terms)
-                received = stop.agreed()
+                wish = on_step is not None and on_step(run.done, terms)
+                received = stop.agreed() or (signal.SIGINT if wish else 0)
                 run.after_step(stopped=bool(received))
     finally:
         run.log.close()
@@ -148,8 +151,15 @@ def train(
 class _Run:
     """One process's part in a run: what accelerate has prepared, and how far it has come."""
 
-    def __init__(self, stage: Stage, settings: LoopSettings, folder: Path, recorded: dict[str, Any]) -> None:
-        self.stage, self.settings, self.folder = stage, settings, folder
+    def __init__(
+        self,
+        stage: Stage,
+        settings: LoopSettings,
+        folder: Path,
+        recorded: dict[str, Any],
+        on_samples: Callable[[int, dict[str, np.ndarray]], None] | None = None,
+    ) -> None:
+        self.stage, self.settings, self.folder, self._on_samples = stage, settings, folder, on_samples
         self.accelerator = new_accelerator(settings)
         torch.manual_seed(settings.seed)
         model = stage.model.train()
@@ -251,7 +261,10 @@ class _Run:
             model = self._gathered()
             if self.accelerator.is_main_process:
                 with torch.random.fork_rng(), torch.no_grad():
-                    self.log.samples(self.stage.samples(model.to(self.accelerator.device).eval()))
+                    clips = self.stage.samples(model.to(self.accelerator.device).eval())
+                self.log.samples(clips)
+                if self._on_samples is not None:
+                    self._on_samples(self.done, clips)
                 model.train()
         if self._whole is not None:
             self._whole.cpu()

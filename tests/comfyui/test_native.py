@@ -36,6 +36,11 @@ def test_ksampler_makes_the_clip_of_the_base_sampler(found):
     assert figures["x0"] <= 2e-3
 
 
+def test_a_network_that_predicts_clean_latents_is_taken_at_its_word(found):
+    figures = found("prediction_of_clean_latents")
+    assert figures["difference"] < 1e-5 < figures["norm"]
+
+
 def test_other_samplers_make_clips_too(found):
     figures = found("other_samplers")
     assert all(2 < deviation < 8 for deviation in figures["deviation"].values())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from ..data import ClipRequest, Mixture, TrainingData
 from ..loop import LoopSettings, train
 from ..settings import StageSettings
 from ..stages import Base, Denoiser, Parts
+from ..stages.preview import PREVIEW_PROMPTS
 from ..start import load_text_of, load_vae_of
 from .adapters import add_adapters, lora_tensors, metadata
 from .data import Encoded, Picture, encoded, own_pictures
@@ -46,7 +48,8 @@ def train_lora(
     output: Path,
     device: torch.device,
     report: Report | None = None,
-    on_step: Callable[[int, dict[str, Tensor]], None] | None = None,
+    on_step: Callable[[int, dict[str, Tensor]], bool | None] | None = None,
+    on_samples: Callable[[int, dict[str, np.ndarray]], None] | None = None,
 ) -> LoraResult:
     """Teach a LoRA for the family's base what the pictures show, and write it; the family stays as it is.
 
@@ -57,7 +60,7 @@ def train_lora(
         run: for checkpoints and logs; the same call with the same folder goes on to the very step.
         output: the .safetensors file to write, kohya's names and metadata.
         report: told of the phases "encode" and "prior" before the first step.
-        on_step: as in `loop.train`.
+        on_step, on_samples: as in `loop.train`; samples show the first captions.
 
     Raises:
         UsageError: no pictures, pictures of several sizes, or settings that cannot work.
@@ -66,7 +69,8 @@ def train_lora(
     if output.suffix != ".safetensors":
         raise UsageError(f"A LoRA is written as .safetensors, not {output.name}.")
     size = _size(pictures)
-    stage = lora_stage(family, settings, loop.seed, size, device)
+    prompts = tuple(dict.fromkeys(picture.caption for picture in pictures))[:PREVIEW_PROMPTS]
+    stage = lora_stage(family, settings, size, device, prompts)
     own, prior = _sources(stage, pictures, settings, size, loop.seed, run / PRIOR, report)
     add_adapters(stage.model.unet, stage.parts.text_encoder.model, settings, loop.seed)
     data = TrainingData(
@@ -76,7 +80,7 @@ def train_lora(
         seed=loop.seed,
     )
     recorded = {**asdict(settings), "pictures": own.fingerprint()}
-    result = train(stage, data, loop, run, on_step=on_step, recorded=recorded)
+    result = train(stage, data, loop, run, on_step, recorded, on_samples)
     if result.is_main and not result.stopped:
         text = result.model.text_model if settings.train_text else None
         tensors = lora_tensors(result.model.unet, text, settings)
@@ -85,8 +89,10 @@ def train_lora(
     return LoraResult(None if result.stopped else output, result.steps, result.seconds, result.stopped, result.signal)
 
 
-def lora_stage(family: Family, settings: LoraSettings, seed: int, size: tuple[int, int], device: torch.device) -> Base:
-    """The family's base as an image model, on the device, before it gets adapters."""
+def lora_stage(
+    family: Family, settings: LoraSettings, size: tuple[int, int], device: torch.device, prompts: tuple[str, ...] = ()
+) -> Base:
+    """The family's base as an image model, on the device, before it gets adapters; prompts: of its samples."""
     config = family.stage("base")
     unet = load_unet(family.path(config.unet), stage="base", dtype=torch.float32)
     text_encoder, _ = load_text_of(family, "base", None, learns=False)
@@ -104,6 +110,7 @@ def lora_stage(family: Family, settings: LoraSettings, seed: int, size: tuple[in
             text_dropout=settings.text_dropout,
             train="spatial-lora",
             train_text=settings.train_text,
+            prompts=prompts,
         ),
     )
 

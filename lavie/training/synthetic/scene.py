@@ -11,6 +11,7 @@ from .shapes import reach, reach_around
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
 STILL_COLOURS = ("brown", "turquoise")  # only pictures show them, never clips: what joint training has to keep
 SHAPES = ("ball", "box", "star", "heart", "fish", "rocket", "bird", "car")
+SUBJECTS = ("mushroom",)  # no base has seen them: what a LoRA is to teach
 BACKGROUNDS = ("green grass", "blue sky", "night sky", "desert", "snow", "sea", "sunset")
 DIRECTIONS = ("moving left", "moving right", "moving up", "moving down")
 LASTING = ("standing still", "spinning", "bouncing")  # motions that can go on for ever
@@ -78,11 +79,13 @@ def choice(generator: torch.Generator, options):
 
 
 def is_held_out(scene: Scene) -> bool:
-    """True when training never sees this combination.
+    """True when training never sees this combination; those of `SUBJECTS` are left to who asks for them.
 
     Every pair of colour and shape is held out over exactly one of the seven backgrounds (14 % of
     the triples), and a few shapes are held out in one motion each.
     """
+    if scene.shape in SUBJECTS:
+        return False
     colour = (*COLOURS, *STILL_COLOURS).index(scene.colour)
     shape = SHAPES.index(scene.shape)
     background = BACKGROUNDS.index(scene.background)

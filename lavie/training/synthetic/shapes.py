@@ -106,6 +106,15 @@ def car(u: Tensor, v: Tensor) -> Tensor:
     return union(chassis, cabin, circle(u, v, -0.52, 0.45, 0.27), circle(u, v, 0.52, 0.45, 0.27))
 
 
+def mushroom(u: Tensor, v: Tensor) -> Tensor:
+    cap = torch.maximum(ellipse(u, v, 0, 0.12, 1.0, 1.0), v - 0.12)
+    return union(cap, _stem(u, v))
+
+
+def _stem(u: Tensor, v: Tensor) -> Tensor:
+    return rounded_box(u, v, 0, 0.42, 0.4, 0.5, 0.18)
+
+
 SILHOUETTES = {
     "ball": ball,
     "box": box,
@@ -115,6 +124,7 @@ SILHOUETTES = {
     "rocket": rocket,
     "bird": bird,
     "car": car,
+    "mushroom": mushroom,
 }
 
 
@@ -168,5 +178,12 @@ def details(shape: str, u: Tensor, v: Tensor, gaze: tuple[float, float]) -> list
         window = polygon(u, v, (-0.45, -0.5), (0.14, -0.5), (0.42, -0.08), (-0.58, -0.08))
         lamp = circle(u, v, 0.86, 0.1, 0.12)
         return [(window, GLASS), (lamp, LIGHT), *_wheels(u, v)]
+    if shape == "mushroom":
+        dots = [
+            circle(u, v, x, y, size) for x, y, size in ((-0.5, -0.28, 0.17), (0.05, -0.55, 0.2), (0.55, -0.2, 0.15))
+        ]
+        below = torch.maximum(_stem(u, v), 0.1 - v)
+        eyes = ellipse(u.abs(), v, 0.16, 0.36, 0.06, 0.1)
+        return [*((dot, LIGHT) for dot in dots), (below, LIGHT), (eyes, DARK)]
     reach, lower = (0.5, 0.08) if shape == "star" else (1.0, 0.0)
     return _face(u - reach * gaze[0], v - reach * gaze[1] - lower)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -157,8 +159,24 @@ def preview() -> dict[str, Any]:
     return {"size": list(picture.size), "difference": (shown - frame).abs().mean().item(), "spread": frame.std().item()}
 
 
+def prediction_of_clean_latents() -> dict[str, float]:
+    """A base that predicts the clean latents: what ComfyUI's model denoises to is what the network puts out."""
+    base, host = stage("base"), part("nodes.host")
+    info, unet = base.model.model.lavie, copy.deepcopy(base.model.model.diffusion_model)
+    config = replace(info.config, prediction_type="sample")
+    model = host.make_model(unet, replace(info, config=config)).model
+    x, sigma = torch.randn(1, 4, 4, 4, 6, generator=torch.Generator().manual_seed(1)), torch.tensor([5.0])
+    text = base.positive[0][0]
+    with torch.no_grad():
+        denoised = model.apply_model(x, sigma, c_crossattn=text)
+        sampling = model.model_sampling
+        raw = unet(sampling.calculate_input(sigma, x), sampling.timestep(sigma), text)
+    return {"difference": relative(denoised, raw), "norm": raw.norm().item()}
+
+
 CHECKS = (
     ksampler_equals_the_base_sampler,
+    prediction_of_clean_latents,
     other_samplers,
     batches_masks_and_image_latents,
     wrong_stage,

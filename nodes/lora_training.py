@@ -1,0 +1,211 @@
+"""LaVie LoRA Trainer: pictures in, a LoRA for the base out, without leaving the graph."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..lavie.config import BUNDLED, Family
+from ..lavie.errors import UsageError
+from . import host
+from .inputs import choice, integer, number, socket, text
+from .loaders import model_names, resolve
+
+log = logging.getLogger(__name__)
+
+TARGETS = ("attention", "attention-ff", "all")  # lavie.training.lora.TARGETS, whose import takes long
+RUNS = "lavie_lora_runs"
+SEED = integer(0, 0, 2**63 - 1, "Of the noise and the order of pictures.", control_after_generate=False)
+NAME = re.compile(r"[\w][\w .-]{0,99}")
+
+
+class LaVieLoraTrainer:
+    """Section 5.6 of the paper: spatial layers learn, layers along the frames stay."""
+
+    DESCRIPTION = (
+        "Trains a LoRA on five to twenty pictures of a subject or a style and puts it into models/loras. Motion stays "
+        "the model's own. Cancel stops after a step; the same settings go on from there."
+    )
+    SEARCH_ALIASES: ClassVar = ["lavie train", "train lora", "dreambooth", "personalisation", "fine-tune"]
+    CATEGORY = "LaVie"
+    FUNCTION = "train"
+    RETURN_TYPES = ("STRING",)
+    RETURN_NAMES = ("lora",)
+    OUTPUT_TOOLTIPS = ("The file's name, for the lora input of LaVie LoRA Loader.",)
+    OUTPUT_NODE = True
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
+        return {
+            "required": {
+                "images": socket("IMAGE", "The pictures, as a batch; they are cropped to the model's own shape."),
+                "model": choice(model_names(), BUNDLED, "The base that the LoRA is for."),
+                "lora_name": text("my_lora", "Name of the file in models/loras; a file of that name is replaced."),
+                "trigger": text("", "The word that calls for what is learnt: one that means nothing else."),
+                "captions": text(
+                    "",
+                    "What the pictures show, a line for each; the trigger goes before lines that lack it. Empty: the "
+                    "trigger alone.",
+                    multiline=True,
+                ),
+                "steps": integer(600, 1, 1_000_000, "Steps of training. 400 to 1500 is usual."),
+                "learning_rate": number(
+                    1e-4, 1e-7, 1.0, "How fast it learns. 1e-4 is usual, lavie-tiny takes 1e-3.", step=1e-5, round=1e-7
+                ),
+                "rank": integer(16, 1, 320, "How much the LoRA can hold. 4 to 32 is usual."),
+                "alpha": number(0.0, 0.0, 10_000.0, "Changes count alpha / rank. 0: the rank.", step=1.0),
+                "targets": choice(
+                    list(TARGETS), "attention-ff", "Layers that change. all: convolutions, too (a larger file)."
+                ),
+                "train_text": ("BOOLEAN", {"default": False, "tooltip": "The text encoder learns, too."}),
+                "prior_prompt": text(
+                    "",
+                    "What the subject is a kind of, without the trigger: the base makes pictures of it first and "
+                    "learns them beside yours, so that all else stays as it was. Empty: none.",
+                ),
+                "prior_images": integer(50, 1, 1000, "How many, if there is a prior_prompt."),
+                "batch_size": integer(1, 1, 64, "Pictures a step. More take more memory."),
+                "preview_every": integer(100, 0, 100_000, "Steps between previews. 0: none."),
+                "seed": integer(
+                    0, 0, 2**63 - 1, "Of the noise and the order of pictures.", control_after_generate=False
+                ),
+            }
+        }
+
+    def train(
+        self,
+        images: Tensor,
+        model: str,
+        lora_name: str,
+        trigger: str,
+        captions: str,
+        steps: int,
+        learning_rate: float,
+        rank: int,
+        alpha: float,
+        targets: str,
+        train_text: bool,
+        prior_prompt: str,
+        prior_images: int,
+        batch_size: int,
+        preview_every: int,
+        seed: int,
+    ) -> dict[str, Any]:
+        from ..lavie.training.loop import LoopSettings
+        from ..lavie.training.lora import LoraSettings
+
+        output = host.loras_folder() / f"{_checked_name(lora_name)}.safetensors"
+        family, _ = resolve(model, "base")
+        settings = LoraSettings(
+            rank=rank,
+            alpha=alpha or None,
+            targets=targets,
+            train_text=train_text,
+            trigger=trigger.strip(),
+            prior_prompts=(prior_prompt.strip(),) if prior_prompt.strip() else (),
+            prior_images=prior_images if prior_prompt.strip() else 0,
+        )
+        device = host.compute_device()
+        loop = LoopSettings(
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            warmup=min(50, steps // 10),
+            ema_decay=0.0,
+            mixed_precision="bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "no",
+            gradient_checkpointing=device.type == "cuda",
+            seed=seed,
+            save_every=max(100, steps // 4),
+            sample_every=preview_every,
+            keep=1,
+            device=device.type if device.type == "cpu" else "auto",
+        )
+        with torch.inference_mode(False), torch.enable_grad():
+            _train(family, images, captions, settings, loop, output, device)
+        return {"ui": {"text": [output.name]}, "result": (output.name,)}
+
+
+def _train(
+    family: Family, images: Tensor, captions: str, settings: Any, loop: Any, output: Path, device: torch.device
+) -> None:
+    from ..lavie.training.lora import train_lora
+
+    progress = host.Progress()
+    pictures = _pictures(images, captions, settings.trigger, (family.base.height, family.base.width))
+    run = host.output_folder() / RUNS / f"{output.stem}-{_digest(pictures, settings, loop, family)}"
+    host.free_models()
+
+    cancel: BaseException | None = None
+
+    def after_step(done: int, _terms: dict[str, Tensor]) -> bool:
+        nonlocal cancel
+        try:
+            progress.step("train", done, loop.steps)
+        except host.interruption() as pressed:
+            cancel = pressed
+        return cancel is not None
+
+    def after_samples(done: int, clips: dict[str, np.ndarray]) -> None:
+        nonlocal cancel
+        try:
+            progress.picture(done, loop.steps, np.concatenate([frames[0] for frames in clips.values()], axis=1))
+        except host.interruption() as pressed:
+            cancel = pressed
+
+    result = train_lora(family, pictures, settings, loop, run, output, device, progress.step, after_step, after_samples)
+    if result.stopped:
+        log.info("LaVie LoRA Trainer: stopped after %d steps; the same settings go on from there.", result.steps)
+        raise cancel or UsageError(f"Training was stopped after {result.steps} steps; queue it again to go on.")
+    shutil.rmtree(run, ignore_errors=True)
+    log.info("LaVie LoRA Trainer: wrote %s after %d steps in %.0f s.", output, result.steps, result.seconds)
+
+
+def _pictures(images: Tensor, captions: str, trigger: str, size: tuple[int, int]) -> Sequence[Any]:
+    """IMAGE [n, H, W, 3] in 0…1, cropped to the size, each with its caption."""
+    from ..lavie.training.data import ClipRequest
+    from ..lavie.training.data.geometry import fit
+    from ..lavie.training.data.randomness import generator_of
+    from ..lavie.training.lora.data import Picture, with_trigger
+
+    lines = [line.strip() for line in captions.strip().splitlines()]
+    if len(lines) not in (0, 1, len(images)):
+        raise UsageError(f"There are {len(lines)} captions for {len(images)} pictures: write a line for each, or none.")
+    lines = (lines or [""]) * (len(images) if len(lines) <= 1 else 1)
+    if not all(lines) and not trigger:
+        raise UsageError("Pictures without a caption need a trigger: write one, or a caption for each picture.")
+    pictures = []
+    for index, (image, line) in enumerate(zip(images, lines, strict=True)):
+        pixels = (image[..., :3].clone().cpu().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+        geometry = fit(f"picture {index + 1}", *pixels.shape[:2], ClipRequest(1, *size), generator_of(index))
+        video = torch.from_numpy(geometry.apply(pixels).copy()).permute(2, 0, 1)[:, None].float() / 127.5 - 1
+        pictures.append(Picture(f"picture {index + 1}", with_trigger(line, trigger), video))
+    return pictures
+
+
+def _digest(pictures: Sequence[Any], settings: Any, loop: Any, family: Family) -> str:
+    """Changes with all that makes another LoRA; a run of more steps is the same run."""
+    whole = hashlib.sha256(repr((asdict(settings), replace(loop, steps=1, sample_every=0), family.folder)).encode())
+    for picture in pictures:
+        whole.update(picture.caption.encode())
+        whole.update(picture.pixels.numpy().tobytes())
+    return whole.hexdigest()[:8]
+
+
+def _checked_name(name: str) -> str:
+    name = name.strip().removesuffix(".safetensors")
+    if not NAME.fullmatch(name):
+        raise UsageError(f"'{name}' cannot be the name of a LoRA: write letters, digits, dots, dashes and spaces.")
+    return name
+
+
+NODES = {"LaVieLoraTrainer": (LaVieLoraTrainer, "LaVie LoRA Trainer")}
