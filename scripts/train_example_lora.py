@@ -87,7 +87,9 @@ def main(run: Path) -> None:
     loop = LoopSettings(
         STEPS, BATCH, learning_rate=3e-3, warmup=30, ema_decay=0.98, weight_decay=0.0, save_every=50, seed=SEED
     )
-    stage.save(train(stage, data, loop, run).model, FAMILY)
+    result = train(stage, data, loop, run)
+    if not result.stopped:
+        stage.save(result.model, FAMILY)
 
 
 def metadata() -> dict[str, str]:

@@ -78,11 +78,19 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
+        partial.chmod(_usual_mode())  # safetensors 0.8 leaves files that nobody else may read
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         raise LavieError(f"{path} could not be written: {error}.") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _usual_mode() -> int:
+    """What a new file may be read and written by, as the user has set it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def _compare(path: Path, tensors: Mapping[str, Tensor]) -> None:
