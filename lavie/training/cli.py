@@ -42,8 +42,9 @@ OF_DENOISING = (
 
 # What only LoRAs know, and what they do not know.
 OF_LORAS = ("output", "trigger", "lora_alpha", "lora_targets", "prior_prompt", "prior_images", "prior_weight")
-NOT_OF_LORAS = tuple(
-    name for name in OF_DENOISING if name not in ("images", "size", "text_dropout", "lora_rank", "train_text")
+NOT_OF_LORAS = (
+    *(name for name in OF_DENOISING if name not in ("images", "size", "text_dropout", "lora_rank", "train_text")),
+    "sprite_weight",
 )
 
 MOST_STEPS = 100_000_000

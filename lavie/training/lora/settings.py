@@ -6,15 +6,14 @@ import math
 from dataclasses import dataclass
 
 from ...errors import UsageError
+from ..freezing import SPATIAL_LAYERS
 
-_ATTENTION = r"attn[12]\.(to_[qkv]|to_out\.0)"
-_FEED_FORWARD = r"ff\.net\.(0\.proj|2)"
 _CONVOLUTIONS = r"proj_(in|out)|resnets\.\d+\.(conv[12]|conv_shortcut)|(down|up)samplers\.0\.conv"
 # Which layers of the UNet change, as PEFT matches whole names; kohya's LoRA and LoCon.
 TARGETS = {
-    "attention": rf".*\.{_ATTENTION}",
-    "attention-ff": rf".*\.({_ATTENTION}|{_FEED_FORWARD})",
-    "all": rf".*\.({_ATTENTION}|{_FEED_FORWARD}|{_CONVOLUTIONS})",
+    "attention": r".*\.attn[12]\.(to_[qkv]|to_out\.0)",
+    "attention-ff": SPATIAL_LAYERS,
+    "all": rf"{SPATIAL_LAYERS}|.*\.({_CONVOLUTIONS})",
 }
 TEXT_TARGETS = r".*\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
 MOST_RANK = 320
@@ -28,8 +27,9 @@ class LoraSettings:
     key of `TARGETS`; those that look along the frames never do. train_text: the text encoder gets changes, too.
     trigger: the word that calls for what is learnt; it is put before every caption that does not hold it, and is the
     whole caption of pictures that have none. text_dropout: share of captions left out.
-    prior_prompt, prior_images: pictures of that prompt, made by the base itself before it learns, that keep it as it is
-    where the trigger is missing (DreamBooth's prior preservation, Ruiz et al. 2022); prior_weight: what they count.
+    prior_prompts, prior_images: pictures of these prompts in turn, so many in all, made by the base itself before it
+    learns, that keep it as it is where the trigger is missing (DreamBooth's prior preservation, Ruiz et al. 2022);
+    prior_weight: what they count.
 
     Raises:
         UsageError: a rank outside 1…320, unknown targets, a prior prompt with the trigger, or none where one is needed.
