@@ -110,6 +110,37 @@ def test_a_run_that_stopped_ends_as_one_that_never_did(family, images, tmp_path)
     first, second = load_file(whole), load_file(parts)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+    checkpoint = load_file(tmp_path / "parts" / "checkpoint-4" / "model.safetensors")
+    assert checkpoint
+    assert all("lora_" in name for name in checkpoint)
+
+
+def test_in_half_precision_only_what_is_frozen_is_halved(family, images, tmp_path, monkeypatch):
+    from lavie.training.lora import train as module
+
+    dtypes = {}
+
+    def seen(stage, *args, **kwargs):
+        for name, parameter in stage.model.named_parameters():
+            dtypes.setdefault(parameter.requires_grad, set()).add(parameter.dtype)
+        return train_loop(stage, *args, **kwargs)
+
+    train_loop = module.train
+    monkeypatch.setattr(module, "train", seen)
+    output = tmp_path / "half.safetensors"
+    assert train(family, images, output, "--mixed-precision", "bf16", steps=2) == 0
+    assert dtypes == {False: {torch.bfloat16}, True: {torch.float32}}
+    ups = [tensor for name, tensor in load_file(output).items() if name.endswith("lora_up.weight")]
+    assert all(tensor.isfinite().all() for tensor in ups)
+    assert any(tensor.any() for tensor in ups)
+
+
+def test_a_checkpoint_of_other_layers_is_refused(family, images, tmp_path, capsys):
+    output = tmp_path / "x.safetensors"
+    assert train(family, images, output, steps=1) == 0
+    (tmp_path / "x" / "settings.json").unlink()
+    assert train(family, images, output, "--lora-targets", "attention", steps=2) == 1
+    assert "other weights learnt in it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("targets", TARGETS)

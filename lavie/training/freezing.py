@@ -9,7 +9,7 @@ spatial and text attention and the feed-forward while all else, motion too, stay
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..lora import to_kohya
@@ -24,15 +24,14 @@ _WITHIN = ".base_layer."  # where PEFT keeps the weights of a layer that it wrap
 def apply_scheme(unet: VideoUNet, train: str, rank: int = 16) -> VideoUNet:
     """Set which parameters of the UNet need gradients; "spatial-lora" puts adapters of that rank into it, in place.
 
-    The adapters start as no change at all; their inner weights come from torch's global generator.
-
     Raises:
-        UsageError: no such scheme, a rank below 1, or PEFT is not installed.
+        UsageError: no such scheme; else as in `inject_adapters`.
     """
     if train not in SCHEMES:
         raise UsageError(f"Unknown training scheme '{train}'. Choose {', '.join(SCHEMES)}.")
     if train == "spatial-lora":
-        return _with_adapters(unet, rank)
+        inject_adapters(unet, SPATIAL_LAYERS, rank, alpha=rank)
+        return unet
     for name, parameter in unet.named_parameters():
         parameter.requires_grad_(train == "all" or is_temporal(name) == (train == "temporal"))
     return unet
@@ -58,7 +57,7 @@ def merged(unet: VideoUNet) -> VideoUNet:
     return plain.to(device=unet.conv_in.weight.device, dtype=unet.dtype).train(unet.training)
 
 
-def lora_state_dict(unet: VideoUNet) -> dict[str, Tensor]:
+def lora_state_dict(unet: VideoUNet, text_model: nn.Module | None = None) -> dict[str, Tensor]:
     """The adapters alone, under the names that `lavie.lora` and most other programs read (kohya's).
 
     Raises:
@@ -68,17 +67,26 @@ def lora_state_dict(unet: VideoUNet) -> dict[str, Tensor]:
         raise UsageError("This UNet has no LoRA to save: train it with the scheme 'spatial-lora'.")
     from peft import get_peft_model_state_dict
 
-    return to_kohya({name: tensor.detach() for name, tensor in get_peft_model_state_dict(unet).items()})
+    tensors = dict(get_peft_model_state_dict(unet))
+    if text_model is not None:
+        tensors |= {f"text_encoder.{name}": tensor for name, tensor in get_peft_model_state_dict(text_model).items()}
+    return to_kohya({name: tensor.detach() for name, tensor in tensors.items()})
 
 
-def _with_adapters(unet: VideoUNet, rank: int) -> VideoUNet:
+def inject_adapters(network: nn.Module, layers: str, rank: int, alpha: float) -> None:
+    """Put PEFT's adapters into the layers whose whole names match, in place; they alone learn.
+
+    They start as no change at all; their inner weights come from torch's global generator.
+
+    Raises:
+        UsageError: a rank below 1, or PEFT is not installed.
+    """
     if rank < 1:
         raise UsageError(f"The rank of a LoRA must be at least 1, not {rank}.")
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise UsageError('Training a LoRA needs PEFT: pip install "peft>=0.11".') from error
-    unet = inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=SPATIAL_LAYERS), unet)
-    for name, parameter in unet.named_parameters():
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, target_modules=layers), network)
+    for name, parameter in network.named_parameters():
         parameter.requires_grad_("lora_" in name)
-    return unet

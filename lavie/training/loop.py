@@ -57,6 +57,7 @@ class LoopSettings:
     2 % of the peak) or "constant". max_grad_norm: 0 for none. ema_decay: of the averaged weights, 0 for none.
     mixed_precision: "no", "bf16" or "fp16" (GPU only); weights stay float32. save_every, sample_every, log_every:
     steps, 0 for never; the end of the run is always saved. workers: processes that read ahead. keep: checkpoints.
+    save_frozen: whether these hold weights that do not learn; without, a run must start from the same ones each time.
     device: "auto" or "cpu".
     """
 
@@ -78,6 +79,7 @@ class LoopSettings:
     log_every: int = 20
     workers: int = 0
     keep: int = 2
+    save_frozen: bool = True
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -174,6 +176,8 @@ class _Run:
                 parameter.data = parameter.data.contiguous()  # FSDP refuses the channels-last ones
         optimizers = new_optimizers(model, settings, fused=not sharded)
         self.model, *self.optimizers = self.accelerator.prepare(model, *optimizers)
+        if not settings.save_frozen and not sharded:
+            run_state.leave_out_frozen(self.accelerator)
         self.average = Average(self.model, settings.ema_decay)
         self._resume(recorded)
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from ..errors import LavieError, UsageError
 from .average import Average
@@ -71,6 +73,30 @@ def save(folder: Path, accelerator: Accelerator, average: Average, progress: Pro
         raise LavieError(f"The checkpoint {target} could not be written: {_first_line(error)}.") from error
     accelerator.wait_for_everyone()
     return target
+
+
+def leave_out_frozen(accelerator: Accelerator) -> None:
+    """From now on checkpoints hold the weights that learn, and the others stay as they are when one is loaded."""
+
+    def keep_learning(models: list[nn.Module], states: list[dict[str, Tensor]], _folder: str) -> None:
+        for model, state in zip(models, states, strict=True):
+            for name in state.keys() - _learning(model):
+                del state[name]
+
+    def load(models: list[nn.Module], folder: str) -> None:
+        while models:  # accelerate loads what is left in the list
+            model = models.pop()
+            stored = load_file(Path(folder) / "model.safetensors")
+            if stored.keys() != _learning(model):
+                raise ValueError("other weights learnt in it")
+            model.load_state_dict(stored, strict=False)
+
+    accelerator.register_save_state_pre_hook(keep_learning)
+    accelerator.register_load_state_pre_hook(load)
+
+
+def _learning(model: nn.Module) -> set[str]:
+    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def resume(folder: Path, accelerator: Accelerator, average: Average) -> Progress:

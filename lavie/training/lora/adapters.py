@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ...errors import UsageError
-from ...lora import to_kohya
-from ...lora.names import ALPHA, DOWN
+from ...lora.names import ALPHA
+from ..freezing import inject_adapters, lora_state_dict
 from .settings import TARGETS, TEXT_TARGETS, LoraSettings
 
 if TYPE_CHECKING:
     from ..loop import LoopSettings
-
-_TEXT = "text_encoder."
 
 
 def add_adapters(unet: nn.Module, text_model: nn.Module, settings: LoraSettings, seed: int) -> None:
@@ -28,34 +25,26 @@ def add_adapters(unet: nn.Module, text_model: nn.Module, settings: LoraSettings,
     Raises:
         UsageError: PEFT is not installed.
     """
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise UsageError('Training a LoRA needs PEFT: pip install "peft>=0.11".') from error
-    unet.requires_grad_(False)
     text_model.requires_grad_(False)
-    patterns = [(unet, TARGETS[settings.targets])] + ([(text_model, TEXT_TARGETS)] if settings.train_text else [])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for model, pattern in patterns:
-            config = LoraConfig(r=settings.rank, lora_alpha=settings.scale, target_modules=pattern)
-            inject_adapter_in_model(config, model)
-    for model, _ in patterns:
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_("lora_" in name)
+        inject_adapters(unet, TARGETS[settings.targets], settings.rank, settings.scale)
+        if settings.train_text:
+            inject_adapters(text_model, TEXT_TARGETS, settings.rank, settings.scale)
+
+
+def halve_frozen(model: nn.Module, dtype: torch.dtype) -> None:
+    """Keep the weights that do not learn in half precision, in place: half the memory."""
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            parameter.data = parameter.data.to(dtype)
 
 
 def lora_tensors(unet: nn.Module, text_model: nn.Module | None, settings: LoraSettings) -> dict[str, Tensor]:
     """The adapters alone, float16 under kohya's names, with their alphas."""
-    from peft import get_peft_model_state_dict
-
-    tensors = dict(get_peft_model_state_dict(unet))
-    if text_model is not None:
-        tensors |= {_TEXT + name: tensor for name, tensor in get_peft_model_state_dict(text_model).items()}
-    kohya = to_kohya({name: tensor.detach() for name, tensor in tensors.items()})
-    layers = [name.removesuffix(DOWN) for name in kohya if name.endswith(DOWN)]
-    kohya |= {f"{layer}{ALPHA}": torch.tensor(settings.scale) for layer in layers}
-    return {name: tensor.half().cpu().contiguous() for name, tensor in sorted(kohya.items())}
+    kohya = lora_state_dict(unet, text_model)
+    alphas = {name: torch.tensor(settings.scale) for name in kohya if name.endswith(ALPHA)}
+    return {name: tensor.half().cpu().contiguous() for name, tensor in sorted((kohya | alphas).items())}
 
 
 def metadata(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,13 @@ from ..settings import StageSettings
 from ..stages import Base, Denoiser, Parts
 from ..stages.preview import PREVIEW_PROMPTS
 from ..start import load_text_of, load_vae_of
-from .adapters import add_adapters, lora_tensors, metadata
+from .adapters import add_adapters, halve_frozen, lora_tensors, metadata
 from .data import Encoded, Picture, encoded, own_pictures
 from .settings import LoraSettings
 
 Report = Callable[[str, int, int], None]  # phase, done, in all; may raise to stop
 OWN, PRIOR = "pictures", "prior.safetensors"
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ def train_lora(
     stage = lora_stage(family, settings, size, device, prompts)
     own, prior = _sources(stage, pictures, settings, size, loop.seed, run / PRIOR, report)
     add_adapters(stage.model.unet, stage.parts.text_encoder.model, settings, loop.seed)
+    if loop.mixed_precision != "no":
+        halve_frozen(stage.model, HALF[loop.mixed_precision])
     data = TrainingData(
         videos=Mixture([own] if prior is None else [own, prior], _weights(own, prior, settings.prior_weight)),
         request=ClipRequest(1, *size),
@@ -80,6 +83,7 @@ def train_lora(
         seed=loop.seed,
     )
     recorded = {**asdict(settings), "pictures": own.fingerprint()}
+    loop = replace(loop, save_frozen=False)  # the family stays as it is
     result = train(stage, data, loop, run, on_step, recorded, on_samples)
     if result.is_main and not result.stopped:
         text = result.model.text_model if settings.train_text else None
