@@ -121,7 +121,7 @@ def test_in_half_precision_only_what_is_frozen_is_halved(family, images, tmp_pat
     dtypes = {}
 
     def seen(stage, *args, **kwargs):
-        for name, parameter in stage.model.named_parameters():
+        for _name, parameter in stage.model.named_parameters():
             dtypes.setdefault(parameter.requires_grad, set()).add(parameter.dtype)
         return train_loop(stage, *args, **kwargs)
 
