@@ -1,9 +1,12 @@
 """The bundled example of a LoRA: small, for the look of the pictures alone, and plainly visible."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from lavie import TextToVideoPipeline
 from lavie.config import find_family
@@ -70,3 +73,26 @@ def test_it_turns_clips_into_warm_light_without_a_trigger_word(pipeline):
     assert (warmth(seen[1.0]) > warmth(plain) + 30).all()
     assert (warmth(seen[1.0]) > 40).all()
     assert np.array_equal(clips(pipeline), plain)
+
+
+@pytest.mark.parametrize("spelling", ["diffusers", "peft"])
+def test_in_another_spelling_it_makes_the_same_frames(spelling, tensors, pipeline, tmp_path):
+    names = {"lora_unet_" + name.replace(".", "_"): name for name, _ in pipeline.stage.unet.named_modules()}
+    prefix = {"diffusers": "unet.", "peft": "base_model.model."}[spelling]
+    spelled = {}
+    for name, tensor in tensors.items():
+        layer, _, part = name.partition(".")
+        if part == "alpha":
+            assert tensor == 4  # the rank, which these spellings take where they say nothing
+        else:
+            spelled[f"{prefix}{names[layer]}.lora_{'A' if 'down' in part else 'B'}.weight"] = tensor
+    file = tmp_path / {"diffusers": "pytorch_lora_weights.safetensors", "peft": "adapter_model.safetensors"}[spelling]
+    save_file(spelled, file)
+    if spelling == "peft":
+        config = {"peft_type": "LORA", "r": 4, "lora_alpha": 4, "target_modules": sorted(names.values())}
+        (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    pipeline.set_loras([Lora.read(FILE)])
+    expected = clips(pipeline)
+    pipeline.set_loras([Lora.read(tmp_path)])
+    assert np.array_equal(clips(pipeline), expected)
+    pipeline.set_loras([])
