@@ -3,7 +3,8 @@
     python scripts/train_subject_lora.py [RUN_FOLDER [OPTION…]]
 
 Renders the pictures, trains on them (options are those of `lavie train lora`), and measures: does the subject appear
-with every motion over every background, is the motion still right, do other prompts stay as they were?
+with every motion over every background, is the motion still right, do other prompts stay as they were, and do it and
+the bundled LoRA show together?
 """
 
 import sys
@@ -16,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from lavie.cli import main  # noqa: E402
+from lavie.config import find_family  # noqa: E402
 from lavie.evaluation.lora import COLOUR, SUBJECT  # noqa: E402
 from lavie.models.latents import to_uint8  # noqa: E402
 from lavie.training.synthetic import BACKGROUNDS, caption, render, sample_scene  # noqa: E402
@@ -54,7 +56,9 @@ def run(folder: Path, *options: str) -> int:
     given = [part for pair in arguments.items() for part in pair]
     priors = [part for prompt in PRIORS for part in ("--prior-prompt", prompt)]
     code = main(list(map(str, ["train", "lora", *given, "--trigger", TRIGGER, *OPTIONS, *priors, *options])))
-    return code or main(["evaluate", "lora", "--lora", str(lora), "--trigger", TRIGGER])
+    beside = find_family("lavie-tiny").path("loras/lavie-tiny-sunset.safetensors")
+    measured = ["--lora", str(lora), "--trigger", TRIGGER, "--other-lora", str(beside)]
+    return code or main(["evaluate", "lora", *measured])
 
 
 if __name__ == "__main__":

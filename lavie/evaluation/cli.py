@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--lora", default="", metavar="FILE", help="lora: a LoRA of the subject")
     parser.add_argument("--trigger", default="", metavar="WORD", help="lora: the word that calls for it")
+    parser.add_argument("--other-lora", default="", metavar="FILE", help="lora: another one, put on beside it")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from .report import Request, rounded
 
     measure, show, clips = _suite(args)
-    total = clips * KINDS.get(args.suite, 1)
+    total = clips * (KINDS.get(args.suite, 1) + bool(args.other_lora))
     with tqdm(total=total, desc="clips", file=sys.stderr) as bar:
         figures = measure(
             Request(
@@ -72,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
                 method=args.method,
                 lora=args.lora,
                 trigger=args.trigger,
+                other_lora=args.other_lora,
                 settings={"num_inference_steps": args.steps, "guidance_scale": args.guidance_scale},
                 progress=bar.update,
             )

@@ -26,7 +26,9 @@ def measure(request: Request) -> dict:
 
     "subject": prompts with the trigger, every motion over every background. "known": the same motions and backgrounds
     with a shape that the base knows, without the LoRA: what its motion is worth. "others": held-out prompts without
-    the trigger, with the LoRA and without, and "kept", the PSNR in dB between the two. "judge": rendered subjects.
+    the trigger, with the LoRA and without, and "kept", the PSNR in dB between the two. "both": the subject's prompts
+    with another LoRA beside this one, if there is one. "judge": rendered subjects. "warmth" of all: red minus blue,
+    the mean of −255…255.
 
     Raises:
         UsageError: no LoRA or no trigger.
@@ -35,6 +37,7 @@ def measure(request: Request) -> dict:
         raise UsageError("The suite 'lora' needs --lora FILE and --trigger WORD.")
     pipeline = TextToVideoPipeline.from_pretrained(request.model, device=request.device)
     loras = [Lora.read(request.lora)]
+    other = [Lora.read(request.other_lora)] if request.other_lora else []
     subjects = subject_scenes(request.clips, request.seed)
     known = [replace(scene, shape=SHAPES[index % len(SHAPES)]) for index, scene in enumerate(subjects)]
     others = held_out_scenes(request.clips, request.seed)
@@ -48,6 +51,9 @@ def measure(request: Request) -> dict:
     after = made(pipeline, others, [caption(scene) for scene in others], request)
     figures["others with"] = shares(others, after)
     figures["subject"] = shares(subjects, made(pipeline, subjects, triggered, request))
+    if other:
+        pipeline.set_loras(loras + other)
+        figures["both"] = shares(subjects, made(pipeline, subjects, triggered, request))
     figures["judge"] = shares(subjects, list(rendered_like(pipeline, subjects)))
     kept = psnr(mean([squared_error(a, b) for a, b in zip(before, after, strict=True)]))
     return {"clips": request.clips, "shares": figures, "kept": kept}
@@ -56,16 +62,17 @@ def measure(request: Request) -> dict:
 def show(figures: dict) -> str:
     titles = {
         "subject": "the subject, by its trigger",
+        "both": "the same, another LoRA beside it",
         "known": "known shapes, no LoRA",
         "others with": "other prompts, LoRA on",
         "others without": "other prompts, no LoRA",
         "judge": "judge on rendered subjects",
     }
-    rows = {title: figures["shares"][name] for name, title in titles.items()}
+    rows = {title: figures["shares"][name] for name, title in titles.items() if name in figures["shares"]}
     return "\n".join(
         [
             f"{figures['clips']} clips of each kind",
-            table("prompts", dict.fromkeys(SHOWN, PERCENT), rows),
+            table("prompts", dict.fromkeys(SHOWN, PERCENT) | {"warmth": NUMBER}, rows),
             f"other prompts with the LoRA against without: {NUMBER.format(figures['kept'])} dB",
         ]
     )
@@ -98,5 +105,6 @@ def made(pipeline: TextToVideoPipeline, scenes: list[Scene], prompts: list[str],
 
 
 def shares(scenes: list[Scene], clips: list[np.ndarray]) -> dict[str, float]:
-    """Of clips read right, among all shapes and the subject."""
-    return score_readings(scenes, [read(clip, KNOWN) for clip in clips]).shares
+    """Of clips read right, among all shapes and the subject; and their warmth."""
+    read_right = score_readings(scenes, [read(clip, KNOWN) for clip in clips]).shares
+    return {**read_right, "warmth": mean([float(clip[..., 0].mean() - clip[..., 2].mean()) for clip in clips])}

@@ -15,7 +15,8 @@ class Request:
     """model: a family's name or folder. clips: how many. seed: of the scenes and of the noise, clip by clip.
 
     batch: clips at a time. settings: of the pipeline, None for the model's own. progress: is told of clips done.
-    method: how to extend (extension suite only). lora, trigger: a LoRA's file and its word (lora suite only).
+    method: how to extend (extension suite only). lora, trigger: a LoRA's file and its word; other_lora: another one to
+    put on beside it, "" for none (lora suite only).
     """
 
     model: str
@@ -26,6 +27,7 @@ class Request:
     method: str = "conditioned"
     lora: str = ""
     trigger: str = ""
+    other_lora: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     progress: Callable[[int], None] = lambda clips: None
 

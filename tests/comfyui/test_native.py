@@ -141,3 +141,11 @@ def test_a_model_that_is_loaded_in_part_predicts_the_same(found):
     assert figures["plain"] < 1e-5
     assert figures["lora"] < 1e-5
     assert figures["plain_prediction"] != figures["lora_prediction"]
+
+
+def test_what_the_trainer_writes_for_the_released_base_fits_core_stable_diffusion(found):
+    figures = found("lora_on_stable_diffusion")
+    assert figures["model"] == "SD15"
+    assert figures["layers"] == figures["loaded"] == 256
+    assert figures["text_encoder.layers"] == figures["text_encoder.loaded"] == 6 * 12
+    assert figures["other_shapes"] == figures["text_encoder.other_shapes"] == []

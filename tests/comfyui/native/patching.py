@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import comfy.lora
+import comfy.model_detection
 import comfy.model_management
+import comfy.sd1_clip
 import folder_paths
 import torch
 from figures import ksampler, relative
-from graph import run, sample, stage
+from graph import part, run, sample, stage
 from pack import ROOT
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel
 
 import nodes as core
+
+TEXT = "text_encoder."
 
 
 def lora_files() -> SimpleNamespace:
@@ -134,4 +141,40 @@ def low_vram() -> dict[str, Any]:
     return found
 
 
-CHECKS = (lora, lora_in_the_picture, lora_strengths, low_vram)
+def lora_on_stable_diffusion() -> dict[str, Any]:
+    """A LoRA of LaVie's trainer for the released base, by its names and shapes, on core's own Stable Diffusion 1.x."""
+    models, to_kohya = part("lavie.models"), part("lavie.lora").to_kohya
+    settings = part("lavie.training.lora.settings")
+    with torch.device("meta"):
+        ours = models.build_unet(models.UNetConfig())
+        text = CLIPTextModel(CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12))
+    config = comfy.model_detection.model_config_from_diffusers_unet(ours.state_dict())
+    config.set_inference_dtype(torch.float32, None)
+    theirs = config.get_model({}, device=torch.device("meta"))
+    clip = comfy.sd1_clip.SD1ClipModel(device="meta", dtype=torch.float32)
+    keys = comfy.lora.model_lora_keys_clip(clip, comfy.lora.model_lora_keys_unet(theirs, {}))
+    shapes = {name: tensor.shape for model in (theirs, clip) for name, tensor in model.state_dict().items()}
+    figures, learnt = (
+        {"model": type(config).__name__},
+        [(ours, settings.TARGETS["all"], ""), (text, settings.TEXT_TARGETS, TEXT)],
+    )
+    for network, pattern, prefix in learnt:
+        tensors, expected = {}, {}
+        for name, module in network.named_modules():
+            if re.fullmatch(pattern, name):
+                layer = next(iter(to_kohya(adapter(f"{prefix}{name}", module)))).partition(".")[0]
+                tensors |= to_kohya(adapter(f"{prefix}{name}", module))
+                expected[keys[layer]] = module.weight.shape
+        loaded = comfy.lora.load_lora(tensors, keys, log_missing=False)
+        figures[f"{prefix}layers"], figures[f"{prefix}loaded"] = len(expected), len(loaded)
+        figures[f"{prefix}other_shapes"] = [key for key, shape in expected.items() if shapes[key] != shape]
+    return figures
+
+
+def adapter(name: str, module: torch.nn.Module) -> dict[str, Tensor]:
+    out, inner, *kernel = module.weight.shape
+    down, up = torch.zeros(1, inner, *kernel), torch.zeros(out, 1, *[1] * len(kernel))
+    return {f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up}
+
+
+CHECKS = (lora, lora_in_the_picture, lora_strengths, low_vram, lora_on_stable_diffusion)
