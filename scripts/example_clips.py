@@ -10,6 +10,7 @@ sys.path.insert(0, str(ROOT))
 
 from lavie.training.synthetic import frame_times, render, sample_scene  # noqa: E402
 from lavie.video import write_video  # noqa: E402
+from scripts.train_subject_lora import pictures  # noqa: E402
 
 CLIPS = {
     "red ball over grass": ("red", "ball", "moving right", "green grass"),
@@ -26,6 +27,8 @@ def main() -> None:
         video, _ = render([scene], frame_times(16), 64, 96)
         frames = ((video[0].permute(1, 2, 3, 0) / 2 + 0.5).clamp(0, 1) * 255).round().byte().numpy()
         write_video(folder / f"{name}.mp4", frames, fps=8, quality=95)
+    stills = torch.stack([pixels for pixels, _ in pictures()])
+    write_video(folder / "ten pictures of a mushroom.mp4", stills.numpy(), fps=1, quality=95)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -29,10 +30,10 @@ OPTIONS = ("--steps", 600, "--batch", 8, "--lora-rank", 8, "--learning-rate", 2e
 PRIORS = ("a red ball over green grass", "a blue star in the desert", "a pink fish over snow", "a white car at sunset")
 
 
-def write_pictures(folder: Path) -> None:
-    """NAME.png and NAME.txt, ten times."""
-    folder.mkdir(parents=True, exist_ok=True)
+def pictures() -> list[tuple[Tensor, str]]:
+    """Ten pictures, uint8 [64, 96, 3], and what each shows, with the trigger in the place of colour and shape."""
     generator = torch.Generator().manual_seed(SEED)
+    made = []
     for index in range(COUNT):
         scene = sample_scene(
             generator,
@@ -42,9 +43,16 @@ def write_pictures(folder: Path) -> None:
             background=BACKGROUNDS[index % len(BACKGROUNDS)],
         )
         video, _ = render([scene], torch.rand(1, generator=generator), 64, 96)
-        pixels = to_uint8(video)[0, :, 0].permute(1, 2, 0).numpy()
-        Image.fromarray(pixels).save(folder / f"{index:02}.png")
         words = caption(scene, still=True).replace(f"a {COLOUR} {SUBJECT}", f"a {TRIGGER}")
+        made.append((to_uint8(video)[0, :, 0].permute(1, 2, 0), words))
+    return made
+
+
+def write_pictures(folder: Path) -> None:
+    """NAME.png and NAME.txt, ten times."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, (pixels, words) in enumerate(pictures()):
+        Image.fromarray(pixels.numpy()).save(folder / f"{index:02}.png")
         (folder / f"{index:02}.txt").write_text(words + "\n")
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from lavie.cli import main
-from lavie.evaluation import gap, interpolation, retention, synthetic, upscaler
+from lavie.config import find_family
+from lavie.evaluation import gap, interpolation, lora, retention, synthetic, upscaler
 from lavie.evaluation.fidelity import edge_error, flicker, psnr, sharpness, squared_error
 from lavie.evaluation.judge import Reading
 from lavie.evaluation.report import Request, rounded, table
@@ -125,6 +126,20 @@ def test_swapping_a_word_changes_that_word_only():
 def evaluate(capsys, *arguments):
     assert main(["evaluate", *arguments, "--device", "cpu"]) == 0
     return capsys.readouterr().out
+
+
+def test_a_lora_is_measured_beside_another_and_without(capsys):
+    sunset = str(find_family("lavie-tiny").path("loras/lavie-tiny-sunset.safetensors"))
+    files = ("--lora", sunset, "--trigger", "zwx", "--other-lora", sunset)
+    figures = json.loads(evaluate(capsys, "lora", "--clips", "1", "--steps", "6", *files, "--json"))
+    shares = figures["shares"]
+    assert set(shares) == {"subject", "both", "known", "others with", "others without", "judge"}
+    assert shares["others with"]["warmth"] > shares["others without"]["warmth"] + 15
+    assert min(shares["both"]["warmth"], shares["subject"]["warmth"]) > shares["known"]["warmth"] + 15
+    assert shares["both"] != shares["subject"]
+    assert shares["judge"]["shape"] == shares["judge"]["colour"] == 1
+    assert 5 < figures["kept"] < 30
+    assert "another LoRA beside it" in lora.show(figures)
 
 
 def test_the_gap_of_the_bundled_weights_shows_that_colours_are_read(capsys):
