@@ -17,7 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 TORCH = os.environ.get("LAVIE_TORCH", "torch==2.13.0")
-TEST_PACKAGES = ["pytest>=8", "hypothesis>=6.90", "ruff>=0.6", "peft>=0.11"]
+TEST_PACKAGES = ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.90", "ruff>=0.6", "peft>=0.11"]
+PYTEST = ["-m", "pytest", "-n", "auto", "--dist", "loadfile"]
 
 
 def main(arguments: list[str]) -> int:
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
         print(f"run.py: the installation failed: {error}. Delete {VENV} and try again.", file=sys.stderr)
         return 1
     if testing:
-        return subprocess.call([python, "-m", "pytest", *arguments[1:]], cwd=ROOT)
+        return subprocess.call([python, *PYTEST, *arguments[1:]], cwd=ROOT)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     return subprocess.call([python, "-m", "lavie", *arguments], env=environment)
 
