@@ -98,7 +98,7 @@ class LaVieLoraLoader:
         log.info("LaVie LoRA Loader: %s patches %d layers.", path.name, layers)
         left += chosen.temporal
         if left:
-            log.warning("%s: %d of its layers have no place here: %s", path.name, len(left), ", ".join(left[:5]))
+            log.warning("%s: %d of its layers have no place here: %s", path.name, len(left), ", ".join(left))
         return model, clip
 
 

@@ -1,6 +1,7 @@
 """The bundled example of a LoRA: small, for the look of the pictures alone, and plainly visible."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,4 +96,13 @@ def test_in_another_spelling_it_makes_the_same_frames(spelling, tensors, pipelin
     expected = clips(pipeline)
     pipeline.set_loras([Lora.read(tmp_path)])
     assert np.array_equal(clips(pipeline), expected)
+    pipeline.set_loras([])
+
+
+def test_layers_without_a_place_are_counted_and_listed(pipeline, caplog):
+    whole = Lora.read(FILE)
+    (layer, parts), *_ = whole.layers.items()
+    pipeline.set_loras([replace(whole, layers={**whole.layers, "lora_unet_mid_block_attentions_7_proj_in": parts})])
+    assert layer not in caplog.text
+    assert "1 layers have no place here: lora_unet_mid_block_attentions_7_proj_in" in caplog.text
     pipeline.set_loras([])

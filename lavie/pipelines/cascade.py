@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,8 +19,6 @@ from .upscale import UpscalePipeline
 
 if TYPE_CHECKING:
     from ..lora import Lora
-
-log = logging.getLogger(__name__)
 
 
 class CascadePipeline:
@@ -106,8 +103,5 @@ class CascadePipeline:
             torch.cuda.empty_cache()
         loaded = pipeline.from_pretrained(self.family, self.device, self.dtype)
         if self.loras and pipeline is not UpscalePipeline:
-            for applied in loaded.set_loras(self.loras):
-                if applied.left:
-                    left = ", ".join(applied.left[:3])
-                    log.warning("%s: %d of its layers have no place here: %s", applied.name, len(applied.left), left)
+            loaded.set_loras(self.loras)
         return loaded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..lora import Applied, Lora, LoraStack
+
+log = logging.getLogger(__name__)
 
 Change = Callable[[Tensor, int], Tensor]
 
@@ -133,7 +136,7 @@ class StagePipeline:
         return cls(Stage.load(cls.stage_name, name_or_path, device, dtype))
 
     def set_loras(self, loras: Sequence[Lora]) -> list[Applied]:
-        """Put exactly these LoRAs on the stage's UNet and text encoder, and tell what became of each.
+        """Put exactly these LoRAs on the stage's UNet and text encoder, and tell what became of each; log what is left.
 
         A new strength costs no loading; without LoRAs ([]) the weights are what they were, bit for bit.
 
@@ -147,7 +150,11 @@ class StagePipeline:
 
         if self._loras is None:
             self._loras = LoraStack(self.stage.unet, self.stage.text_encoder.model)
-        return self._loras.set(loras)
+        reports = self._loras.set(loras)
+        for lora in reports:
+            if lora.left:
+                log.warning("%s: %d layers have no place here: %s", lora.name, len(lora.left), ", ".join(lora.left))
+        return reports
 
 
 def to_video(frames: np.ndarray, device: torch.device) -> Tensor:
