@@ -20,6 +20,7 @@ _PIPELINES = (
     "ExtensionPipeline",
     "InterpolationPipeline",
     "TextToVideoPipeline",
+    "TransitionPipeline",
     "UpscalePipeline",
     "VideoOutput",
 )

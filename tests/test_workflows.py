@@ -36,7 +36,7 @@ def is_allowed(value, kind, options):
         return value in kind
     if kind in ("INT", "FLOAT"):
         return isinstance(value, int | float) and options["min"] <= value <= options["max"]
-    return isinstance(value, str)
+    return isinstance(value, bool if kind == "BOOLEAN" else str)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

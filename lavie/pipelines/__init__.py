@@ -5,6 +5,7 @@ from .conditioned_extension import ExtensionPipeline
 from .interpolate import InterpolationPipeline
 from .output import Callback, VideoOutput
 from .text_to_video import TextToVideoPipeline
+from .transition import TransitionPipeline
 from .upscale import UpscalePipeline
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "ExtensionPipeline",
     "InterpolationPipeline",
     "TextToVideoPipeline",
+    "TransitionPipeline",
     "UpscalePipeline",
     "VideoOutput",
 ]

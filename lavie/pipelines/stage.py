@@ -144,7 +144,7 @@ class StagePipeline:
             LavieError: a LoRA that does not fit; everything stays as it was.
             UsageError: the upscaler, which no Stable Diffusion 1.x LoRA fits.
         """
-        if self.stage_name == "upscaler":
+        if self.stage.name == "upscaler":
             raise UsageError("LaVie's upscaler is no Stable Diffusion 1.x model, so no LoRA fits it.")
         from ..lora import LoraStack
 

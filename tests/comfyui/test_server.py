@@ -24,6 +24,7 @@ FILMS = {
     "LoRA": (16, 64, 96 + 4 + 96, 8),
     "Long video with three prompts": (40, 64, 96, 8),
     "Text to video": (16, 64, 96, 8),
+    "Train a LoRA": (16, 64, 96, 8),
     "Upscale and interpolate a video": (61, 256, 384, 24),
 }
 

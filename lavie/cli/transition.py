@@ -1,0 +1,70 @@
+"""Lead from one video to another by new frames between them."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from ..config import MAX_FRAMES, find_family
+from ..video import check_writable, read_video
+from .arguments import (
+    add_lora_arguments,
+    add_model_arguments,
+    add_output_arguments,
+    add_sampling_arguments,
+    check_not_input,
+    check_schedule,
+    chosen_loras,
+    sampling_settings,
+    whole_number,
+)
+from .progress import StageProgress
+from .result import print_results, write_result
+
+HELP = "join two videos by new frames between them"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("first", metavar="FIRST", help="a film, a folder of PNG frames, or name_%%04d.png")
+    parser.add_argument("second", metavar="SECOND", help="what it leads to, of the same size")
+    parser.add_argument("prompt", metavar="PROMPT", help="what the new frames show")
+    add_output_arguments(parser)
+    parser.add_argument(
+        "--frames", type=whole_number(1, MAX_FRAMES), default=8, metavar="N", help="new frames (default: 8)"
+    )
+    parser.add_argument(
+        "--context",
+        type=whole_number(1, 64),
+        default=4,
+        metavar="N",
+        help="frames on each side that the new ones are made to fit (default: 4)",
+    )
+    add_sampling_arguments(parser)
+    add_lora_arguments(parser)
+    add_model_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    for video in (args.first, args.second):
+        check_not_input(video, args.output)
+    check_writable(args.output)
+    check_schedule(args, find_family(args.model).base)
+    loras = chosen_loras(args)
+    first, second = read_video(args.first), read_video(args.second)
+    from ..pipelines import TransitionPipeline
+
+    pipeline = TransitionPipeline.from_pretrained(args.model, args.device, args.dtype)
+    pipeline.set_loras(loras)
+    started = time.perf_counter()
+    with StageProgress(args.quiet) as progress:
+        video = pipeline(
+            args.prompt,
+            first.frames,
+            second.frames,
+            num_frames=args.frames,
+            context_frames=args.context,
+            callback=progress,
+            **sampling_settings(args),
+        )
+    print_results([write_result(args.output, video, time.perf_counter() - started, first.metadata)], args.json)
+    return 0
