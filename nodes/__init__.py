@@ -7,7 +7,18 @@ import logging
 
 log = logging.getLogger(__name__)
 
-THEMES = ("loaders", "text", "sampling", "latents", "video", "long_video", "lora", "lora_training", "example")
+THEMES = (
+    "loaders",
+    "text",
+    "sampling",
+    "latents",
+    "video",
+    "long_video",
+    "continuation",
+    "lora",
+    "lora_training",
+    "example",
+)
 
 NODE_CLASS_MAPPINGS: dict[str, type] = {}
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {}

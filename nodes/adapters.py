@@ -23,6 +23,7 @@ STAGE_NODES = {
     "base": "LaVie Base Sampler",
     "interpolation": "LaVie Temporal Interpolator",
     "upscaler": "LaVie Video Upscaler",
+    "extension": "LaVie Image to Video",
 }
 
 

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..lavie.checkpoints import describe, load_unet
-from ..lavie.config import BUNDLED, RELEASED, RELEASED_STAGES, STAGES, Family, StageConfig, find_family
+from ..lavie.config import (
+    BUNDLED,
+    OPTIONAL_STAGES,
+    RELEASED,
+    RELEASED_STAGES,
+    STAGES,
+    Family,
+    find_family,
+)
 from ..lavie.errors import LavieError, UsageError
 from ..lavie.models.text_encoder import load_text_encoder
 from ..lavie.models.vae import load_vae
@@ -22,6 +30,7 @@ from .vae import GraphVAE
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
+EVERY_STAGE = (*STAGES, *OPTIONAL_STAGES)
 SCALING_FACTORS = {"upscaler": 0.08333}  # Stable Diffusion's, where the VAE itself is not at hand
 SCALING_FACTOR = 0.18215
 
@@ -56,10 +65,10 @@ class LaVieLoader:
                     "page). The rest are files; the stage is read from the file.",
                 ),
                 "stage": choice(
-                    [AUTO, *STAGES],
+                    [AUTO, *EVERY_STAGE],
                     AUTO,
                     "base makes clips from text, interpolation multiplies frames by 4, upscaler multiplies width and "
-                    "height by 4. auto: base, or what the file holds.",
+                    "height by 4, extension goes on from a frame. auto: base, or what the file holds.",
                 ),
                 "dtype": choice(
                     [OWN, *DTYPES],
@@ -81,7 +90,7 @@ class LaVieLoader:
     def load(self, model: str, stage: str, dtype: str) -> tuple[Any, Any, Any]:
         progress = host.Progress()
         family, stage = resolve(model, stage)
-        config: StageConfig = getattr(family, stage)
+        config = family.stage(stage)
         _require_unet(family.path(config.unet))
         progress.step("load", 1, 4)
         vae = _part("vae", load_vae, family, config.vae, dtype=host.vae_dtype())
@@ -129,17 +138,16 @@ def resolve(model: str, stage: str) -> tuple[Family, str]:
     if (path / "family.json").is_file():
         return find_family(path), STAGES[0] if stage == AUTO else stage
     found = describe(path)
-    if found.get("stage") not in STAGES:
-        raise LavieError(
-            f"{name} seems to be {found['title']}. LaVie Loader needs a LaVie base, interpolation or upscaler UNet."
-        )
+    if found.get("stage") not in EVERY_STAGE:
+        raise LavieError(f"{name} seems to be {found['title']}. LaVie Loader needs a UNet of one of LaVie's stages.")
     if stage not in (AUTO, found["stage"]):
         raise UsageError(f"{name} holds LaVie's {found['stage']} stage, not {stage}. Set stage to auto.")
     return _with_unet(released, found["stage"], path), found["stage"]
 
 
 def _with_unet(family: Family, stage: str, path: Path) -> Family:
-    return replace(family, name=path.stem, **{stage: replace(RELEASED_STAGES[stage], unet=str(path.resolve()))})
+    settings = RELEASED_STAGES.get(stage, RELEASED_STAGES["base"])  # an extension makes clips like the base's
+    return replace(family, name=path.stem, **{stage: replace(settings, unet=str(path.resolve()))})
 
 
 def _part(part: str, load: Any, family: Family, file: str, **settings: Any) -> Any:

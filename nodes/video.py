@@ -97,7 +97,7 @@ class LaVieTemporalInterpolator:
         height, width = images.shape[1:3]
         generator = seeded(seed)
         progress = host.Progress(model)
-        keys = encode(vae, _padded(images), generator, progress.frames("encode")) * info.scaling_factor
+        keys = encode(vae, padded(images), generator, progress.frames("encode")) * info.scaling_factor
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)
         seen = 4 * (config.window or len(images)) - 3
         device = host.load(model, activation_bytes(unet, (2, 8, min(seen, 4 * len(images) - 3), *keys.shape[3:])))
@@ -229,13 +229,12 @@ def _color_corrected(enlarged: Tensor, images: Tensor, name: str) -> Tensor:
     return enlarged
 
 
-def _padded(images: Tensor) -> Tensor:
+def padded(images: Tensor) -> Tensor:
     """With the last rows and columns repeated up to a multiple of 8."""
     height, width = images.shape[1:3]
     if height % 8 == width % 8 == 0:
         return images
-    padded = pad(images.movedim(-1, 1), (0, -width % 8, 0, -height % 8), mode="replicate")
-    return padded.movedim(1, -1)
+    return pad(images.movedim(-1, 1), (0, -width % 8, 0, -height % 8), mode="replicate").movedim(1, -1)
 
 
 def _again(generator: torch.Generator) -> torch.Generator:

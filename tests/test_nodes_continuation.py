@@ -1,0 +1,63 @@
+"""LaVie Image to Video and LaVie Transition: what is given comes back, and the library's own frames follow."""
+
+import pytest
+import torch
+from graph import clip_of, decode, encode, part, refused, run, stage, wires
+
+
+def go_on(images, name="extension", **given):
+    small = {"vae": stage(name).vae, "images": images, "steps": 2, "num_frames": 3, "seed": 5}
+    return run("LaVieImageToVideo", **{**wires(name), **small, **given})[0]
+
+
+def join(first, second, **given):
+    small = {"vae": stage("base").vae, "first": first, "second": second, "steps": 2, "num_frames": 3, "seed": 5}
+    return run("LaVieTransition", **{**wires("base"), **small, **given})
+
+
+@pytest.mark.parametrize("name", ["base", "extension"])
+def test_a_picture_becomes_a_clip_that_starts_with_it(name):
+    picture = clip_of(1, 32, 48)
+    clip = go_on(picture, name)
+    assert clip.shape == (4, 32, 48, 3)
+    assert torch.equal(clip[:1], picture)
+    assert clip[1:].std() > 0.02
+    assert torch.equal(go_on(picture, name), clip)
+    assert not torch.equal(go_on(picture, name, seed=6), clip)
+
+
+def test_the_extension_is_the_librarys():
+    picture, of = clip_of(1, 32, 48), stage("extension")
+    info = of.model.model.lavie
+    latents = part("lavie.pipelines.conditioned_extension").sample_conditioned_extension(
+        of.model.model.diffusion_model,
+        part("lavie.sampling").TextCondition.of(of.positive[0][0], of.negative[0][0]),
+        encode(picture) * info.scaling_factor,
+        info.config.replaced(num_inference_steps=2),
+        [part("lavie.sampling").seeded(5)],
+        device=torch.device("cpu"),
+        num_frames=20,
+    )
+    assert torch.equal(go_on(picture, num_frames=20)[1:], decode(latents / info.scaling_factor))
+
+
+def test_frames_of_any_size_keep_it():
+    assert go_on(clip_of(2, 20, 30)).shape == (5, 20, 30, 3)
+    assert join(clip_of(1, 20, 30), clip_of(1, 20, 30))[0].shape == (5, 20, 30, 3)
+
+
+def test_a_transition_stands_between_what_is_given():
+    first, second = clip_of(5, 32, 48), clip_of(3, 32, 48, seed=1)
+    whole, between, fps = join(first, second)
+    assert torch.equal(whole, torch.cat((first, between, second)))
+    assert len(between) == 3
+    assert fps == 8
+
+
+def test_bad_input_is_answered_with_a_sentence():
+    picture = clip_of(1, 32, 48)
+    refused(lambda: go_on(clip_of(3, 32, 48), context_frames=2), "one frame")
+    refused(lambda: go_on(picture, vae=stage("upscaler").vae), "VAE")
+    refused(lambda: go_on(picture, **wires("interpolation")), "base stage")
+    refused(lambda: join(picture, clip_of(1, 32, 40)), "differ in size")
+    refused(lambda: join(picture, picture, **wires("extension")), "both sides")
