@@ -24,6 +24,7 @@ COMMANDS = {
     "generate": "lavie.cli.generate",
     "interpolate": "lavie.cli.interpolate",
     "upscale": "lavie.cli.upscale",
+    "extend": "lavie.cli.extend",
     "transition": "lavie.cli.transition",
     "train": "lavie.training.cli",
     "evaluate": "lavie.evaluation.cli",

@@ -180,15 +180,15 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
 
 
 def guidance_scale(text: str) -> float:
-    return _real_number(text, 0, 100)
+    return real_number(text, 0, 100)
 
 
 def repaint_strength(text: str) -> float:
-    return _real_number(text, 0.01, 1)
+    return real_number(text, 0.01, 1)
 
 
 def frame_rate(text: str) -> float:
-    return _real_number(text, 0.01, 1000)
+    return real_number(text, 0.01, 1000)
 
 
 def size(text: str) -> tuple[int, int]:
@@ -205,7 +205,7 @@ def size(text: str) -> tuple[int, int]:
     return sides
 
 
-def _real_number(text: str, least: float, most: float) -> float:
+def real_number(text: str, least: float, most: float) -> float:
     try:
         number = float(text)
     except ValueError:

@@ -11,8 +11,16 @@ from ..cli.arguments import guidance_scale, whole_number
 from ..errors import UsageError
 
 HELP = "measure a model's stages on the synthetic world"
-CLIPS = {"synthetic": 400, "interpolation": 64, "upscaler": 32, "extension": 36, "retention": 100, "lora": 63}
-KINDS = {"extension": 2, "retention": 2, "lora": 4}  # of clips, where there are several
+CLIPS = {
+    "synthetic": 400,
+    "interpolation": 64,
+    "upscaler": 32,
+    "extension": 36,
+    "retention": 100,
+    "lora": 63,
+    "long": 9,
+}
+KINDS = {"extension": 2, "retention": 2, "lora": 4, "long": 6}  # of clips, where there are several
 SUITES = """
 synthetic: do clips show what their prompts say?
 interpolation: PSNR of 61 frames beside blending.
@@ -20,6 +28,7 @@ upscaler: PSNR, sharpness and flicker beside bicubic.
 extension: what four recursions keep, and whether the motion goes on.
 retention: video prompts with colours that only pictures taught.
 lora: does a new subject appear, and does all else stay?
+long: what holds over 80 frames, by every method.
 """
 
 
@@ -44,8 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--method",
-        default="conditioned",
-        help="extension: conditioned (the extension stage, default) or replacement (the base stage, training-free)",
+        default="",
+        help="extension: conditioned (the extension stage, default) or replacement (the base stage, training-free); "
+        "long: one method alone (default: all)",
     )
     parser.add_argument("--lora", default="", metavar="FILE", help="lora: a LoRA of the subject")
     parser.add_argument("--trigger", default="", metavar="WORD", help="lora: the word that calls for it")
@@ -61,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
     from .report import Request, rounded
 
     measure, show, clips = _suite(args)
-    total = clips * (KINDS.get(args.suite, 1) + bool(args.other_lora))
+    kinds = 1 if args.suite == "long" and args.method else KINDS.get(args.suite, 1)
+    total = clips * (kinds + bool(args.other_lora))
     with tqdm(total=total, desc="clips", file=sys.stderr) as bar:
         figures = measure(
             Request(

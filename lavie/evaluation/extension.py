@@ -35,11 +35,12 @@ def measure(request: Request) -> dict:
 
     "judge" holds the same figures of the renderer's own frames. See `continuation.strayed`.
     """
-    if request.method not in METHODS:
-        raise UsageError(f"Unknown method '{request.method}'. Choose one of: {', '.join(METHODS)}.")
-    stage, extend = (_conditioned if request.method == "conditioned" else _replacement)(request)
+    method = request.method or METHODS[0]
+    if method not in METHODS:
+        raise UsageError(f"Unknown method '{method}'. Choose one of: {', '.join(METHODS)}.")
+    stage, extend = (_conditioned if method == "conditioned" else _replacement)(request)
     size = stage.family.base.height, stage.family.base.width
-    figures: dict = {"clips": request.clips, "method": request.method}
+    figures: dict = {"clips": request.clips, "method": method}
     for kind, motions, recursions in (("lasting", LASTING, RECURSIONS), ("passing", PASSING, 1)):
         made: dict[int, list[dict[str, float]]] = defaultdict(list)
         true: dict[int, list[dict[str, float]]] = defaultdict(list)

@@ -1,0 +1,123 @@
+"""Long videos, method by method: what holds from segment to segment, whether joins show, and what a frame costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..errors import UsageError
+from ..pipelines import ExtensionPipeline, LongVideoPipeline
+from ..pipelines.extend import WINDOW
+from ..pipelines.long_video import METHODS as TRAINING_FREE
+from ..training.synthetic import LASTING, Scene, caption
+from .appearance import profile
+from .extension import scenes_of
+from .judge import read, small_frames
+from .report import NUMBER, PERCENT, Request, table
+from .synthetic import mean
+
+SEGMENTS = 5
+NUM_FRAMES = SEGMENTS * WINDOW
+CONTEXT = 4  # frames that replacement keeps
+NEAR = 4  # frames on each side of a join that tell how much neighbours differ anyway
+METHODS = ("conditioned", *TRAINING_FREE)
+SHARES = ("background", "colour", "shape", "motion", "steady")
+
+Make = Callable[[str, int], np.ndarray]  # prompt, seed → uint8 [NUM_FRAMES, h, w, 3]
+
+
+def measure(request: Request) -> dict:
+    """Per method (all of them, or the request's), over `clips` prompts of motions that can last for ever.
+
+    "segments": of every 16 frames the shares read right, and the "background drift" from the first 16, of 255. "seam":
+    the step at the joins ÷ the steps around them, over all clips. "seconds": per frame, decoding included.
+
+    Raises:
+        UsageError: an unknown method, or one that this family has no stage for.
+    """
+    chosen = (request.method,) if request.method else METHODS
+    scenes, figures = scenes_of(LASTING, request.clips, request.seed), {"clips": request.clips, "methods": {}}
+    for method in chosen:
+        make = _maker(method, request)
+        started, clips = time.perf_counter(), []
+        for number, scene in enumerate(scenes):
+            clips.append(make(caption(scene), request.seed + number))
+            request.progress(1)
+        seconds = (time.perf_counter() - started) / (len(scenes) * NUM_FRAMES)
+        figures["methods"][method] = {**_judged(scenes, clips, joins_of(method)), "seconds": seconds}
+    return figures
+
+
+def show(figures: dict) -> str:
+    columns = dict.fromkeys(SHARES, PERCENT) | {"background drift": NUMBER}
+    tables = []
+    for method, found in figures["methods"].items():
+        rows = {f"frames {WINDOW * i}…{WINDOW * (i + 1) - 1}": row for i, row in enumerate(found["segments"])}
+        tables.append(table(method, columns, rows))
+    costs = {name: {key: found[key] for key in ("seam", "seconds")} for name, found in figures["methods"].items()}
+    return "\n".join(
+        [
+            f"{figures['clips']} held-out prompts, {NUM_FRAMES} frames each",
+            *tables,
+            table("method", {"seam": NUMBER, "seconds": NUMBER}, costs),
+            "seam: the step at the joins ÷ the steps around them; seconds: per frame; drift: of 255, from the first 16",
+        ]
+    )
+
+
+def joins_of(method: str) -> list[int]:
+    """The frames that begin what was made apart from the frame before; where a method has none, every 16th."""
+    step = {"conditioned": WINDOW - 1, "replacement": WINDOW - CONTEXT}.get(method, WINDOW)
+    return list(range(WINDOW, NUM_FRAMES, step))
+
+
+def seam_ratio(clips: list[np.ndarray], joins: list[int]) -> float:
+    """The mean step between the frames at the joins ÷ the mean step within 4 frames around them."""
+    at, around = [], []
+    for frames in clips:
+        steps = np.abs(np.diff(frames.astype(np.int16), axis=0)).mean((1, 2, 3))  # [i]: from frame i to i + 1
+        for join in joins:
+            near = [step for step in range(join - 1 - NEAR, join + NEAR) if 0 <= step < len(steps)]
+            at.append(steps[join - 1])
+            around += [steps[step] for step in near if step + 1 not in joins]
+    return float(np.mean(at) / max(np.mean(around), 1e-6))
+
+
+def _maker(method: str, request: Request) -> Make:
+    if method not in METHODS:
+        raise UsageError(f"Unknown method '{method}'. Choose one of: {', '.join(METHODS)}.")
+    base = LongVideoPipeline.from_pretrained(request.model, device=request.device)
+    settings: dict[str, Any] = dict(request.settings)
+    if method != "conditioned":
+        own = {"context_frames": CONTEXT} if method == "replacement" else {}
+        return lambda prompt, seed: base(prompt, NUM_FRAMES, method=method, seed=seed, **own, **settings).frames
+    extension = ExtensionPipeline.from_pretrained(request.model, device=request.device)
+
+    def conditioned(prompt: str, seed: int) -> np.ndarray:
+        first = base(prompt, WINDOW, seed=seed, method="independent", **settings).frames
+        return extension(prompt, first, seed, num_frames=NUM_FRAMES - WINDOW, **settings).frames
+
+    return conditioned
+
+
+def _judged(scenes: list[Scene], clips: list[np.ndarray], joins: list[int]) -> dict[str, Any]:
+    segments = []
+    for start in range(0, NUM_FRAMES, WINDOW):
+        parts = [clip[start : start + WINDOW] for clip in clips]
+        readings = [read(part) for part in parts]
+        names = ("background", "colour", "shape", "motion")
+        row = {
+            name: mean([float(getattr(r, name) == getattr(s, name)) for r, s in zip(readings, scenes, strict=True)])
+            for name in names
+        }
+        row["steady"] = mean([float(reading.steady) for reading in readings])
+        row["background drift"] = mean([_drift(clip[:WINDOW], part) for clip, part in zip(clips, parts, strict=True)])
+        segments.append(row)
+    return {"segments": segments, "seam": seam_ratio(clips, joins)}
+
+
+def _drift(first: np.ndarray, later: np.ndarray) -> float:
+    return 255 * (profile(small_frames(later)) - profile(small_frames(first))).abs().mean().item()
