@@ -26,6 +26,7 @@ def sample_extension(
     device: torch.device,
     num_frames: int,
     context_frames: int,
+    resample: int = 1,
     split: bool = False,
     callback: Callback | None = None,
 ) -> Tensor:
@@ -38,6 +39,7 @@ def sample_extension(
         config: of the base stage; its `num_frames` is the length of a clip, known frames included.
         seed: of the first clip of the batch; the next one has the next seed.
         context_frames: how many of the last frames are known.
+        resample: how often every step is done, so that the new frames fit the known ones better; see `denoise`.
         split: evaluate the two halves of the guidance in turn; see `guided`.
 
     Raises:
@@ -49,12 +51,12 @@ def sample_extension(
     check_num_frames(given + num_frames)
     rounds = extension_rounds(given, num_frames, context_frames, window)
     generators = checked_seeds([(seed + clip) % 2**64 for clip in range(len(latents))])
-    _, after_step = counted(callback, "extension", len(rounds) * config.num_inference_steps)
+    _, after_step = counted(callback, "extension", len(rounds) * config.num_inference_steps * resample)
     predict = guided(unet, text, config.guidance_scale, split=split, device=device)
     for context, new in rounds:
         noise = stored_noise((4, context + new, *latents.shape[3:]), generators, device)
         known = _first_frames(latents[:, :, -context:], new)
-        made = denoise(predict, noise, schedule_of(config), generators, after_step, known=known)
+        made = denoise(predict, noise, schedule_of(config), generators, after_step, known=known, resample=resample)
         latents = torch.cat((latents, made[:, :, context:].to(latents)), dim=2)
     return latents
 
