@@ -59,6 +59,11 @@ class Known:
         return torch.lerp(self.latents if latents is None else latents, made, self.mask)
 
 
+def check_resample(resample: int) -> None:
+    if resample < 1:
+        raise UsageError(f"Every step must be done once or more often, not {resample} times.")
+
+
 @torch.no_grad()
 def denoise(
     predict: Predict,
@@ -84,8 +89,7 @@ def denoise(
     Raises:
         UsageError: resample is not positive.
     """
-    if resample < 1:
-        raise UsageError(f"Every step must be done once or more often, not {resample} times.")
+    check_resample(resample)
     if schedule.start and initial is None:
         raise ValueError("a schedule that starts in the middle needs initial latents")
     latents = schedule.noised(initial.to(noise), noise, 0) if schedule.start else noise * schedule.init_noise_sigma

@@ -16,13 +16,17 @@ def matched_statistics(latents: Tensor, reference: Tensor, strength: float = 1.0
     Raises:
         UsageError: a strength outside 0…1.
     """
-    if not 0 <= strength <= 1:
-        raise UsageError(f"The drift correction must be between 0 and 1, not {strength:g}.")
+    check_strength(strength)
     if strength == 0:
         return latents
     mean, std = _statistics(latents)
     wanted_mean, wanted_std = _statistics(reference.to(latents))
     return latents.lerp((latents - mean) / std.clamp(min=1e-6) * wanted_std + wanted_mean, strength)
+
+
+def check_strength(strength: float) -> None:
+    if not 0 <= strength <= 1:
+        raise UsageError(f"The drift correction must be between 0 and 1, not {strength:g}.")
 
 
 def _statistics(latents: Tensor) -> tuple[Tensor, Tensor]:
