@@ -105,7 +105,7 @@ def fifo(
 
 def _alphas(schedule: Schedule, clip: Tensor) -> tuple[Tensor, Tensor]:
     """ᾱ of the queue's places before and after a round, [steps, 1, 1] each, least noise first."""
-    alphas = schedule.alphas().flip(0).to(clip)[:, None, None]
+    alphas = schedule.alphas().flip(0).float().to(clip)[:, None, None]
     return alphas[1:], alphas[:-1]
 
 

@@ -41,7 +41,7 @@ def free_init(
 
 
 def refined(latents: Tensor, noise: Tensor, fresh: Tensor, passed: Tensor) -> Tensor:
-    """Low frequencies of the clip noised to the last timestep, high ones of fresh noise (the paper, equations 8–11).
+    """Low frequencies of the clip noised to the last timestep, high ones of fresh noise: the noise reinitialisation.
 
     passed: the low-pass filter [frames, height, width], see `frequencies.low_pass`.
     """

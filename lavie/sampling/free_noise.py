@@ -19,7 +19,7 @@ def shuffled_noise(noise: Tensor, num_frames: int, group: int, generators: list[
     the same frames again and again, every `group` of them shuffled, in another way for each clip.
 
     So any `window` frames from a multiple of `group` on are a permutation of those of the first window, if `group`
-    divides it. Source: the paper, section 3.2.
+    divides it. The paper's local noise shuffling.
 
     Raises:
         UsageError: groups that are empty or larger than the window.
@@ -42,7 +42,7 @@ def _order(num_frames: int, window: int, group: int, generator: torch.Generator)
 
 def windowed(window: int, overlap: int) -> TemporalStrategy:
     """Temporal attention in windows that share at least `overlap` frames, averaged by how near each frame is to the
-    middle of its window; a clip of one window attends as ever. Source: the paper, section 3.3.
+    middle of its window; a clip of one window attends as ever. The paper's window-based attention fusion.
 
     Raises:
         UsageError: an overlap that leaves no progress.

@@ -38,7 +38,7 @@ def livelier(motion: float, strategy: TemporalStrategy | None = None) -> Tempora
 def toeplitz_band(frames: int, height: float) -> Tensor:
     """A symmetric Toeplitz matrix [frames, frames], Gaussian in the distance from the diagonal, where it is `height`.
 
-    Source: the paper, section 3.2, the temporal attention regularisation.
+    The paper's temporal attention regularisation.
     """
     position = torch.arange(frames, dtype=torch.float32)
     distance = (position[:, None] - position) / max(1.0, frames / WIDTH)
