@@ -98,7 +98,7 @@ def fifo(
                 after(float(levels[frames][-1]))
         queue = torch.cat(moved, dim=2)
         if first >= steps - window:  # before that it is the clip's first frame again
-            yield queue[:, :, history : history + 1]
+            yield queue[:, :, history : history + 1].clone()  # a view would keep the whole queue
         fresh = draw_noise((clip.shape[1], 1, *clip.shape[3:]), generators).to(clip)
         queue = torch.cat((queue[:, :, 1:], fresh), dim=2)
 
