@@ -19,6 +19,7 @@ _PIPELINES = (
     "CascadePipeline",
     "ExtensionPipeline",
     "InterpolationPipeline",
+    "LongVideoPipeline",
     "TextToVideoPipeline",
     "TransitionPipeline",
     "UpscalePipeline",

@@ -98,6 +98,17 @@ def test_the_mask_is_the_official_one(golden):
         assert torch.equal(condition[:, 1:][:, :, ~missing], latents[:, :, ~missing])
 
 
+def test_drift_is_corrected_to_the_first_clip_that_was_made(config, context):
+    plain, off, on = (
+        extended(Continues(8), context[:, :, -1:], config, 60, drift_correction=strength) for strength in (0, 0.0, 1.0)
+    )
+    assert torch.equal(plain, off)
+    assert torch.equal(on[:, :, :15], plain[:, :, :15])
+    first, last = on[:, :, :15].mean((2, 3, 4)), on[:, :, 45:].mean((2, 3, 4))
+    torch.testing.assert_close(last, first, atol=2e-2, rtol=0)  # of clips with their known frame
+    assert (plain[:, :, 45:].mean((2, 3, 4)) - first).min() > 0.4
+
+
 @pytest.mark.parametrize(
     ("channels", "known", "message"), [(8, 2, "context to 1"), (4, 1, "extends no clips"), (9, 1, "grey")]
 )
@@ -195,6 +206,7 @@ def test_cancelling_leaves_the_recursion(pipeline, clips):
         ({"context_frames": 2}, "context to 1"),
         ({"context_frames": 5}, "fewer"),
         ({"guidance_scale": -1}, "guidance scale"),
+        ({"drift_correction": 2}, "between 0 and 1"),
     ],
 )
 def test_what_cannot_be_extended_is_refused(pipeline, clips, settings, message):

@@ -7,11 +7,27 @@ temporal attention folds pixels into the batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from .positions import FramePositions, RelativePositionBias, RotaryEmbedding
+
+
+class Attend(Protocol):
+    """Temporal attention among frames [batch, frames, pixels, channels], counted from 0, to the same shape.
+
+    bias: [frames, frames] (query, key), added to the scores.
+    """
+
+    def __call__(self, x: Tensor, bias: Tensor | None = None) -> Tensor: ...
+
+
+# What is done in place of one attention among all frames of x: windows, filters, a bias.
+TemporalStrategy = Callable[[Attend, Tensor], Tensor]
 
 
 class Attention(nn.Module):
@@ -61,10 +77,15 @@ class SparseCausalAttention(Attention):
 
 
 class TextAttention(Attention):
-    """Every pixel of every frame attends to the text, whose keys and values are computed once per prompt."""
+    """Every pixel of every frame attends to the text, whose keys and values are computed once per prompt.
+
+    text: [batch, tokens, channels], or [batch, frames, tokens, channels] where every frame has one of its own.
+    """
 
     def forward(self, x: Tensor, text: Tensor) -> Tensor:
-        q = self.split_heads(self.to_q(x).flatten(1, 2))
+        per_frame = text.ndim == 4
+        q = self.split_heads(self.to_q(x).flatten(0, 1) if per_frame else self.to_q(x).flatten(1, 2))
+        text = text.flatten(0, 1) if per_frame else text
         k, v = self.split_heads(self.to_k(text)), self.split_heads(self.to_v(text))
         return self.merge(scaled_dot_product_attention(q, k, v)).view_as(x)
 
@@ -83,16 +104,21 @@ class TemporalAttention(Attention):
             self.time_rel_pos_bias = RelativePositionBias(heads)
             self.rotary_emb = RotaryEmbedding()
 
-    def forward(self, x: Tensor, positions: FramePositions) -> Tensor:
+    def forward(self, x: Tensor, positions: FramePositions, bias: Tensor | None = None) -> Tensor:
         q, k, v = (to(x).unflatten(-1, (self.heads, -1)) for to in (self.to_q, self.to_k, self.to_v))
-        bias = None
+        bias = None if bias is None else bias.to(q)
         if self.positions:
             q, k = positions.rotate(q), positions.rotate(k)
-            bias = self.time_rel_pos_bias(positions).to(q.dtype)
+            learned = self.time_rel_pos_bias(positions).to(q.dtype)
+            bias = learned if bias is None else learned + bias
         # [batch, frames, pixels, heads, head_dim] → [batch · pixels, heads, frames, head_dim]
         q, k, v = (t.permute(0, 2, 3, 1, 4).flatten(0, 1) for t in (q, k, v))
         out = scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.to_out[0](out.unflatten(0, (x.shape[0], -1)).permute(0, 3, 1, 2, 4).flatten(-2))
+
+    def among(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """`Attend`."""
+        return self(x, FramePositions.of(x.shape[1], x.device), bias)
 
 
 class GEGLU(nn.Module):

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, silu
 
-from .attention import FeedForward, SparseCausalAttention, SpatialAttention, TemporalAttention, TextAttention
+from .attention import (
+    FeedForward,
+    SparseCausalAttention,
+    SpatialAttention,
+    TemporalAttention,
+    TemporalStrategy,
+    TextAttention,
+)
 from .config import UNetConfig
 from .positions import FramePositions
 
@@ -20,9 +27,10 @@ from .positions import FramePositions
 @dataclass(frozen=True)
 class Conditioning:
     """What all blocks see: emb [batch, channels] (time and class), or [batch, frames, channels] where every frame has a
-    noise level of its own; text [batch, tokens, channels].
+    noise level of its own; text [batch, tokens, channels], or [batch, frames, tokens, channels].
 
     over_time: False leaves out every layer that looks along the frames, as for pictures in joint training.
+    strategy: what is done in place of one temporal attention among all frames.
     """
 
     emb: Tensor
@@ -30,6 +38,7 @@ class Conditioning:
     positions: FramePositions
     frames: int
     over_time: bool = True
+    strategy: TemporalStrategy | None = None
 
 
 class FrameNorm(nn.GroupNorm):
@@ -149,6 +158,8 @@ class TransformerBlock(nn.Module):
             return x
         attention = getattr(self, f"attn_{self.temporal_name}")
         norm = getattr(self, f"norm_{self.temporal_name}")
+        if cond.strategy is not None:
+            return x + cond.strategy(attention.among, norm(x))
         return x + attention(norm(x), cond.positions)
 
 

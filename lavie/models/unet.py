@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 from torch.utils.checkpoint import checkpoint
 
+from .attention import TemporalStrategy
 from .blocks import Conditioning, Downsample, FrameNorm, ResnetBlock, TemporalModule, Transformer, Upsample
 from .config import UNetConfig
 from .positions import FramePositions, RotaryEmbedding
@@ -164,28 +165,37 @@ class VideoUNet(nn.Module):
         encoder_hidden_states: Tensor,
         class_labels: Tensor | None = None,
         num_images: int = 0,
+        strategy: TemporalStrategy | None = None,
     ) -> Tensor:
         """Args:
             sample: [batch, in_channels, frames, height, width], any frames, height and width ≥ 1. For joint training on
                 videos and pictures (paper, equation 3) the last `num_images` frames are pictures.
-            timestep: a number or [batch], 0…999, may be fractional; [batch, frames] where every frame has a noise level
-                of its own. With pictures [batch, 1 + num_images], the video's first, or [batch, frames].
-            encoder_hidden_states: [batch, tokens, cross_attention_dim]; with pictures [batch, 1 + num_images, tokens,
+            timestep: a number or [batch], 0…999, may be fractional; [batch or 1, frames] where every frame has a noise
+                level of its own. With pictures [batch, 1 + num_images], the video's first, or [batch, frames].
+            encoder_hidden_states: [batch, tokens, cross_attention_dim], or [batch, frames, tokens, cross_attention_dim]
+                where every frame has a text of its own. With pictures [batch, 1 + num_images, tokens,
                 cross_attention_dim], the video's text first.
             class_labels: int64 [batch], the noise level (upscaler only).
             num_images: how many pictures follow the video's frames; temporal layers and the norms over frames leave
                 them alone, so that a picture changes nothing in the video nor in another picture. Where all frames are
                 pictures, timestep and text are those of the pictures: [batch, num_images], and so on.
+            strategy: what is done in place of one temporal attention among all frames of the video.
 
         Returns:
             [batch, out_channels, frames, height, width].
         """
         if num_images:
-            return self._jointly(sample, timestep, encoder_hidden_states, class_labels, num_images)
-        return self._predict(sample, timestep, encoder_hidden_states, class_labels)
+            return self._jointly(sample, timestep, encoder_hidden_states, class_labels, num_images, strategy)
+        return self._predict(sample, timestep, encoder_hidden_states, class_labels, strategy=strategy)
 
     def _jointly(
-        self, sample: Tensor, timestep: Tensor | float, text: Tensor, labels: Tensor | None, num_images: int
+        self,
+        sample: Tensor,
+        timestep: Tensor | float,
+        text: Tensor,
+        labels: Tensor | None,
+        num_images: int,
+        strategy: TemporalStrategy | None,
     ) -> Tensor:
         """All pictures go through as one batch of clips of one frame, without the layers that look along the frames."""
         batch, _, frames, _, _ = sample.shape
@@ -195,7 +205,8 @@ class VideoUNet(nn.Module):
             timesteps = timesteps.view(-1, 1).expand(batch, text.shape[1])
         if video.shape[2]:
             levels = timesteps[:, :-num_images]  # one for the clip, or one for each of its frames
-            of_video = self._predict(video, levels[:, 0] if levels.shape[1] == 1 else levels, text[:, 0], labels)
+            levels = levels[:, 0] if levels.shape[1] == 1 else levels
+            of_video = self._predict(video, levels, text[:, 0], labels, strategy=strategy)
         else:
             of_video = video[:, : self.config.out_channels].to(self.dtype)
         images = images.transpose(1, 2).flatten(0, 1)[:, :, None]
@@ -210,7 +221,13 @@ class VideoUNet(nn.Module):
         return torch.cat((of_video, of_images[:, :, 0].unflatten(0, (batch, num_images)).transpose(1, 2)), dim=2)
 
     def _predict(
-        self, sample: Tensor, timestep: Tensor | float, text: Tensor, labels: Tensor | None, over_time: bool = True
+        self,
+        sample: Tensor,
+        timestep: Tensor | float,
+        text: Tensor,
+        labels: Tensor | None,
+        over_time: bool = True,
+        strategy: TemporalStrategy | None = None,
     ) -> Tensor:
         batch, _, frames, _, _ = sample.shape
         cond = Conditioning(
@@ -219,6 +236,7 @@ class VideoUNet(nn.Module):
             positions=FramePositions.of(frames, sample.device),
             frames=frames,
             over_time=over_time,
+            strategy=strategy,
         )
         x = sample.to(self.dtype).permute(0, 2, 3, 4, 1).flatten(0, 1).contiguous().permute(0, 3, 1, 2)
         x = self.conv_in(x)

@@ -3,6 +3,7 @@
 from .cascade import CascadePipeline
 from .conditioned_extension import ExtensionPipeline
 from .interpolate import InterpolationPipeline
+from .long_video import LongVideoPipeline
 from .output import Callback, VideoOutput
 from .text_to_video import TextToVideoPipeline
 from .transition import TransitionPipeline
@@ -13,6 +14,7 @@ __all__ = [
     "CascadePipeline",
     "ExtensionPipeline",
     "InterpolationPipeline",
+    "LongVideoPipeline",
     "TextToVideoPipeline",
     "TransitionPipeline",
     "UpscalePipeline",

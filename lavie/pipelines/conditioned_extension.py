@@ -13,8 +13,9 @@ from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
 from ..models.latents import encode_video
-from ..sampling import TextCondition, denoise, guided
+from ..sampling import TextCondition, denoise, guided, matched_statistics
 from ..sampling.conditioning import first_frame_condition, mask_condition
+from ..sampling.statistics import check_strength
 from .extend import WINDOW
 from .output import Callback, VideoOutput
 from .request import check_frames, check_latents, check_num_frames
@@ -48,6 +49,7 @@ class ExtensionPipeline(StagePipeline):
         num_frames: int | None = None,
         recursions: int | None = None,
         context_frames: int = 1,
+        drift_correction: float = 0.0,
         negative_prompt: str | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -61,6 +63,7 @@ class ExtensionPipeline(StagePipeline):
             num_frames: how many frames to add; or
             recursions: how many clips to add, each as long as the model's window less the known frames (default: 1).
             context_frames: how many of the last frames the network is shown; more than 1 needs the mask form.
+            drift_correction: 0…1, see `sample_conditioned_extension`.
 
         Raises:
             UsageError: a setting that cannot work.
@@ -87,6 +90,7 @@ class ExtensionPipeline(StagePipeline):
             device=self.stage.device,
             num_frames=num_frames,
             grey=self._grey(videos[0]),
+            drift_correction=drift_correction,
             callback=callback,
         )
         height, width = videos[0].shape[1:3]
@@ -95,7 +99,10 @@ class ExtensionPipeline(StagePipeline):
             VideoOutput(
                 np.concatenate((video, clip)),
                 config.fps,
-                self._metadata(prompt, seed, num_frames, context_frames, config),
+                {
+                    **self._metadata(prompt, seed, num_frames, context_frames, config),
+                    "drift_correction": drift_correction,
+                },
             )
             for video, clip, prompt, seed in zip(videos, added, prompts, seeds, strict=True)
         ]
@@ -143,6 +150,7 @@ def sample_conditioned_extension(
     device: torch.device,
     num_frames: int,
     grey: Tensor | None = None,
+    drift_correction: float = 0.0,
     split: bool = False,
     callback: Callback | None = None,
 ) -> Tensor:
@@ -154,6 +162,8 @@ def sample_conditioned_extension(
         config: of the extension stage; its `num_frames` is the length of a clip, known frames included.
         generators: one CPU generator per clip; the noise is drawn from where they stand.
         grey: scaled latents [1, 4, 1, h, w] of mid-grey, for a UNet in the mask form.
+        drift_correction: 0…1, how far colours and contrast of later clips are drawn to those of the first one made; see
+            `matched_statistics`.
         split: evaluate the two halves of the guidance in turn; see `guided`.
 
     Raises:
@@ -161,6 +171,7 @@ def sample_conditioned_extension(
     """
     check_latents(context, len(generators))
     check_num_frames(num_frames)
+    check_strength(drift_correction)
     window, known = config.num_frames or WINDOW, context.shape[2]
     rounds = -(-num_frames // new_frames(known, window))
     condition = _condition_of(unet, known, window, grey)
@@ -170,7 +181,8 @@ def sample_conditioned_extension(
         noise = stored_noise((4, window, *context.shape[3:]), generators, device)
         shown = condition(clips[-1][:, :, -known:].to(noise))
         predict = guided(unet, text, config.guidance_scale, shown, split=split, device=device)
-        clips.append(denoise(predict, noise, schedule_of(config), generators, after_step))
+        made = denoise(predict, noise, schedule_of(config), generators, after_step)
+        clips.append(matched_statistics(made, clips[1], drift_correction) if len(clips) > 1 else made)
     return torch.cat([clip[:, :, known:].to(clips[1]) for clip in clips[1:]], dim=2)[:, :, :num_frames]
 
 

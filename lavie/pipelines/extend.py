@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
-from ..sampling import Known, TextCondition, denoise, guided
+from ..sampling import Known, StepCallback, TextCondition, guided, livelier, matched_statistics
+from ..sampling.denoise import check_resample
+from ..sampling.guidance import Predict
+from ..sampling.statistics import check_strength
 from .output import Callback
-from .request import check_latents, check_num_frames
-from .sample import checked_seeds, counted, schedule_of, stored_noise
+from .request import check_latents, check_num_frames, check_texts
+from .sample import checked_seeds, counted, denoised, stored_noise
 
 WINDOW = 16  # frames that LaVie's base model was trained on
 
@@ -26,6 +31,9 @@ def sample_extension(
     device: torch.device,
     num_frames: int,
     context_frames: int,
+    resample: int = 1,
+    drift_correction: float = 0.0,
+    motion: float = 0.0,
     split: bool = False,
     callback: Callback | None = None,
 ) -> Tensor:
@@ -35,9 +43,14 @@ def sample_extension(
     wanted than fit in one clip, the last ones made are known to the next. The given frames come back as they are.
 
     Args:
+        text: for all frames, or for each of the F + num_frames.
         config: of the base stage; its `num_frames` is the length of a clip, known frames included.
         seed: of the first clip of the batch; the next one has the next seed.
         context_frames: how many of the last frames are known.
+        resample: how often every step is done, so that the new frames fit the known ones better; see `denoise`.
+        drift_correction: 0…1, how far colours and contrast of new frames are drawn to those of the given clip's first
+            window; see `matched_statistics`.
+        motion: how much more new frames change; see `livelier`.
         split: evaluate the two halves of the guidance in turn; see `guided`.
 
     Raises:
@@ -47,16 +60,54 @@ def sample_extension(
     given, window = latents.shape[2], config.num_frames or WINDOW
     check_num_frames(num_frames)
     check_num_frames(given + num_frames)
+    check_texts(text.frames, given + num_frames)
+    check_fitting(resample, drift_correction)
     rounds = extension_rounds(given, num_frames, context_frames, window)
     generators = checked_seeds([(seed + clip) % 2**64 for clip in range(len(latents))])
-    _, after_step = counted(callback, "extension", len(rounds) * config.num_inference_steps)
-    predict = guided(unet, text, config.guidance_scale, split=split, device=device)
+    _, after_step = counted(callback, "extension", len(rounds) * config.num_inference_steps * resample)
+    strategy = livelier(motion)
+
+    def predict(frames: slice) -> Predict:
+        return guided(unet, text.at(frames), config.guidance_scale, split=split, device=device, strategy=strategy)
+
+    return extended(predict, latents, rounds, config, generators, after_step, device, resample, drift_correction)
+
+
+def extended(
+    predict: Callable[[slice], Predict],
+    latents: Tensor,
+    rounds: list[tuple[int, int]],
+    config: StageConfig,
+    generators: list[torch.Generator],
+    callback: StepCallback | None,
+    device: torch.device,
+    resample: int = 1,
+    drift_correction: float = 0.0,
+    iterations: int = 1,
+) -> Tensor:
+    """`sample_extension` in the given rounds; predict: for a clip that is these frames of the whole."""
+    first = latents[:, :, : config.num_frames or WINDOW]
     for context, new in rounds:
+        start = latents.shape[2] - context
         noise = stored_noise((4, context + new, *latents.shape[3:]), generators, device)
-        known = _first_frames(latents[:, :, -context:], new)
-        made = denoise(predict, noise, schedule_of(config), generators, after_step, known=known)
-        latents = torch.cat((latents, made[:, :, context:].to(latents)), dim=2)
+        made = denoised(
+            predict(slice(start, start + context + new)),
+            noise,
+            config,
+            generators,
+            callback,
+            _first_frames(latents[:, :, -context:], new),
+            resample,
+            iterations,
+        )
+        made = matched_statistics(made[:, :, context:].to(latents), first, drift_correction)
+        latents = torch.cat((latents, made), dim=2)
     return latents
+
+
+def check_fitting(resample: int, drift_correction: float) -> None:
+    check_resample(resample)
+    check_strength(drift_correction)
 
 
 def extension_rounds(given: int, num_frames: int, context_frames: int, window: int) -> list[tuple[int, int]]:

@@ -14,6 +14,12 @@ def check_num_frames(num_frames: int) -> None:
         raise UsageError(f"The number of frames must be between 1 and {MAX_FRAMES}, not {num_frames}.")
 
 
+def check_texts(texts: int | None, num_frames: int) -> None:
+    """`texts`: how many frames have a prompt of their own, or None."""
+    if texts is not None and texts != num_frames:
+        raise UsageError(f"There are prompts for {texts} frames, but the video has {num_frames}.")
+
+
 def check_size(height: int, width: int) -> None:
     for name, side in (("height", height), ("width", width)):
         if not 8 <= side <= MAX_SIDE or side % 8:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..config import StageConfig
 from ..runtime import storage_device
-from ..sampling import StepCallback, create_schedule, draw_noise, seeded
+from ..sampling import Known, StepCallback, create_schedule, denoise, draw_noise, free_init, seeded
+from ..sampling.guidance import Predict
 from ..sampling.schedulers import Schedule
 from .output import Callback
 from .request import check_seed
@@ -35,6 +36,24 @@ def stored_noise(shape: tuple[int, ...], generators: list[torch.Generator], devi
     """`draw_noise` on `device`, or in main memory where it is that of a very long clip."""
     noise = draw_noise(shape, generators)
     return noise.to(storage_device(noise.numel(), device))
+
+
+def denoised(
+    predict: Predict,
+    noise: Tensor,
+    config: StageConfig,
+    generators: list[torch.Generator],
+    callback: StepCallback | None,
+    known: Known | None = None,
+    resample: int = 1,
+    iterations: int = 1,
+) -> Tensor:
+    """`denoise` with a stage's schedule, and again from refined noise, `iterations` times in all; see `free_init`."""
+
+    def sample(noise: Tensor) -> Tensor:
+        return denoise(predict, noise, schedule_of(config), generators, callback, known=known, resample=resample)
+
+    return free_init(sample, noise, generators, iterations)
 
 
 def counted(callback: Callback | None, stage: str, total: int) -> tuple[WindowCallback | None, StepCallback | None]:

@@ -15,7 +15,7 @@ from ..models import VideoUNet
 from ..models.latents import encode_video
 from ..sampling import Known, TextCondition, denoise, guided
 from .output import Callback, VideoOutput
-from .request import check_frames, check_latents, check_num_frames, check_size
+from .request import check_frames, check_latents, check_num_frames, check_size, check_texts
 from .sample import checked_seeds, counted, schedule_of, stored_noise
 from .stage import StagePipeline, to_video
 
@@ -129,7 +129,7 @@ def sample_text_to_video(
     """Scaled latents [len(seeds), 4, frames, height / 8, width / 8] of one clip per seed, sampled as one batch.
 
     Args:
-        text: of one prompt for all clips, or of one for each.
+        text: of one prompt for all clips, or of one for each; for all frames, or for each.
         config: frames, height and width are taken from it, or else from `initial` or `known`.
         initial: scaled latents that a `strength` below 1 keeps the more of the smaller it is; a batch of 1 is for all.
         known: parts that the clips keep, exactly.
@@ -141,6 +141,7 @@ def sample_text_to_video(
     schedule = schedule_of(config, strength)
     generators = checked_seeds(seeds)
     noise = stored_noise(_shape(config, len(seeds), initial, known), generators, device)
+    check_texts(text.frames, noise.shape[2])
     if schedule.start and initial is None:
         raise UsageError("A strength (denoise) below 1 needs latents to start from.")
     predict = guided(unet, text, config.guidance_scale, split=split, device=device)

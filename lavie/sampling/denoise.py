@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn.functional import interpolate
 
 from ..errors import UsageError
 from .guidance import Predict
+from .noise import draw_noise
 from .schedulers import Schedule
 
 # (step, total, timestep, x0 estimate [batch, 4, frames, height, width]); raise `Cancelled` in it to stop.
@@ -57,6 +59,11 @@ class Known:
         return torch.lerp(self.latents if latents is None else latents, made, self.mask)
 
 
+def check_resample(resample: int) -> None:
+    if resample < 1:
+        raise UsageError(f"Every step must be done once or more often, not {resample} times.")
+
+
 @torch.no_grad()
 def denoise(
     predict: Predict,
@@ -66,27 +73,40 @@ def denoise(
     callback: StepCallback | None = None,
     initial: Tensor | None = None,
     known: Known | None = None,
+    resample: int = 1,
 ) -> Tensor:
     """From standard normal noise [batch, 4, frames, height, width] to scaled latents of the same shape, float32.
 
     Args:
-        callback: is told after every step, counted from 1.
+        callback: is told after every evaluation of the network, counted from 1.
         initial: scaled latents that a schedule with strength below 1 starts from, noised to its first timestep;
             one of full strength starts from noise alone.
         known: parts to keep. Before every prediction they are replaced by themselves with `noise` of that step
-            (as in RePaint, Lugmayr et al. 2022, without its resampling), so that the rest is made to fit.
+            (as in RePaint, Lugmayr et al. 2022), so that the rest is made to fit.
+        resample: how often every step is done where parts are known, with noise of the step put back in between
+            (RePaint's resampling with a jump length of 1): the more, the better the rest fits.
+
+    Raises:
+        UsageError: resample is not positive.
     """
+    check_resample(resample)
     if schedule.start and initial is None:
         raise ValueError("a schedule that starts in the middle needs initial latents")
     latents = schedule.noised(initial.to(noise), noise, 0) if schedule.start else noise * schedule.init_noise_sigma
     known = known and known.like(noise)
-    for step, timestep in enumerate(schedule.timesteps):
+    repeats = 1 if known is None else resample
+    for evaluation in range(len(schedule) * repeats):
+        step, again = evaluation // repeats, (evaluation + 1) % repeats > 0
+        timestep = schedule.timesteps[step]
         if known is not None:
             latents = known.put_into(latents, schedule.noised(known.latents, noise, step))
         model_input = schedule.model_input(latents, step)
         prediction = predict(model_input, timestep, WHOLE)
-        latents = schedule.step(prediction, step, latents, generators)
+        # Schedulers remember what they have seen: one that is to go back steps as a copy.
+        latents = (deepcopy(schedule) if again else schedule).step(prediction, step, latents, generators)
+        if again:
+            latents = schedule.renoised(latents, draw_noise(latents.shape[1:], generators).to(latents), step)
         if callback is not None:
-            x0 = schedule.x0(prediction, step, model_input)
-            callback(step + 1, len(schedule), float(timestep), x0 if known is None else known.put_into(x0))
+            x0, total = schedule.x0(prediction, step, model_input), len(schedule) * repeats
+            callback(evaluation + 1, total, float(timestep), x0 if known is None else known.put_into(x0))
     return latents if known is None else known.put_into(latents)

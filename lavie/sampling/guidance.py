@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..errors import UsageError
 from ..models import VideoUNet
+from ..models.attention import TemporalStrategy
 
 # Frames, rows and columns of the latents that one evaluation of the network sees.
 Region = tuple[slice, slice, slice]
+# Noisy latents of a region, the timestep (one for all, or [1, frames], one for each frame) and the region.
 Predict = Callable[[Tensor, Tensor, Region], Tensor]
 
 
 @dataclass(frozen=True)
 class TextCondition:
-    """Embeddings [batch, tokens, channels] of what to show and what to avoid; a batch of 1 stands for every clip."""
+    """Embeddings of what to show and what to avoid, both [batch, tokens, channels], or both [batch, frames, tokens,
+    channels] where every frame has a text of its own; a batch of 1 stands for every clip."""
 
     positive: Tensor
     negative: Tensor
@@ -28,21 +31,36 @@ class TextCondition:
     def of(cls, positive: Tensor, negative: Tensor) -> TextCondition:
         """Embeddings of any two lengths: both are repeated to their least common multiple of tokens.
 
-        Attention to every key n times is attention to every key once. A batch of 1 is repeated, too.
+        Attention to every key n times is attention to every key once. A batch of 1 is repeated, too, and one text for
+        all frames where the other has one for each.
 
         Raises:
-            UsageError: the two come from different text encoders, or are for different numbers of clips.
+            UsageError: the two come from different text encoders, or are for different numbers of clips or frames.
         """
-        if positive.shape[2] != negative.shape[2]:
+        if positive.shape[-1] != negative.shape[-1]:
             raise UsageError(
-                f"The prompt's embedding is {positive.shape[2]} wide, the negative prompt's {negative.shape[2]}: "
+                f"The prompt's embedding is {positive.shape[-1]} wide, the negative prompt's {negative.shape[-1]}: "
                 "encode both with the same text encoder."
             )
         batch = max(len(positive), len(negative))
         if {len(positive), len(negative)} - {1, batch}:
             raise UsageError(f"There are {len(positive)} prompts but {len(negative)} negative prompts.")
-        tokens = math.lcm(positive.shape[1], negative.shape[1])
-        return cls(*(_repeated(states, batch, tokens) for states in (positive, negative)))
+        tokens = math.lcm(positive.shape[-2], negative.shape[-2])
+        frames = {states.shape[1] for states in (positive, negative) if states.ndim == 4}
+        if len(frames) > 1:
+            raise UsageError(f"The prompt is for {positive.shape[1]} frames, the negative for {negative.shape[1]}.")
+        return cls(*(_repeated(states, batch, max(frames, default=0), tokens) for states in (positive, negative)))
+
+    @property
+    def frames(self) -> int | None:
+        """How many frames have a text of their own; None: one text for all."""
+        return self.positive.shape[1] if self.positive.ndim == 4 else None
+
+    def at(self, frames: slice | Tensor) -> TextCondition:
+        """The texts of these frames of the clip, a slice or int64 indices; one text for all stays what it is."""
+        if self.frames is None:
+            return self
+        return replace(self, positive=self.positive[:, frames], negative=self.negative[:, frames])
 
 
 def guided(
@@ -53,17 +71,20 @@ def guided(
     class_labels: Tensor | None = None,
     split: bool = False,
     device: torch.device | None = None,
+    strategy: TemporalStrategy | None = None,
 ) -> Predict:
     """negative + guidance_scale · (positive − negative), both halves in one batch; scale 1 needs one half only.
 
     Args:
         condition: more input channels [batch, channels, frames, height, width], the same for both halves (key
-            frames, masked latents, low-resolution pixels); a region is cut from it as from the latents.
+            frames, masked latents, low-resolution pixels); a region is cut from it, and from a text per frame, as from
+            the latents.
         split: one half after the other: half the memory, equal within rounding.
         device: where the network runs, by default where the latents are; what it needs of a long clip is moved
             there, and its prediction back.
+        strategy: what is done in place of one temporal attention among all frames.
     """
-    halves = [text.positive] if guidance_scale == 1 else [text.negative, text.positive]
+    options = {} if strategy is None else {"strategy": strategy}
 
     def predict(latents: Tensor, timestep: Tensor, region: Region) -> Tensor:
         where = device or latents.device
@@ -76,9 +97,12 @@ def guided(
         def network(states: Tensor) -> tuple[Tensor, ...]:
             count = len(states) // batch
             known = None if labels is None else labels.repeat(count)
-            return unet(x.repeat(count, 1, 1, 1, 1), timestep, states, class_labels=known).float().split(batch)
+            out = unet(x.repeat(count, 1, 1, 1, 1), timestep, states, class_labels=known, **options)
+            return out.float().split(batch)
 
-        states = [half.to(where).expand(batch, -1, -1) for half in halves]
+        shown = text.at(region[0])
+        halves = [shown.positive] if guidance_scale == 1 else [shown.negative, shown.positive]
+        states = [half.to(where).expand(batch, *half.shape[1:]) for half in halves]
         outs = [out for part in (states if split else [torch.cat(states)]) for out in network(part)]
         if len(outs) == 1:
             return outs[0].to(latents.device)
@@ -88,6 +112,8 @@ def guided(
     return predict
 
 
-def _repeated(states: Tensor, batch: int, tokens: int) -> Tensor:
-    times = tokens // states.shape[1]
-    return (states if times == 1 else states.repeat(1, times, 1)).expand(batch, -1, -1)
+def _repeated(states: Tensor, batch: int, frames: int, tokens: int) -> Tensor:
+    times = tokens // states.shape[-2]
+    states = states if times == 1 else torch.cat([states] * times, dim=-2)
+    states = states[:, None].expand(-1, frames, -1, -1) if frames and states.ndim == 3 else states
+    return states.expand(batch, *states.shape[1:])

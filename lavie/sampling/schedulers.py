@@ -112,6 +112,20 @@ class Schedule:
             return signal * model_input - spread * prediction
         return (model_input - spread * prediction) / signal
 
+    def alphas(self) -> Tensor:
+        """ᾱ of the latents before every step and after the last, rising: float64 [steps + 1]."""
+        after = getattr(self._scheduler, "final_alpha_cumprod", 1.0)
+        if hasattr(self._scheduler, "sigmas"):
+            after = 1 / (1 + float(self._scheduler.sigmas[-1]) ** 2)
+        return torch.tensor([*(self._alpha(step) for step in range(len(self))), float(after)], dtype=torch.float64)
+
+    def renoised(self, latents: Tensor, noise: Tensor, step: int) -> Tensor:
+        """The latents after `step` with as much noise as they had before it (RePaint, equation 1: β of the step)."""
+        before, after = self.alphas()[step : step + 2].tolist()
+        if self.init_noise_sigma != 1:
+            return latents + (1 / before - 1 / after) ** 0.5 * noise
+        return (before / after) ** 0.5 * latents + (1 - before / after) ** 0.5 * noise
+
     def _velocity(self, clean: Tensor, step: int, model_input: Tensor) -> Tensor:
         """The v-prediction that means these clean latents; not every scheduler takes them as they are."""
         alpha = self._alpha(step)

@@ -1,0 +1,120 @@
+"""FIFO-Diffusion (Kim et al. 2024): endless video by a model of short clips, in the memory of a few of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+from .denoise import WHOLE
+from .guidance import Predict
+from .noise import draw_noise
+from .schedulers import Schedule
+
+
+def ddim_step(prediction: Tensor, latents: Tensor, before: Tensor, after: Tensor, prediction_type: str) -> Tensor:
+    """DDIM (Song et al. 2020) without randomness, from ᾱ `before` to ᾱ `after`, which broadcast to the latents.
+
+    prediction_type: see `schedulers.PREDICTION_TYPES`.
+    """
+    signal, spread = before.sqrt(), (1 - before).sqrt()
+    if prediction_type == "epsilon":
+        x0 = (latents - spread * prediction) / signal
+    else:
+        x0 = prediction if prediction_type == "sample" else signal * latents - spread * prediction
+    noise = (latents - signal * x0) / spread
+    return after.sqrt() * x0 + (1 - after).sqrt() * noise
+
+
+def queue_windows(steps: int, window: int, lookahead: bool) -> list[tuple[slice, int]]:
+    """What the network sees of the queue in one round, and how many of the last frames there it moves on.
+
+    With lookahead half a window of finished frames stands before the queue's `steps`.
+
+    Raises:
+        UsageError: fewer steps than a window has frames.
+    """
+    if steps < window:
+        raise UsageError(f"FIFO-Diffusion needs as many steps as a clip has frames, {window}, or more; not {steps}.")
+    history = window // 2 if lookahead else 0
+    stops = [*range(window - history, steps, window - history), steps]
+    starts = [0, *stops[:-1]]
+    return [
+        (slice(history + stop - window, history + stop), stop - start)
+        for start, stop in zip(starts, stops, strict=True)
+    ]
+
+
+def frames_before(steps: int, window: int, lookahead: bool) -> int:
+    """How many entries of the first queue stand before the first frame of the clip that it is made from."""
+    return steps - window + (window // 2 if lookahead else 0)
+
+
+@torch.no_grad()
+def fifo(
+    predict: Predict,
+    clip: Tensor,
+    schedule: Schedule,
+    generators: list[torch.Generator],
+    lookahead: bool = True,
+    after: Callable[[float], None] | None = None,
+) -> Iterator[Tensor]:
+    """Finished frames [batch, 4, 1, height, width] without end, the first of them like the clip's.
+
+    A queue holds as many frames as the schedule has steps, each with one step more to go than the one before it.
+    Diagonal denoising takes all of them one step on, in windows as long as the clip (latent partitioning); then the
+    first one is finished and leaves, and noise joins at the end.
+
+    Args:
+        predict: is told a timestep for each frame, [1, window], and a region whose frames count from the first entry of
+            the first queue: frame n of the video stands at n + `frames_before` there.
+        clip: scaled latents [batch, 4, window, height, width] that the first queue is made from: each noised to the
+            level of its place, the first one as often as it takes.
+        schedule: its timesteps and noise levels matter, the steps are those of DDIM.
+        lookahead: every window moves only its later half, which the earlier half leads with less noise: better, at
+            twice the evaluations.
+        after: is told the highest timestep after every evaluation of the network; raise in it to stop.
+
+    Raises:
+        UsageError: fewer steps than a window has frames.
+    """
+    window, steps = clip.shape[2], len(schedule)
+    windows, history = queue_windows(steps, window, lookahead), window // 2 if lookahead else 0
+    levels, (before, finished) = schedule.timesteps.flip(0), _alphas(schedule, clip)
+    levels, before, finished = (_led(each, history) for each in (levels, before, finished))
+    queue = _first_queue(clip, before, generators)
+    for first in count():
+        moved = [queue[:, :, :history]]
+        for frames, number in windows:
+            region = (slice(first + frames.start, first + frames.stop), *WHOLE[1:])
+            seen = queue[:, :, frames]
+            prediction = predict(seen, levels[None, frames], region)
+            made = ddim_step(prediction, seen, before[frames], finished[frames], schedule.prediction_type)
+            moved.append(made[:, :, window - number :])
+            if after is not None:
+                after(float(levels[frames][-1]))
+        queue = torch.cat(moved, dim=2)
+        if first >= steps - window:  # before that it is the clip's first frame again
+            yield queue[:, :, history : history + 1].clone()  # a view would keep the whole queue
+        fresh = draw_noise((clip.shape[1], 1, *clip.shape[3:]), generators).to(clip)
+        queue = torch.cat((queue[:, :, 1:], fresh), dim=2)
+
+
+def _alphas(schedule: Schedule, clip: Tensor) -> tuple[Tensor, Tensor]:
+    """ᾱ of the queue's places before and after a round, [steps, 1, 1] each, least noise first."""
+    alphas = schedule.alphas().flip(0).float().to(clip)[:, None, None]
+    return alphas[1:], alphas[:-1]
+
+
+def _led(places: Tensor, history: int) -> Tensor:
+    """Finished frames before the queue count as those of its first place."""
+    return torch.cat((places[:1].expand(history, *places.shape[1:]), places))
+
+
+def _first_queue(clip: Tensor, alphas: Tensor, generators: list[torch.Generator]) -> Tensor:
+    frame = (torch.arange(len(alphas)) - len(alphas) + clip.shape[2]).clamp(min=0)
+    noise = draw_noise((clip.shape[1], len(alphas), *clip.shape[3:]), generators).to(clip)
+    return alphas.sqrt() * clip[:, :, frame] + (1 - alphas).sqrt() * noise

@@ -1,0 +1,70 @@
+"""FreeNoise (Qiu et al. 2024): a long clip in one pass by a model of short ones.
+
+Noise of one window, repeated in shuffled groups, keeps the scene; temporal attention in overlapping windows keeps every
+frame among as many others as the model was trained on.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import UsageError
+from ..models.attention import Attend, TemporalStrategy
+from .windows import spans
+
+
+def shuffled_noise(noise: Tensor, num_frames: int, group: int, generators: list[torch.Generator]) -> Tensor:
+    """[batch, channels, num_frames, height, width]: the window's noise [batch, channels, window, height, width], then
+    the same frames again and again, every `group` of them shuffled, in another way for each clip.
+
+    So any `window` frames from a multiple of `group` on are a permutation of those of the first window, if `group`
+    divides it. The paper's local noise shuffling.
+
+    Raises:
+        UsageError: groups that are empty or larger than the window.
+    """
+    window = noise.shape[2]
+    if not 1 <= group <= window:
+        raise UsageError(f"Groups of noise must be between 1 and {window} frames long, not {group}.")
+    orders = [_order(num_frames, window, group, generator) for generator in generators]
+    return torch.stack([clip[:, order] for clip, order in zip(noise, orders, strict=True)])
+
+
+def _order(num_frames: int, window: int, group: int, generator: torch.Generator) -> Tensor:
+    """Which frame of the window each frame takes its noise from, int64 [num_frames]."""
+    order = torch.arange(window)
+    while len(order) < num_frames:
+        last = order[len(order) - window :][:group]
+        order = torch.cat((order, last[torch.randperm(group, generator=generator)]))
+    return order[:num_frames]
+
+
+def windowed(window: int, overlap: int) -> TemporalStrategy:
+    """Temporal attention in windows that share at least `overlap` frames, averaged by how near each frame is to the
+    middle of its window; a clip of one window attends as ever. The paper's window-based attention fusion.
+
+    Raises:
+        UsageError: an overlap that leaves no progress.
+    """
+    spans(window + 1, window, overlap)  # refuses what cannot work before any step
+
+    def strategy(attend: Attend, x: Tensor) -> Tensor:
+        windows = spans(x.shape[1], window, overlap)
+        if len(windows) == 1:
+            return attend(x)
+        weight = _triangle(window).to(x)[:, None, None]
+        total, weights = torch.zeros_like(x), x.new_zeros(x.shape[1], 1, 1)
+        for frames in windows:
+            total[:, frames] += weight * attend(x[:, frames])
+            weights[frames] += weight
+        return total / weights
+
+    return strategy
+
+
+def _triangle(length: int) -> Tensor:
+    """1, 2, …, 2, 1, over their greatest."""
+    position = torch.arange(length)
+    weight = torch.minimum(position + 1, length - position).float()
+    return weight / weight.max()
