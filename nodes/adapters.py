@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..lavie.config import StageConfig
 from ..lavie.errors import UsageError
 from ..lavie.models import VideoUNet
+from ..lavie.models.attention import TemporalStrategy
 from ..lavie.models.text_encoder import TextEncoder
 from .patches import patched, unknown
 
@@ -55,6 +56,7 @@ class GraphUNet(VideoUNet):
         y: Tensor | None = None,
         control: Any = None,
         transformer_options: dict[str, Any] | None = None,
+        strategy: TemporalStrategy | None = None,
         **_: Any,
     ) -> Tensor:
         """As `VideoUNet.forward`; `y` is the noise level, and what LaVie has no place for is named in the log, once."""
@@ -65,7 +67,8 @@ class GraphUNet(VideoUNet):
             stack.enter_context(patched(self, options))
             for lora in options.get(STEP_LORAS, ()):
                 stack.enter_context(lora.on(self, float(torch.as_tensor(timesteps).max())))
-            return super().forward(x, timesteps, context, class_labels=y if class_labels is None else class_labels)
+            labels = y if class_labels is None else class_labels
+            return super().forward(x, timesteps, context, class_labels=labels, strategy=strategy)
 
     def _check(self, x: Tensor, context: Tensor | None) -> None:
         if x.dim() != 5:

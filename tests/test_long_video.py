@@ -11,7 +11,7 @@ from lavie.errors import Cancelled, UsageError
 from lavie.models import build_unet
 from lavie.models.latents import decode_latents, to_uint8
 from lavie.pipelines.extend import sample_extension
-from lavie.pipelines.long_video import METHODS
+from lavie.pipelines.long_video import TRAINING_FREE as METHODS
 from lavie.pipelines.text_to_video import sample_text_to_video
 from lavie.sampling import PromptSchedule, TextCondition, free_init, matched_statistics, seeded
 from lavie.sampling.free_init import refined
@@ -285,9 +285,9 @@ def test_drift_correction_brings_new_frames_to_the_statistics_of_the_first_windo
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "magic"}, "Unknown method 'magic'. Choose one of: replacement, free_noise"),
+        ({"method": "magic"}, "Unknown method 'magic'. Choose one of: conditioned, replacement, free_noise"),
         ({"method": "fifo", "resample": 2}, "'fifo' has no setting resample. Leave it out, or choose: replacement"),
-        ({"method": "independent", "context_frames": 4}, "choose: replacement, free_noise"),
+        ({"method": "independent", "context_frames": 4}, "choose: conditioned, replacement, free_noise"),
         ({"num_frames": 0}, "number of frames"),
         ({"num_frames": 20_000}, "number of frames"),
         ({"height": 36}, "height must be divisible by 8"),

@@ -27,7 +27,7 @@ from .result import print_results, write_result
 
 HELP = "make a long video, or go on from the end of one"
 METHODS = ("conditioned", "replacement", "free_noise", "fifo", "free_long", "independent")
-FROM_TEXT = ("free_noise", "fifo", "free_long", "independent")  # these begin anew
+GOES_ON = METHODS[:2]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,8 +79,8 @@ def run(args: argparse.Namespace) -> int:
     family = find_family(args.model)
     check_schedule(args, family.base)
     method = args.method or ("conditioned" if family.extension is not None else "replacement")
-    if args.video is not None and method in FROM_TEXT:
-        raise UsageError(f"--method {method} begins anew; to go on from --video choose conditioned or replacement.")
+    if args.video is not None and method not in GOES_ON:
+        raise UsageError(f"--method {method} begins anew; to go on from --video choose {' or '.join(GOES_ON)}.")
     if args.video is not None and args.size is not None:
         raise UsageError("--video sets the size; leave out --size.")
     loras = chosen_loras(args)

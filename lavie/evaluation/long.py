@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from ..pipelines import ExtensionPipeline, LongVideoPipeline
+from ..pipelines import LongVideoPipeline
 from ..pipelines.extend import WINDOW
-from ..pipelines.long_video import METHODS as TRAINING_FREE
+from ..pipelines.long_video import METHODS
 from ..training.synthetic import LASTING, Scene, caption
 from .appearance import profile
 from .extension import scenes_of
@@ -23,7 +23,6 @@ SEGMENTS = 5
 NUM_FRAMES = SEGMENTS * WINDOW
 CONTEXT = 4  # frames that replacement keeps
 NEAR = 4  # frames on each side of a join that tell how much neighbours differ anyway
-METHODS = ("conditioned", *TRAINING_FREE)
 SHARES = ("background", "colour", "shape", "motion", "steady")
 
 Make = Callable[[str, int], np.ndarray]  # prompt, seed → uint8 [NUM_FRAMES, h, w, 3]
@@ -89,18 +88,11 @@ def seam_ratio(clips: list[np.ndarray], joins: list[int]) -> float:
 def _maker(method: str, request: Request) -> Make:
     if method not in METHODS:
         raise UsageError(f"Unknown method '{method}'. Choose one of: {', '.join(METHODS)}.")
-    base = LongVideoPipeline.from_pretrained(request.model, device=request.device)
-    settings: dict[str, Any] = dict(request.settings)
-    if method != "conditioned":
-        own = {"context_frames": CONTEXT} if method == "replacement" else {}
-        return lambda prompt, seed: base(prompt, NUM_FRAMES, method=method, seed=seed, **own, **settings).frames
-    extension = ExtensionPipeline.from_pretrained(request.model, device=request.device)
-
-    def conditioned(prompt: str, seed: int) -> np.ndarray:
-        first = base(prompt, WINDOW, seed=seed, method="independent", **settings).frames
-        return extension(prompt, first, seed, num_frames=NUM_FRAMES - WINDOW, **settings).frames
-
-    return conditioned
+    pipeline = LongVideoPipeline.from_pretrained(request.model, device=request.device)
+    settings: dict[str, Any] = {"method": method, **request.settings}
+    if method == "replacement":
+        settings["context_frames"] = CONTEXT
+    return lambda prompt, seed: pipeline(prompt, NUM_FRAMES, seed=seed, **settings).frames
 
 
 def _judged(scenes: list[Scene], clips: list[np.ndarray], joins: list[int]) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
 from ..models.latents import encode_video
-from ..sampling import TextCondition, denoise, guided, matched_statistics
+from ..sampling import TextCondition, denoise, guided, livelier, matched_statistics
 from ..sampling.conditioning import first_frame_condition, mask_condition
 from ..sampling.statistics import check_strength
 from .extend import WINDOW
 from .output import Callback, VideoOutput
-from .request import check_frames, check_latents, check_num_frames
+from .request import check_frames, check_latents, check_num_frames, check_texts
 from .sample import checked_seeds, counted, schedule_of, stored_noise
 from .stage import StagePipeline, padded_video
 
@@ -151,6 +151,7 @@ def sample_conditioned_extension(
     num_frames: int,
     grey: Tensor | None = None,
     drift_correction: float = 0.0,
+    motion: float = 0.0,
     split: bool = False,
     callback: Callback | None = None,
 ) -> Tensor:
@@ -159,11 +160,13 @@ def sample_conditioned_extension(
     Every recursion shows the network the last F latents made so far, and drops its own version of them.
 
     Args:
+        text: for all frames, or for each of the F + num_frames.
         config: of the extension stage; its `num_frames` is the length of a clip, known frames included.
         generators: one CPU generator per clip; the noise is drawn from where they stand.
         grey: scaled latents [1, 4, 1, h, w] of mid-grey, for a UNet in the mask form.
         drift_correction: 0…1, how far colours and contrast of later clips are drawn to those of the first one made; see
             `matched_statistics`.
+        motion: how much more new frames change; see `livelier`.
         split: evaluate the two halves of the guidance in turn; see `guided`.
 
     Raises:
@@ -173,14 +176,18 @@ def sample_conditioned_extension(
     check_num_frames(num_frames)
     check_strength(drift_correction)
     window, known = config.num_frames or WINDOW, context.shape[2]
-    rounds = -(-num_frames // new_frames(known, window))
+    check_texts(text.frames, known + num_frames)
+    new = new_frames(known, window)
+    rounds = -(-num_frames // new)
     condition = _condition_of(unet, known, window, grey)
     _, after_step = counted(callback, "extension", rounds * config.num_inference_steps)
-    clips = [context]
-    for _ in range(rounds):
+    clips, strategy, last = [context], livelier(motion), known + num_frames - 1
+    for number in range(rounds):
         noise = stored_noise((4, window, *context.shape[3:]), generators, device)
         shown = condition(clips[-1][:, :, -known:].to(noise))
-        predict = guided(unet, text, config.guidance_scale, shown, split=split, device=device)
+        texts = text.at(torch.arange(number * new, number * new + window).clamp(max=last))
+        scale = config.guidance_scale
+        predict = guided(unet, texts, scale, shown, split=split, device=device, strategy=strategy)
         made = denoise(predict, noise, schedule_of(config), generators, after_step)
         clips.append(matched_statistics(made, clips[1], drift_correction) if len(clips) > 1 else made)
     return torch.cat([clip[:, :, known:].to(clips[1]) for clip in clips[1:]], dim=2)[:, :, :num_frames]

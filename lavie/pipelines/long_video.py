@@ -1,38 +1,53 @@
-"""Long videos by the base stage alone, in any of the ways of `long_sampling`."""
+"""Long videos: by the base stage alone, in any of the ways of `long_sampling`, or by the base and the extension."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from ..config import StageConfig
 from ..errors import UsageError
-from ..sampling import PromptSchedule, TextCondition
-from .extend import WINDOW
+from ..models.latents import encode_video
+from ..sampling import PromptSchedule, TextCondition, seeded
+from .conditioned_extension import ExtensionPipeline, sample_conditioned_extension
+from .extend import WINDOW, sample_extension
 from .long_sampling import sample_fifo, sample_free_long, sample_free_noise, sample_independent, sample_replacement
 from .output import Callback, VideoOutput
-from .request import check_num_frames
-from .stage import StagePipeline
+from .request import check_frames, check_num_frames
+from .stage import StagePipeline, padded_video
 
-METHODS: dict[str, Callable[..., Tensor]] = {
+if TYPE_CHECKING:
+    from ..lora import Applied, Lora
+
+CONDITIONED = "conditioned"
+TRAINING_FREE: dict[str, Callable[..., Tensor]] = {
     "replacement": sample_replacement,
     "free_noise": sample_free_noise,
     "fifo": sample_fifo,
     "free_long": sample_free_long,
     "independent": sample_independent,
 }
+METHODS = (CONDITIONED, *TRAINING_FREE)
+GOES_ON = (CONDITIONED, "replacement")  # from a video that is given
 
 
 class LongVideoPipeline(StagePipeline):
     """A prompt, or prompts that change over time, become a video of any length.
 
-    method: "replacement" goes on clip by clip; "free_noise" and "free_long" make all frames in one pass, in memory
-    that grows with their number; "fifo" makes frame by frame; "independent" is a hard cut after every clip.
+    method: "conditioned" goes on clip by clip with the extension stage, which is shown the last frame (the paper,
+    section 5.6). The others need the base alone: "replacement" goes on clip by clip; "free_noise" and "free_long" make
+    all frames in one pass, in memory that grows with their number; "fifo" makes frame by frame; "independent" is a hard
+    cut after every clip.
     """
 
     stage_name = "base"
+
+    _extension: ExtensionPipeline | None = None
+    _chosen: tuple[Lora, ...] = ()
 
     def __call__(self, prompt: str | PromptSchedule, num_frames: int, **settings: Any) -> VideoOutput:
         """`generate`."""
@@ -44,6 +59,7 @@ class LongVideoPipeline(StagePipeline):
         num_frames: int,
         method: str = "replacement",
         seed: int = 0,
+        video: np.ndarray | None = None,
         transition: int = 0,
         context_frames: int | None = None,
         resample: int | None = None,
@@ -64,9 +80,12 @@ class LongVideoPipeline(StagePipeline):
         """One video; None takes the method's or the model's own setting.
 
         Args:
+            num_frames: in all, those of `video` included.
+            video: uint8 [F, height, width, 3] that the rest goes on from ("conditioned" and "replacement"); it sets the
+                size and comes back as it is.
             transition: over how many frames a prompt goes over to the next; see `PromptSchedule.over_time`.
             context_frames: how many frames neighbouring clips ("replacement") or windows ("free_noise") share.
-            resample, drift_correction: of "replacement"; see `sample_extension`.
+            resample: of "replacement"; see `sample_extension`. drift_correction: of both that go on.
             partitions, lookahead: of "fifo"; see `sample_fifo`.
             motion: above 0, the more the video changes; see `livelier`.
             free_init_iterations: above 1, every clip is made as often, steadier each time; see `free_init`.
@@ -93,20 +112,103 @@ class LongVideoPipeline(StagePipeline):
             partitions=partitions,
             lookahead=lookahead,
         )
-        own = {**own, "motion": motion, "free_init_iterations": free_init_iterations}
-        latents = METHODS[method](
-            self.stage.unet,
-            self._text(prompt, config.negative_prompt, num_frames, transition),
-            config,
-            [seed],
-            device=self.stage.device,
-            num_frames=num_frames,
-            callback=callback,
-            **own,
-        )
-        frames = self.stage.decode(latents, "nearest", config.tile, callback)[0]
-        own = {"method": method, **own, "transition": transition}
+        given = self._given(video, method, num_frames, height, width)
+        text = self._text(prompt, config.negative_prompt, num_frames, transition)
+        first = {"motion": motion, "free_init_iterations": free_init_iterations}
+        if method == CONDITIONED:
+            latents = self._conditioned(text, config, seed, num_frames, given, own, first, callback)
+        elif given is not None:
+            own["context_frames"] = min(own["context_frames"], given.shape[2])
+            more = {**own, "motion": motion, "num_frames": num_frames - given.shape[2]}
+            unet, device = self.stage.unet, self.stage.device
+            latents = sample_extension(unet, text, given, config, seed, device=device, callback=callback, **more)
+        else:
+            more = {**own, **first, "num_frames": num_frames, "device": self.stage.device}
+            latents = TRAINING_FREE[method](self.stage.unet, text, config, [seed], callback=callback, **more)
+        frames = self._frames(latents, video, config, callback)
+        own = {"method": method, **own, **first, "transition": transition}
         return VideoOutput(frames, config.fps, {**self._metadata(prompt, seed, num_frames, config), **own})
+
+    def set_loras(self, loras: Sequence[Lora]) -> list[Applied]:
+        """As `StagePipeline.set_loras`, on the extension stage, too."""
+        self._chosen = tuple(loras)
+        if self._extension is not None:
+            self._extension.set_loras(loras)
+        return super().set_loras(loras)
+
+    def _given(
+        self, video: np.ndarray | None, method: str, num_frames: int, height: int | None, width: int | None
+    ) -> Tensor | None:
+        """Scaled latents [1, 4, F, h, w] of a video to go on from."""
+        if video is None:
+            return None
+        if method not in GOES_ON:
+            raise UsageError(f"The method '{method}' begins anew. To go on from a video choose {' or '.join(GOES_ON)}.")
+        if height is not None or width is not None:
+            raise UsageError("The video to go on from sets the size; give no other.")
+        if len(check_frames(video, least=1)) >= num_frames:
+            raise UsageError(f"The video has {len(video)} frames already, and {num_frames} are asked for in all.")
+        return encode_video(self.stage.vae, padded_video(video, self.stage.device))
+
+    def _conditioned(
+        self,
+        text: TextCondition,
+        config: StageConfig,
+        seed: int,
+        num_frames: int,
+        given: Tensor | None,
+        own: dict[str, Any],
+        first: dict[str, Any],
+        callback: Callback | None,
+    ) -> Tensor:
+        """The base's clip, unless a video is given, and what the extension stage makes of its end."""
+        device, window = self.stage.device, config.num_frames or WINDOW
+        if given is None:
+            length = min(window, num_frames)
+            shown = text.at(torch.arange(length))
+            settings = {**first, "num_frames": length, "device": device}
+            given = sample_independent(self.stage.unet, shown, config, [seed], callback=callback, **settings)
+        if num_frames <= given.shape[2]:
+            return given
+        extension = self._extension_stage().stage
+        steps = ("num_inference_steps", "guidance_scale", "scheduler", "spacing")
+        known = given[:, :, -own["context_frames"] :]
+        grey = None if extension.unet.config.in_channels == 8 else self._grey(known)
+        added = sample_conditioned_extension(
+            extension.unet,
+            text.at(torch.arange(given.shape[2] - known.shape[2], num_frames)),
+            known,
+            extension.config.replaced(**{name: getattr(config, name) for name in steps}),
+            [seeded(seed)],
+            device=device,
+            num_frames=num_frames - given.shape[2],
+            grey=grey,
+            drift_correction=own["drift_correction"],
+            motion=first["motion"],
+            callback=callback,
+        )
+        return torch.cat((given, added.to(given)), dim=2)
+
+    def _extension_stage(self) -> ExtensionPipeline:
+        if self._extension is None:
+            stage = self.stage
+            self._extension = ExtensionPipeline.from_pretrained(stage.family, stage.device, stage.dtype)
+            self._extension.set_loras(self._chosen)
+        return self._extension
+
+    def _grey(self, latents: Tensor) -> Tensor:
+        """Scaled latents [1, 4, 1, h, w] of a mid-grey frame."""
+        height, width = (8 * side for side in latents.shape[3:])
+        return encode_video(self.stage.vae, torch.zeros(1, 3, 1, height, width, device=self.stage.device))
+
+    def _frames(
+        self, latents: Tensor, video: np.ndarray | None, config: StageConfig, callback: Callback | None
+    ) -> np.ndarray:
+        if video is None:
+            return self.stage.decode(latents, "nearest", config.tile, callback)[0]
+        height, width = video.shape[1:3]
+        made = self.stage.decode(latents[:, :, len(video) :], "nearest", config.tile, callback)[0]
+        return np.concatenate((video, made[:, :height, :width]))
 
     def _text(self, prompt: str | PromptSchedule, negative: str, num_frames: int, transition: int) -> TextCondition:
         """One text for all frames, or, of a schedule, one for each."""
@@ -139,6 +241,7 @@ def _own_settings(method: str, window: int, **given: Any) -> dict[str, Any]:
         raise UsageError(f"Unknown method '{method}'. Choose one of: {', '.join(METHODS)}.")
     stride = max(1, window // 4)
     settings = {
+        CONDITIONED: {"context_frames": 1, "drift_correction": 0.0},
         "replacement": {"context_frames": stride, "resample": 1, "drift_correction": 0.0},
         "free_noise": {"context_frames": window - stride},
         "fifo": {"partitions": 4, "lookahead": True},
