@@ -3,7 +3,8 @@
 from .cascade import CascadePipeline
 from .conditioned_extension import ExtensionPipeline
 from .interpolate import InterpolationPipeline
-from .output import Callback, VideoOutput
+from .output import Callback, StreamedVideo, VideoOutput
+from .streaming import stream_video
 from .text_to_video import TextToVideoPipeline
 from .upscale import UpscalePipeline
 
@@ -12,7 +13,9 @@ __all__ = [
     "CascadePipeline",
     "ExtensionPipeline",
     "InterpolationPipeline",
+    "StreamedVideo",
     "TextToVideoPipeline",
     "UpscalePipeline",
     "VideoOutput",
+    "stream_video",
 ]

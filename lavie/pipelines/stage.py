@@ -116,6 +116,7 @@ class StagePipeline:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
+        self.loras: tuple[Lora, ...] = ()
         self._loras: LoraStack | None = None
 
     @classmethod
@@ -147,7 +148,9 @@ class StagePipeline:
 
         if self._loras is None:
             self._loras = LoraStack(self.stage.unet, self.stage.text_encoder.model)
-        return self._loras.set(loras)
+        applied = self._loras.set(loras)
+        self.loras = tuple(loras)
+        return applied
 
 
 def to_video(frames: np.ndarray, device: torch.device) -> Tensor:
