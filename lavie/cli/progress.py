@@ -91,17 +91,17 @@ class SegmentProgress:
         if self._all == 0:
             self._at_first, self._since = finished, time.perf_counter()
         self._finished, self._all = finished, total
-        made = finished - self._at_first
-        if self._quiet or self._bars or (made == 0 and finished == 0):
+        if self._quiet or self._bars or finished == 0:
             return
-        left = (time.perf_counter() - self._since) / made * (total - finished) if made else None
-        words = "kept from before" if left is None else f"{_duration(left)} left"
+        made = finished - self._at_first
+        seconds = time.perf_counter() - self._since
+        words = f"{_duration(seconds / made * (total - finished))} left" if made else "kept from before"
         print(f"segment {finished} of {total}: {words}", file=sys.stderr)
 
     def kept(self) -> str:
-        """What a stop leaves."""
+        """What a stop leaves; empty if no segment is finished."""
         if self._finished == 0:
-            return "stopped; no segment was finished yet, so nothing was written."
+            return ""
         of = f"{self._finished} of {self._all} segments"
         return f"stopped; {of} are kept, and the same command goes on from there."
 
