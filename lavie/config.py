@@ -20,6 +20,7 @@ STAGES = ("base", "interpolation", "upscaler")
 OPTIONAL_STAGES = ("extension",)
 BUNDLED = "lavie-tiny"
 MAX_FRAMES = 10_000
+LEAST_SEGMENT = 8  # frames of a long film that are worked on at once; see pipelines.streaming
 MAX_SIDE = 8192
 COLOR_CORRECTIONS = ("none", "wavelet")  # see pipelines.color_correction
 RELEASED = "lavie"

@@ -43,8 +43,8 @@ def main(argv: list[str] | None = None) -> int:
         with _termination_as_interrupt():
             args = _parser().parse_args(argv)
             return args.run(args)
-    except (KeyboardInterrupt, Cancelled):
-        return _fail("stopped; what was not whole yet was not written.", INTERRUPTED, argv)
+    except (KeyboardInterrupt, Cancelled) as stop:
+        return _fail(str(stop) or "stopped; what was not whole yet was not written.", INTERRUPTED, argv)
     except LavieError as error:
         return _fail(str(error), WRONG_USAGE if isinstance(error, UsageError) else FAILURE, argv)
     except Exception as error:

@@ -1,13 +1,14 @@
-"""The commands that turn one video into another."""
+"""The commands that turn one video into another: short ones at once, long ones in segments."""
 
 from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..config import find_family
-from ..video import VideoClip, check_writable, read_video
+from ..config import LEAST_SEGMENT, MAX_FRAMES, find_family
+from ..errors import Cancelled, UsageError
+from ..video import VideoClip, check_writable, probe_video, read_video
 from .arguments import (
     add_model_arguments,
     add_output_arguments,
@@ -17,9 +18,13 @@ from .arguments import (
     chosen_loras,
     frame_rate,
     sampling_settings,
+    whole_number,
 )
-from .progress import StageProgress
-from .result import print_results, write_result
+from .progress import SegmentProgress, StageProgress
+from .result import describe_streamed, print_results, write_result
+
+if TYPE_CHECKING:
+    from ..pipelines.streaming import Cut, Streamable
 
 
 def add_video_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,34 +32,88 @@ def add_video_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_arguments(parser)
     parser.add_argument("--prompt", metavar="TEXT", help="what it shows (default: the prompt stored in the file)")
     parser.add_argument("--fps", type=frame_rate, metavar="X", help="frame rate of the input, where the file is wrong")
+    _add_segment_arguments(parser)
     add_sampling_arguments(parser)
     add_model_arguments(parser)
 
 
+def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--stream",
+        action=argparse.BooleanOptionalAction,
+        help="work in segments, from disk to disk: memory does not grow with the length, and after a stop the same "
+        "command goes on from the finished segments, which lie in OUTPUT.parts (default: where the input is longer "
+        "than one segment)",
+    )
+    parser.add_argument(
+        "--segment",
+        type=whole_number(LEAST_SEGMENT, MAX_FRAMES),
+        metavar="N",
+        help="most input frames of a segment (default: ten windows)",
+    )
+    parser.add_argument("--restart", action="store_true", help="throw away the segments of an earlier run")
+
+
 def transform(args: argparse.Namespace, stage: str, pipeline_name: str, **settings: Any) -> int:
     """Read the input, run one stage with the settings (None: the model's own), write the output."""
+    if args.stream is False and (args.segment is not None or args.restart):
+        raise UsageError("--segment and --restart are for work in segments; leave out --no-stream.")
     check_not_input(args.input, args.output)
     check_writable(args.output)
-    check_schedule(args, getattr(find_family(args.model), stage))
+    config = getattr(find_family(args.model), stage)
+    check_schedule(args, config)
     loras = chosen_loras(args) if "loras" in args else []
-    clip = read_video(args.input)
+    probe_video(args.input)
     from .. import pipelines
+    from ..pipelines.streaming import Cut
 
+    settings |= sampling_settings(args)
+    cut = None if args.stream is False else Cut.of(config, settings, args.segment)
+    clip = None if args.stream else _short_clip(args.input, cut)
     pipeline = getattr(pipelines, pipeline_name).from_pretrained(args.model, args.device, args.dtype)
     if loras:
         pipeline.set_loras(loras)
+    made = _streamed(args, pipeline, settings) if clip is None else _at_once(args, pipeline, clip, settings)
+    print_results([made], args.json)
+    return 0
+
+
+def _short_clip(path: str, cut: Cut | None) -> VideoClip | None:
+    """The whole video; None if it is longer than one segment."""
+    clip = read_video(path, cut and cut.size + 1)
+    return clip if cut is None or len(clip.frames) <= cut.size else None
+
+
+def _at_once(args: argparse.Namespace, pipeline: Streamable, clip: VideoClip, settings: dict[str, Any]) -> dict:
     started = time.perf_counter()
     with StageProgress(args.quiet) as progress:
         video = pipeline(
-            clip.frames,
-            prompt=_prompt(args, clip),
-            fps=args.fps or clip.fps,
-            callback=progress,
-            **sampling_settings(args),
-            **settings,
+            clip.frames, prompt=_prompt(args, clip), fps=args.fps or clip.fps, callback=progress, **settings
         )
-    print_results([write_result(args.output, video, time.perf_counter() - started, clip.metadata)], args.json)
-    return 0
+    return write_result(args.output, video, time.perf_counter() - started, clip.metadata)
+
+
+def _streamed(args: argparse.Namespace, pipeline: Streamable, settings: dict[str, Any]) -> dict[str, Any]:
+    from ..pipelines import stream_video
+
+    started = time.perf_counter()
+    with SegmentProgress(args.quiet) as progress:
+        try:
+            video = stream_video(
+                pipeline,
+                args.input,
+                args.output,
+                segment=args.segment,
+                restart=args.restart,
+                prompt=args.prompt,
+                fps=args.fps,
+                callback=progress,
+                after_segment=progress.segment,
+                **settings,
+            )
+        except (KeyboardInterrupt, Cancelled) as stop:
+            raise Cancelled(progress.kept()) from stop
+    return describe_streamed(video, time.perf_counter() - started)
 
 
 def _prompt(args: argparse.Namespace, clip: VideoClip) -> str:

@@ -4,7 +4,8 @@ from .cascade import CascadePipeline
 from .conditioned_extension import ExtensionPipeline
 from .interpolate import InterpolationPipeline
 from .long_video import LongVideoPipeline
-from .output import Callback, VideoOutput
+from .output import Callback, StreamedVideo, VideoOutput
+from .streaming import stream_video
 from .text_to_video import TextToVideoPipeline
 from .transition import TransitionPipeline
 from .upscale import UpscalePipeline
@@ -15,8 +16,10 @@ __all__ = [
     "ExtensionPipeline",
     "InterpolationPipeline",
     "LongVideoPipeline",
+    "StreamedVideo",
     "TextToVideoPipeline",
     "TransitionPipeline",
     "UpscalePipeline",
     "VideoOutput",
+    "stream_video",
 ]

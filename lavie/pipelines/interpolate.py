@@ -12,9 +12,10 @@ from ..models import VideoUNet
 from ..models.latents import encode_video
 from ..sampling import TextCondition, blended, denoise, guided, regions, spans
 from ..sampling.conditioning import key_frame_of
+from .film_noise import Draw, clip_noise, film_noise, segment_noise
 from .output import Callback, VideoOutput
 from .request import check_frames
-from .sample import checked_seeds, counted, schedule_of, stored_noise
+from .sample import checked_seeds, counted, schedule_of, stored
 from .stage import StagePipeline, padded_video
 
 FACTOR = 4
@@ -29,6 +30,12 @@ class InterpolationPipeline(StagePipeline):
     """
 
     stage_name = "interpolation"
+    least_frames, enlargement = 2, 1
+
+    @staticmethod
+    def frames_made(num_frames: int) -> int:
+        """How many frames come of so many."""
+        return FACTOR * (num_frames - 1) + 1
 
     def __call__(
         self,
@@ -43,6 +50,7 @@ class InterpolationPipeline(StagePipeline):
         spacing: str | None = None,
         window: int | None = None,
         overlap: int | None = None,
+        first_frame: int | None = None,
         callback: Callback | None = None,
     ) -> VideoOutput:
         """Interpolate uint8 frames [F, height, width, 3], F ≥ 2; None takes the model's own setting.
@@ -50,11 +58,12 @@ class InterpolationPipeline(StagePipeline):
         Args:
             fps: of the input; the output has the model's own rate relative to it (LaVie: three times, 8 → 24).
             window, overlap: key frames per window, and shared by neighbours.
+            first_frame: for a segment of a longer film, its place there; the noise is then that of `film_noise`.
 
         Raises:
             UsageError: fewer than two frames, or a setting that cannot work.
         """
-        frames = check_frames(frames, least=2)
+        frames = check_frames(frames, self.least_frames)
         config = self.stage.config.replaced(
             negative_prompt=negative_prompt,
             num_inference_steps=num_inference_steps,
@@ -65,11 +74,17 @@ class InterpolationPipeline(StagePipeline):
             overlap=overlap,
         )
         height, width = frames.shape[1:3]
-        generators = checked_seeds([seed])
-        keys = encode_video(self.stage.vae, padded_video(frames, self.stage.device), generator=generators[0])
+        video = padded_video(frames, self.stage.device)
         text = self.stage.embed([prompt], config.negative_prompt)
+        if first_frame is None:
+            generators, draw = checked_seeds([seed]), None
+            keys = encode_video(self.stage.vae, video, generator=generators[0])
+        else:
+            generators, draw = segment_noise(seed, FACTOR * first_frame)
+            shape = (4, len(frames), video.shape[3] // 8, video.shape[4] // 8)
+            keys = encode_video(self.stage.vae, video, noise=film_noise(seed, first_frame)("key frames", shape, 0))
         latents = sample_interpolation(
-            self.stage.unet, text, keys, config, generators, device=self.stage.device, callback=callback
+            self.stage.unet, text, keys, config, generators, device=self.stage.device, draw=draw, callback=callback
         )
         result = self.stage.decode(latents, "nearest", config.tile, callback)[0, :, :height, :width]
         metadata = {
@@ -95,6 +110,7 @@ def sample_interpolation(
     *,
     device: torch.device,
     split: bool = False,
+    draw: Draw | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
     """Scaled latents [1, 4, 4F − 3, h, w] between and at the key frames' scaled latents [1, 4, F, h, w], F ≥ 2.
@@ -103,6 +119,7 @@ def sample_interpolation(
         config: `window` and `overlap` count key frames; window 0 takes all at once.
         generators: one CPU generator per clip; the noise is drawn from where they stand.
         split: evaluate the two halves of the guidance in turn; see `guided`.
+        draw: where the noise to start from comes from, by default from the generators.
 
     Raises:
         UsageError: fewer than two key frames, or a setting that cannot work.
@@ -112,7 +129,7 @@ def sample_interpolation(
     schedule = schedule_of(config)
     windows = key_frame_windows(keys.shape[2], config.window, config.overlap)
     num_frames = FACTOR * (keys.shape[2] - 1) + 1
-    noise = stored_noise((4, num_frames, *keys.shape[3:]), generators, device)
+    noise = stored((draw or clip_noise(generators))("latents", (4, num_frames, *keys.shape[3:]), 0), device)
     condition = keys.to(noise.device)[:, :, key_frame_of(num_frames).to(noise.device)]
     parts = regions(noise.shape[2:], windows)
     after_window, after_step = counted(callback, "interpolation", len(schedule) * len(parts))

@@ -47,7 +47,6 @@ class LongVideoPipeline(StagePipeline):
     stage_name = "base"
 
     _extension: ExtensionPipeline | None = None
-    _chosen: tuple[Lora, ...] = ()
 
     def __call__(self, prompt: str | PromptSchedule, num_frames: int, **settings: Any) -> VideoOutput:
         """`generate`."""
@@ -131,7 +130,6 @@ class LongVideoPipeline(StagePipeline):
 
     def set_loras(self, loras: Sequence[Lora]) -> list[Applied]:
         """As `StagePipeline.set_loras`, on the extension stage, too."""
-        self._chosen = tuple(loras)
         if self._extension is not None:
             self._extension.set_loras(loras)
         return super().set_loras(loras)
@@ -193,7 +191,7 @@ class LongVideoPipeline(StagePipeline):
         if self._extension is None:
             stage = self.stage
             self._extension = ExtensionPipeline.from_pretrained(stage.family, stage.device, stage.dtype)
-            self._extension.set_loras(self._chosen)
+            self._extension.set_loras(self.loras)
         return self._extension
 
     def _grey(self, latents: Tensor) -> Tensor:

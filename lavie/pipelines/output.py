@@ -22,3 +22,15 @@ class VideoOutput:
     frames: np.ndarray
     fps: float
     metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StreamedVideo:
+    """A film or image sequence on disk, with what is stored in it."""
+
+    path: str
+    num_frames: int
+    height: int
+    width: int
+    fps: float
+    metadata: dict[str, Any] = field(default_factory=dict)

@@ -34,7 +34,11 @@ def schedule_of(config: StageConfig, strength: float = 1.0) -> Schedule:
 
 def stored_noise(shape: tuple[int, ...], generators: list[torch.Generator], device: torch.device) -> Tensor:
     """`draw_noise` on `device`, or in main memory where it is that of a very long clip."""
-    noise = draw_noise(shape, generators)
+    return stored(draw_noise(shape, generators), device)
+
+
+def stored(noise: Tensor, device: torch.device) -> Tensor:
+    """Noise of a clip on `device`, or in main memory where the clip is very long."""
     return noise.to(storage_device(noise.numel(), device))
 
 

@@ -119,6 +119,7 @@ class StagePipeline:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
+        self.loras: tuple[Lora, ...] = ()
         self._loras: LoraStack | None = None
 
     @classmethod
@@ -151,6 +152,7 @@ class StagePipeline:
         if self._loras is None:
             self._loras = LoraStack(self.stage.unet, self.stage.text_encoder.model)
         reports = self._loras.set(loras)
+        self.loras = tuple(loras)
         for lora in reports:
             if lora.left:
                 log.warning("%s: %d layers have no place here: %s", lora.name, len(lora.left), ", ".join(lora.left))

@@ -15,9 +15,10 @@ from ..sampling import TextCondition, blended, denoise, guided, regions, spans
 from ..sampling.conditioning import low_resolution_noise
 from ..sampling.guidance import Region
 from .color_correction import check_color_correction, color_corrected
+from .film_noise import Draw, clip_noise, segment_noise
 from .output import Callback, VideoOutput
 from .request import check_frames
-from .sample import checked_seeds, counted, schedule_of, stored_noise
+from .sample import checked_seeds, counted, schedule_of, stored
 from .stage import StagePipeline, to_video
 
 CHUNKS = ("blended", "official")
@@ -33,6 +34,12 @@ class UpscalePipeline(StagePipeline):
     """
 
     stage_name = "upscaler"
+    least_frames, enlargement = 1, 4
+
+    @staticmethod
+    def frames_made(num_frames: int) -> int:
+        """How many frames come of so many."""
+        return num_frames
 
     def __call__(
         self,
@@ -52,6 +59,7 @@ class UpscalePipeline(StagePipeline):
         tile_overlap: int | None = None,
         chunks: str = "blended",
         color_correction: str | None = None,
+        first_frame: int | None = None,
         callback: Callback | None = None,
     ) -> VideoOutput:
         """Upscale uint8 frames [F, height, width, 3]; None takes the model's own setting.
@@ -63,11 +71,12 @@ class UpscalePipeline(StagePipeline):
                 whole. The VAE then decodes in tiles of that size, too.
             chunks: "blended" or "official".
             color_correction: "none" or "wavelet", which takes the colours from the input; see `color_corrected`.
+            first_frame: for a segment of a longer film, its place there; the noise is then that of `film_noise`.
 
         Raises:
             UsageError: a setting that cannot work.
         """
-        frames = check_frames(frames, least=1)
+        frames = check_frames(frames, self.least_frames)
         config = self.stage.config.replaced(
             negative_prompt=negative_prompt,
             num_inference_steps=num_inference_steps,
@@ -84,14 +93,16 @@ class UpscalePipeline(StagePipeline):
         check_color_correction(config.color_correction)
         video = to_video(frames, self.stage.device)
         text = self.stage.embed([prompt], config.negative_prompt)
+        generators, draw = (checked_seeds([seed]), None) if first_frame is None else segment_noise(seed, first_frame)
         latents = sample_upscale(
             self.stage.unet,
             text,
             video,
             config,
-            checked_seeds([seed]),
+            generators,
             device=self.stage.device,
             chunks=chunks,
+            draw=draw,
             callback=callback,
         )
         correct = partial(_corrected, video[0].transpose(0, 1), config.color_correction)
@@ -126,6 +137,7 @@ def sample_upscale(
     device: torch.device,
     chunks: str = "blended",
     split: bool = False,
+    draw: Draw | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
     """Scaled latents [1, 4, frames, height, width] of the enlarged video [1, 3, frames, height, width] in −1…1.
@@ -136,6 +148,7 @@ def sample_upscale(
         generators: one CPU generator per clip.
         chunks: "blended" or "official".
         split: evaluate the two halves of the guidance in turn; see `guided`.
+        draw: where the noise to start from comes from, by default from the generators.
 
     Raises:
         UsageError: a setting that cannot work.
@@ -144,23 +157,26 @@ def sample_upscale(
         raise UsageError(f"Unknown chunks '{chunks}'. Choose one of: {', '.join(CHUNKS)}.")
     num_frames = video.shape[2]
     size = OFFICIAL_CHUNK if chunks == "official" else num_frames
-    pieces = [video[:, :, start : start + size] for start in range(0, num_frames, size)]
+    starts = range(0, num_frames, size)
+    pieces = [video[:, :, start : start + size] for start in starts]
     parts = [_parts(piece, config) for piece in pieces]
     total = config.num_inference_steps * sum(len(each) for each in parts)
     after_window, after_step = counted(callback, "upscaler", total)
 
-    def upscaled(pixels: Tensor, parts: list[Region]) -> Tensor:
+    draw = draw or clip_noise(generators)
+
+    def upscaled(pixels: Tensor, parts: list[Region], start: int) -> Tensor:
         """Frames that share their noise; the low-resolution noise is drawn first, as in the official code."""
         schedule = schedule_of(config)
-        low_noise = stored_noise(pixels.shape[1:], generators, device)
-        noise = stored_noise((4, *pixels.shape[2:]), generators, device)
+        low_noise = stored(draw("low resolution", pixels.shape[1:], start), device)
+        noise = stored(draw("latents", (4, *pixels.shape[2:]), start), device)
         condition = low_resolution_noise(pixels.to(low_noise), low_noise, config.noise_level)
         labels = torch.tensor([config.noise_level], device=device)
         predict = guided(unet, text, config.guidance_scale, condition, labels, split, device)
         predict = blended(predict, parts, (config.overlap, config.tile_overlap), after_window)
         return denoise(predict, noise, schedule, generators, after_step)
 
-    return torch.cat([upscaled(piece, part) for piece, part in zip(pieces, parts, strict=True)], dim=2)
+    return torch.cat([upscaled(*each) for each in zip(pieces, parts, starts, strict=True)], dim=2)
 
 
 def _corrected(small: Tensor, name: str, large: Tensor, start: int) -> Tensor:

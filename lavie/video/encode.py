@@ -53,7 +53,8 @@ class Film:
         if code != 0:
             raise self._ffmpeg_failure()
         if self._target.suffix.lower() == ".gif":
-            self._made.write_bytes(notes.with_gif_comment(self._made.read_bytes(), self._comment))
+            bare, self._made = self._made, self._made.with_name("commented.gif")
+            notes.copy_with_gif_comment(bare, self._made, self._comment)
         os.replace(self._made, self._target)
 
     def close(self) -> None:

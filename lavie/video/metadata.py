@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,16 @@ def ffmetadata(comment: str) -> str:
     return ";FFMETADATA1\ncomment=" + re.sub(r"([=;#\\\n])", r"\\\1", comment) + "\n"
 
 
-def with_gif_comment(gif: bytes, comment: str) -> bytes:
-    """The start of a GIF file (header, palette, …) with a comment block behind the global palette."""
-    flags = gif[10]
-    head = 13 + (3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0)
+def copy_with_gif_comment(gif: Path, target: Path, comment: str) -> None:
+    """A copy of a GIF file with a comment block behind its start (header, palette, …), in constant memory."""
     text = comment.encode("ascii")
     parts = [text[start : start + 255] for start in range(0, len(text), 255)]
     block = b"\x21\xfe" + b"".join(bytes([len(part)]) + part for part in parts) + b"\x00"
-    return gif[:head] + block + gif[head:]
+    with gif.open("rb") as source, target.open("wb") as copy:
+        head = source.read(13)
+        flags = head[10]
+        copy.write(head + source.read(3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0) + block)
+        shutil.copyfileobj(source, copy)
 
 
 def _film_comment(ffmetadata_text: str) -> str:

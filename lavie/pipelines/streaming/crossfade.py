@@ -1,0 +1,29 @@
+"""Segments become one film: where two overlap, one fades into the other."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+
+def crossfaded(segments: Iterable[Iterable[np.ndarray]], overlap: int) -> Iterator[np.ndarray]:
+    """The frames, uint8 [height, width, 3], of segments whose first `overlap` frames are the last of the one before.
+
+    Holds `overlap` frames at a time.
+    """
+    before: list[np.ndarray] = []
+    for segment in segments:
+        held: deque[np.ndarray] = deque()
+        for place, frame in enumerate(segment):
+            known = place < len(before)
+            held.append(_mixed(before[place], frame, (place + 1) / (overlap + 1)) if known else frame)
+            if len(held) > overlap:
+                yield held.popleft()
+        before = list(held)
+    yield from before
+
+
+def _mixed(old: np.ndarray, new: np.ndarray, share: float) -> np.ndarray:
+    return np.rint(old + share * (new.astype(np.float32) - old)).astype(np.uint8)

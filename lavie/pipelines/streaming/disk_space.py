@@ -1,0 +1,34 @@
+"""Whether a run fits on the disk, before it starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from ...errors import UsageError
+
+PNG_SHARE = 0.6  # of the size of the bare pixels; drawings take half of that, grainy films more
+FILM_SHARE = 0.1
+GIF_SHARE = 0.4
+
+
+def needed_bytes(output: str | os.PathLike[str], pixels_of_segments: int, pixels_of_film: int) -> int:
+    """An estimate for segments still to be made and the output itself, by the number of their pixels."""
+    suffix = os.path.splitext(os.fspath(output))[1].lower()
+    share = {".mp4": FILM_SHARE, ".webm": FILM_SHARE, ".gif": GIF_SHARE}.get(suffix, PNG_SHARE)
+    return int(3 * (PNG_SHARE * pixels_of_segments + share * pixels_of_film))
+
+
+def check_disk_space(folder: Path, needed: int) -> None:
+    """Raise UsageError if fewer bytes than needed are free on the disk of a folder."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UsageError(
+            f"The run needs about {_size(needed)} of disk space in {folder.absolute()}, where {_size(free)} are free. "
+            "Make room, or write to another disk."
+        )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -1,0 +1,78 @@
+"""Films of any length through interpolation or upscaling, from disk to disk."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ...config import MAX_SIDE
+from ...errors import UsageError
+from ...video import check_writable
+from ..output import Callback, StreamedVideo
+from .parts import Parts
+from .run import AfterSegment, Run, Streamable
+from .segments import Cut
+from .settings import run_settings
+from .source import Source
+
+
+def stream_video(
+    pipeline: Streamable,
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    segment: int | None = None,
+    restart: bool = False,
+    prompt: str | None = None,
+    fps: float | None = None,
+    callback: Callback | None = None,
+    after_segment: AfterSegment | None = None,
+    **settings: Any,
+) -> StreamedVideo:
+    """What the pipeline makes of a film or image sequence, in memory that does not grow with its length.
+
+    It is worked on in segments, which overlap, share the noise of the frames that they share, and fade into each
+    other. Finished ones are kept in `<output>.parts` until the output is whole: after a stop the same call goes on
+    from them and ends with the same frames, bit for bit. Of a film of one segment comes what the pipeline makes of it
+    alone.
+
+    Args:
+        segment: the most input frames at once; by default ten of the model's windows.
+        restart: throw away the segments of an earlier run.
+        prompt, fps: by default those stored in the film.
+        callback: as a pipeline's, but it counts frames of the film; in the end, as stage "film", frames written.
+        after_segment: is told how many segments are finished, and of how many, at first and after each one.
+        settings: the pipeline's own.
+
+    Raises:
+        UsageError: a setting that cannot work or that differs from the finished segments', or too little disk space.
+        LavieError: the film is damaged, or the disk is full.
+    """
+    check_writable(output)
+    cut = Cut.of(pipeline.stage.config, settings, segment)
+    if cut is None:
+        raise UsageError("A window of 0 takes all frames at once: say how many frames a segment may have (--segment).")
+    film = Source.survey(source)
+    _check_film(film, pipeline.least_frames)
+    stored = film.metadata.get("prompt")
+    known = stored if isinstance(stored, str) else ""
+    asked = {"prompt": known if prompt is None else prompt, "fps": fps or film.fps, "seed": 0, **settings}
+    parts = Parts(output)
+    parts.open(run_settings(pipeline, cut, film, asked), restart)
+    run = Run(pipeline, film, cut, parts, asked, callback, after_segment)
+    try:
+        run.check_disk_space(output)
+        run.make_segments()
+        made = run.assemble(output)
+    finally:
+        if not parts.has_any():
+            parts.remove()
+    parts.remove()
+    return made
+
+
+def _check_film(film: Source, least: int) -> None:
+    if film.num_frames < least:
+        raise UsageError(f"The video has {film.num_frames} frame(s); this stage needs at least {least}.")
+    if min(film.height, film.width) < 8 or max(film.height, film.width) > MAX_SIDE:
+        raise UsageError(f"A video of {film.height}×{film.width} pixels is too small or too large.")

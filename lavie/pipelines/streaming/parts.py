@@ -1,0 +1,92 @@
+"""The work folder of a run: its finished segments, each a folder of PNG frames, and the settings that made them.
+
+A segment appears in it at once when it is whole, so that a stop at any time leaves only what can be gone on from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import UsageError
+from ...video import VideoInfo, VideoWriter, iter_video, probe_video
+from ..output import VideoOutput
+
+SETTINGS = "settings.json"
+
+
+class Parts:
+    """`<output>.parts` beside an output."""
+
+    def __init__(self, output: str | os.PathLike[str]) -> None:
+        name = os.fspath(output)
+        self.folder = Path(name.rstrip("/" + os.sep) + ".parts")
+
+    def open(self, settings: dict[str, Any], restart: bool = False) -> None:
+        """Make the folder, or go on in the one that is there.
+
+        Args:
+            settings: as JSON holds them.
+            restart: throw away the segments of an earlier run.
+
+        Raises:
+            UsageError: its segments were made with other settings, or it is no such folder.
+        """
+        stored = self._stored()
+        if stored is not None and restart:
+            self.remove()
+        elif stored:
+            other = [name for name in sorted({*settings, *stored}) if settings.get(name) != stored.get(name)]
+            if other:
+                raise UsageError(
+                    f"{self.folder} holds segments that were made with another {', '.join(other)}. "
+                    "Give the same settings to go on from them, or restart (--restart) without them."
+                )
+        self.folder.mkdir(exist_ok=True)
+        for left in self.folder.glob(".lavie-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        unfinished = self.folder / f".lavie-{SETTINGS}"
+        unfinished.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        os.replace(unfinished, self.folder / SETTINGS)
+
+    def has(self, number: int) -> bool:
+        return self._place(number).is_dir()
+
+    def has_any(self) -> bool:
+        return self.folder.is_dir() and any(place.name.isdecimal() for place in self.folder.iterdir())
+
+    def write(self, number: int, video: VideoOutput) -> None:
+        """Raises LavieError if the disk is full."""
+        with VideoWriter(f"{self._place(number)}/", video.fps, video.metadata) as writer:
+            writer.write(video.frames)
+
+    def info(self, number: int) -> VideoInfo:
+        """Size, frame rate and metadata of a finished segment."""
+        return probe_video(self._place(number))
+
+    def frames(self, number: int) -> Iterator[np.ndarray]:
+        """Of a finished segment, one at a time."""
+        return iter_video(self._place(number))
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _place(self, number: int) -> Path:
+        return self.folder / f"{number:05d}"
+
+    def _stored(self) -> dict[str, Any] | None:
+        """The settings of an earlier run; none in an empty folder; None where there is no folder."""
+        if not self.folder.exists():
+            return None
+        try:
+            return json.loads((self.folder / SETTINGS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            if self.folder.is_dir() and not any(file.name[0] != "." for file in self.folder.iterdir()):
+                return {}
+        raise UsageError(f"{self.folder} is in the way: segments of this run would go there, but it is not LaVie's.")

@@ -1,0 +1,103 @@
+"""One film on its way through a pipeline: its segments in turn, then the whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from ...video import VideoWriter
+from ..interpolate import InterpolationPipeline
+from ..output import Callback, StreamedVideo
+from ..upscale import UpscalePipeline
+from .crossfade import crossfaded
+from .disk_space import check_disk_space, needed_bytes
+from .parts import Parts
+from .segments import Cut, pieces_of
+from .source import Source
+
+Streamable = InterpolationPipeline | UpscalePipeline
+AfterSegment = Callable[[int, int], None]  # (finished, all)
+
+
+@dataclass(frozen=True)
+class Run:
+    """asked: what the pipeline is called with, for every segment; the rest is as in `stream_video`."""
+
+    pipeline: Streamable
+    film: Source
+    cut: Cut
+    parts: Parts
+    asked: dict[str, Any]
+    callback: Callback | None = None
+    after_segment: AfterSegment | None = None
+
+    @cached_property
+    def segments(self) -> list[slice]:
+        return self.cut.segments(self.film.num_frames)
+
+    def missing(self) -> list[int]:
+        """The numbers of the segments that are not finished."""
+        return [number for number in range(len(self.segments)) if not self.parts.has(number)]
+
+    def check_disk_space(self, output: str | os.PathLike[str]) -> None:
+        """Raise UsageError if what is still to be made does not fit."""
+        pixels = self.film.height * self.film.width * self.pipeline.enlargement**2
+        lengths = [self.segments[number].stop - self.segments[number].start for number in self.missing()]
+        in_segments = pixels * sum(map(self.pipeline.frames_made, lengths))
+        in_film = pixels * self.pipeline.frames_made(self.film.num_frames)
+        check_disk_space(self.parts.folder, needed_bytes(output, in_segments, in_film))
+
+    def make_segments(self) -> None:
+        """Those that are not finished, in turn."""
+        missing = self.missing()
+        self._tell_segment(len(self.segments) - len(missing))
+        with closing(self.film.frames()) as frames:
+            pieces = pieces_of(frames, [self.segments[number] for number in missing])
+            for left, (number, piece) in enumerate(zip(missing, pieces, strict=True), start=1 - len(missing)):
+                first_frame = self.segments[number].start if len(self.segments) > 1 else None
+                video = self.pipeline(piece, first_frame=first_frame, callback=self._counting(number), **self.asked)
+                self.parts.write(number, video)
+                self._tell_segment(len(self.segments) + left)
+
+    def assemble(self, output: str | os.PathLike[str]) -> StreamedVideo:
+        """The output from all segments, frame by frame."""
+        info, count = self.parts.info(0), len(self.segments)
+        total = self.pipeline.frames_made(self.film.num_frames)
+        overlap = self.pipeline.frames_made(self.cut.overlap) if self.cut.overlap else 0
+        metadata = dict(info.metadata)
+        if count > 1:
+            metadata |= {"segment": self.cut.size, "segment_overlap": self.cut.overlap}
+        if self.film.metadata:
+            metadata["source"] = self.film.metadata
+        with VideoWriter(output, info.fps, metadata) as writer:
+            for done, frame in enumerate(crossfaded(map(self.parts.frames, range(count)), overlap), start=1):
+                writer.write(frame)
+                if self.callback is not None:
+                    self.callback("film", done, total, 0.0, None)
+        return StreamedVideo(os.fspath(output), total, info.height, info.width, info.fps, metadata)
+
+    def _tell_segment(self, finished: int) -> None:
+        if self.after_segment is not None:
+            self.after_segment(finished, len(self.segments))
+
+    def _counting(self, number: int) -> Callback | None:
+        """A segment's callback that tells how many of the film's frames are done."""
+        callback = self.callback
+        if callback is None:
+            return None
+        done = start = self.segments[number - 1].stop if number else 0
+        length = self.segments[number].stop - start
+
+        def tell(stage: str, step: int, steps: int, timestep: float, x0: Tensor | None) -> None:
+            nonlocal done
+            if stage == self.pipeline.stage_name:
+                done = start + length * step // steps
+            callback(self.pipeline.stage_name, done, self.film.num_frames, timestep, x0)
+
+        return tell

@@ -1,0 +1,60 @@
+"""All that the frames of a run depend on, to see whether a later run may go on from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ... import __version__
+from ..stage import Stage, StagePipeline
+from .segments import Cut, stage_settings
+from .source import Source
+
+if TYPE_CHECKING:
+    from ...lora import Lora
+
+_FILES = ("unet", "vae", "text_encoder", "tokenizer")
+_NOT_OF_FRAMES = (*_FILES, "latent_rgb_factors")
+
+
+def run_settings(pipeline: StagePipeline, cut: Cut, film: Source, asked: dict[str, Any]) -> dict[str, Any]:
+    """As JSON holds them. asked: what the pipeline is called with."""
+    stage = pipeline.stage
+    config = stage_settings(stage.config, {name: value for name, value in asked.items() if name != "fps"})
+    settings = {
+        **{name: value for name, value in asdict(config).items() if name not in _NOT_OF_FRAMES},
+        **{name: value for name, value in asked.items() if value is not None},
+        "input": film.description(),
+        "stage": stage.name,
+        "model": {"name": stage.family.name, "files": _model_files(stage)},
+        "loras": [{**lora.metadata(), "digest": _digest(lora)} for lora in pipeline.loras],
+        "segment": cut.size,
+        "segment_overlap": cut.overlap,
+        "device": stage.device.type,
+        "dtype": str(stage.dtype).removeprefix("torch."),
+        "version": __version__,
+    }
+    return json.loads(json.dumps(settings))
+
+
+def _model_files(stage: Stage) -> list[list[Any]]:
+    """Name, size and time of change of every file of the stage's model."""
+    paths = [stage.family.path(getattr(stage.config, part)) for part in _FILES]
+    files = [file for path in paths for file in _files(path)]
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path] * path.is_file()
+
+
+def _digest(lora: Lora) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for layer, parts in sorted(lora.layers.items()):
+        for part, tensor in sorted(parts.items()):
+            digest.update(f"{layer}.{part}".encode())
+            digest.update(tensor.float().cpu().numpy().tobytes())
+    return digest.hexdigest()

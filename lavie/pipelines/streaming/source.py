@@ -1,0 +1,44 @@
+"""The film that a run reads, gone through once before any work: how long it is, and that it can be read to its end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...video import iter_video, probe_video
+
+
+@dataclass(frozen=True)
+class Source:
+    """A film or image sequence. digest: of all its frames; metadata: the settings stored in it."""
+
+    path: str
+    num_frames: int
+    height: int
+    width: int
+    fps: float
+    metadata: dict[str, Any]
+    digest: str
+
+    @classmethod
+    def survey(cls, path: str | os.PathLike[str]) -> Source:
+        """Read it once, in constant memory; raises as `read_video`."""
+        info = probe_video(path)
+        digest = hashlib.blake2b(digest_size=16)
+        count = 0
+        for frame in iter_video(path):
+            digest.update(frame.data)
+            count += 1
+        return cls(os.fspath(path), count, info.height, info.width, info.fps, info.metadata, digest.hexdigest())
+
+    def frames(self) -> Iterator[np.ndarray]:
+        return iter_video(self.path)
+
+    def description(self) -> dict[str, Any]:
+        """What tells it from other films, whatever it is called."""
+        return {"frames": self.num_frames, "height": self.height, "width": self.width, "digest": self.digest}
