@@ -389,7 +389,8 @@ def network(model: Any, text: TextCondition, batch: int = 1) -> Callable[..., Te
         return unet
 
     def patched(sample: Tensor, timestep: Tensor, states: Tensor, **labels: Any) -> Tensor:
-        negative = torch.equal(states[:1].cpu(), text.negative[:1].cpu())
+        # Of the first clip and, where each frame has a text of its own, the first frame.
+        negative = torch.equal(states.flatten(0, -3)[0].cpu(), text.negative.flatten(0, -3)[0].cpu())
         halves = [1, 0] if len(sample) > batch else [1] if negative else [0]  # the host's marks: 0 is positive
         return unet(sample, timestep, states, **labels, transformer_options={**patches, "cond_or_uncond": halves})
 

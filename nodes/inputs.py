@@ -17,6 +17,7 @@ from ..lavie.sampling.conditioning import MAX_NOISE_LEVEL
 from .adapters import STAGE_NODES, StageInfo, check_width
 
 OWN = "default"
+PER_FRAME = "lavie_frames"  # in a CONDITIONING: a text for every frame, [1, frames, tokens, channels]
 OWN_NOTE = " −1: the model's own."
 
 
@@ -134,7 +135,7 @@ def _embedding(name: str, conditioning: list) -> Tensor:
     for key, limit in limits.items():
         if options.get(key) not in (None, 0.0 if key == "start_percent" else 1.0 if key == "end_percent" else None):
             raise UsageError(f"The {name} conditioning is limited to {limit}, which only the core KSampler can do.")
-    return states
+    return options.get(PER_FRAME, states)
 
 
 def latent_of(samples: Tensor, ratio: int = 8) -> dict[str, Any]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
+import torch
+
+from ..lavie.config import MAX_FRAMES
 from ..lavie.errors import UsageError
+from ..lavie.sampling import PromptSchedule
 from . import host
-from .inputs import socket
+from .inputs import PER_FRAME, integer, socket, text
 
 
 class LaVieTextEncode:
@@ -72,4 +77,50 @@ class LaVieTextEncode:
         return positive, negative
 
 
-NODES = {"LaVieTextEncode": (LaVieTextEncode, "LaVie Text Encode")}
+class LaViePromptSchedule:
+    """Prompts that change over time."""
+
+    DESCRIPTION = (
+        "A prompt for every part of a long video: one a line, each with its first frame (0: …). Between two prompts "
+        "the text goes over from one to the other."
+    )
+    SEARCH_ALIASES: ClassVar = ["lavie prompts", "prompt travel", "prompt schedule", "story", "prompts over time"]
+    CATEGORY = "LaVie"
+    FUNCTION = "encode"
+    RETURN_TYPES = ("CONDITIONING", "CONDITIONING", "INT")
+    RETURN_NAMES = ("positive", "negative", "num_frames")
+    OUTPUT_TOOLTIPS = (
+        "For the positive input of LaVie Long Video Sampler (core samplers see the first prompt only).",
+        "What it avoids: for the negative input.",
+        "For num_frames of the sampler, which must be the same.",
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
+        prompts = "0: a red ball moving right over green grass\n32: a red ball moving left over a sunset"
+        return {
+            "required": {
+                "clip": socket("CLIP", "The text encoder of the same LaVie Loader as the MODEL."),
+                "prompts": text(prompts, "One a line, each with the frame that it begins at: 0: …", multiline=True),
+                "negative_prompt": text("", "What all of it avoids. Empty: the model's own.", multiline=True),
+                "num_frames": integer(64, 1, MAX_FRAMES, "Frames of the whole video."),
+                "transition": integer(8, 0, MAX_FRAMES, "Frames over which a prompt turns into the next. 0: at once."),
+            }
+        }
+
+    def encode(
+        self, clip: Any, prompts: str, negative_prompt: str, num_frames: int, transition: int
+    ) -> tuple[list, list, int]:
+        schedule, encode = PromptSchedule.parse(prompts), LaVieTextEncode().encode
+        parts = [encode(clip, prompt, negative_prompt) for prompt in schedule.prompts]
+        (first, options), negative = parts[0][0][0], parts[0][1]
+        tokens = math.lcm(*(positive[0][0].shape[1] for positive, _ in parts))
+        states = [positive[0][0].repeat(1, tokens // positive[0][0].shape[1], 1) for positive, _ in parts]
+        frames = schedule.over_time(torch.cat(states), num_frames, transition)
+        return [[first, {**options, PER_FRAME: frames}]], negative, num_frames
+
+
+NODES = {
+    "LaVieTextEncode": (LaVieTextEncode, "LaVie Text Encode"),
+    "LaViePromptSchedule": (LaViePromptSchedule, "LaVie Prompt Schedule"),
+}

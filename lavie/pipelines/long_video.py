@@ -32,6 +32,7 @@ TRAINING_FREE: dict[str, Callable[..., Tensor]] = {
     "independent": sample_independent,
 }
 METHODS = (CONDITIONED, *TRAINING_FREE)
+IN_ONE_PASS = ("free_noise", "free_long")
 GOES_ON = (CONDITIONED, "replacement")  # from a video that is given
 
 
@@ -102,7 +103,7 @@ class LongVideoPipeline(StagePipeline):
             spacing=spacing,
         )
         check_num_frames(num_frames)
-        own = _own_settings(
+        own = method_settings(
             method,
             config.num_frames or WINDOW,
             context_frames=context_frames,
@@ -233,8 +234,12 @@ class LongVideoPipeline(StagePipeline):
         }
 
 
-def _own_settings(method: str, window: int, **given: Any) -> dict[str, Any]:
-    """The settings that only this method has: those given, else as its paper has them for a window of 16 frames."""
+def method_settings(method: str, window: int, **given: Any) -> dict[str, Any]:
+    """The settings that only this method has: those given (None: not), else its paper's for a window of 16 frames.
+
+    Raises:
+        UsageError: an unknown method, or a setting that it does not have.
+    """
     if method not in METHODS:
         raise UsageError(f"Unknown method '{method}'. Choose one of: {', '.join(METHODS)}.")
     stride = max(1, window // 4)
