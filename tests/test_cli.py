@@ -161,8 +161,10 @@ def test_interpolate_takes_loras_and_upscale_does_not(family, lavie, clip, tmp_p
     for name, loras in (("plain", ()), ("with", ("--lora", tmp_path / "x.safetensors"))):
         code, *_ = lavie("interpolate", clip, "-o", tmp_path / f"{name}.gif", "--model", family, *loras)
         assert code == 0
-        frames.append(read_video(tmp_path / f"{name}.gif").frames)
+        made = read_video(tmp_path / f"{name}.gif")
+        frames.append(made.frames)
     assert not np.array_equal(*frames)
+    assert made.metadata["loras"] == [{"name": "x.safetensors", "strength": 1.0, "text_strength": 1.0}]
     code, _, error = lavie("upscale", clip, "-o", tmp_path / "x.gif", "--model", family, "--lora", "x.safetensors")
     assert code == 2
     assert "--lora" in error

@@ -87,8 +87,6 @@ class CascadePipeline:
             callback=callback,
         )
         metadata = {**made.metadata, "stages": {}}
-        if self.loras:
-            metadata["loras"] = [lora.metadata() for lora in self.loras]
         if interpolate and len(made.frames) > 1:
             made = self._load(InterpolationPipeline)(made.frames, prompt, made.fps, seed, callback=callback)
             metadata["stages"]["interpolation"] = made.metadata

@@ -127,7 +127,7 @@ class ExtensionPipeline(StagePipeline):
         self, prompt: str, seed: int, num_frames: int, context_frames: int, config: StageConfig
     ) -> dict[str, Any]:
         return {
-            "model": self.stage.family.name,
+            **self.origin(),
             "prompt": prompt,
             "negative_prompt": config.negative_prompt,
             "seed": seed,

@@ -88,7 +88,7 @@ class InterpolationPipeline(StagePipeline):
         )
         result = self.stage.decode(latents, "nearest", config.tile, callback)[0, :, :height, :width]
         metadata = {
-            "model": self.stage.family.name,
+            **self.origin(),
             "prompt": prompt,
             "seed": seed,
             "num_inference_steps": config.num_inference_steps,

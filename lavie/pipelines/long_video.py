@@ -220,7 +220,7 @@ class LongVideoPipeline(StagePipeline):
         self, prompt: str | PromptSchedule, seed: int, num_frames: int, config: StageConfig
     ) -> dict[str, Any]:
         return {
-            "model": self.stage.family.name,
+            **self.origin(),
             "prompt": str(prompt),
             "negative_prompt": config.negative_prompt,
             "seed": seed,

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -135,6 +135,11 @@ class StagePipeline:
             LavieError: files are missing, broken or of another stage.
         """
         return cls(Stage.load(cls.stage_name, name_or_path, device, dtype))
+
+    def origin(self) -> dict[str, Any]:
+        """Model and LoRAs, for the metadata of a video."""
+        loras = {"loras": [lora.metadata() for lora in self.loras]} if self.loras else {}
+        return {"model": self.stage.family.name, **loras}
 
     def set_loras(self, loras: Sequence[Lora]) -> list[Applied]:
         """Put exactly these LoRAs on the stage's UNet and text encoder, and tell what became of each; log what is left.

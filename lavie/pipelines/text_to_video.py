@@ -99,7 +99,7 @@ class TextToVideoPipeline(StagePipeline):
 
     def _metadata(self, prompt: str, seed: int, config: StageConfig) -> dict[str, Any]:
         return {
-            "model": self.stage.family.name,
+            **self.origin(),
             "prompt": prompt,
             "negative_prompt": config.negative_prompt,
             "seed": seed,

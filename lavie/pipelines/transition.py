@@ -112,7 +112,7 @@ class TransitionPipeline(StagePipeline):
 
     def _metadata(self, prompt: str, seed: int, num_frames: int, config: StageConfig) -> dict[str, Any]:
         return {
-            "model": self.stage.family.name,
+            **self.origin(),
             "prompt": prompt,
             "negative_prompt": config.negative_prompt,
             "seed": seed,

@@ -108,7 +108,7 @@ class UpscalePipeline(StagePipeline):
         correct = partial(_corrected, video[0].transpose(0, 1), config.color_correction)
         result = self.stage.decode(latents, "truncate", config.tile, callback, correct)[0]
         metadata = {
-            "model": self.stage.family.name,
+            **self.origin(),
             "prompt": prompt,
             "negative_prompt": config.negative_prompt,
             "seed": seed,
