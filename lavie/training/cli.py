@@ -40,12 +40,10 @@ OF_DENOISING = (
     *("handheld_share", "train", "lora_rank", "train_text", "prompt"),
 )
 
-# What only LoRAs know, and what they do not know.
+# What only LoRAs know, what they know as stages do, and what they do not know.
 OF_LORAS = ("output", "trigger", "lora_alpha", "lora_targets", "prior_prompt", "prior_images", "prior_weight")
-NOT_OF_LORAS = (
-    *(name for name in OF_DENOISING if name not in ("images", "size", "text_dropout", "lora_rank", "train_text")),
-    "sprite_weight",
-)
+ALSO_OF_LORAS = ("images", "size", "text_dropout", "loss_weight", "lora_rank", "train_text")
+NOT_OF_LORAS = (*(name for name in OF_DENOISING if name not in ALSO_OF_LORAS), "sprite_weight")
 
 MOST_STEPS = 100_000_000
 SPEC = "a folder of files with .txt captions beside them, a .csv, .tar shards (brace {000..099} or URL), or synthetic:N"

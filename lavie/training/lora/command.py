@@ -32,6 +32,7 @@ def train_lora_from(args: argparse.Namespace) -> LoraResult:
         train_text=args.train_text,
         trigger=args.trigger,
         text_dropout=args.text_dropout,
+        loss_weight=args.loss_weight,
         prior_prompts=tuple(args.prior_prompt),
         prior_images=args.prior_images if args.prior_prompt else 0,
         prior_weight=args.prior_weight,

@@ -26,7 +26,8 @@ class LoraSettings:
     rank: of the changes; alpha: they count alpha / rank, None is the rank. targets: layers of the UNet that change, a
     key of `TARGETS`; those that look along the frames never do. train_text: the text encoder gets changes, too.
     trigger: the word that calls for what is learnt; it is put before every caption that does not hold it, and is the
-    whole caption of pictures that have none. text_dropout: share of captions left out.
+    whole caption of pictures that have none. text_dropout: share of captions left out. loss_weight: of the noise
+    levels, see `lavie.training.objective`.
     prior_prompts, prior_images: pictures of these prompts in turn, so many in all, made by the base itself before it
     learns, that keep it as it is where the trigger is missing (DreamBooth's prior preservation, Ruiz et al. 2022);
     prior_weight: what they count.
@@ -41,6 +42,7 @@ class LoraSettings:
     train_text: bool = False
     trigger: str = ""
     text_dropout: float = 0.1
+    loss_weight: str = "uniform"
     prior_prompts: tuple[str, ...] = ()
     prior_images: int = 0
     prior_weight: float = 1.0

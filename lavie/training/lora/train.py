@@ -112,6 +112,7 @@ def lora_stage(
             width=size[1],
             pictures_alone=True,
             text_dropout=settings.text_dropout,
+            loss_weight=settings.loss_weight,
             train="spatial-lora",
             train_text=settings.train_text,
             prompts=prompts,
