@@ -45,7 +45,7 @@ train clips 12000 base --videos "synthetic:$((6000 / scale)):31" --images "$stil
 
 # What starts from the base, with its text encoder.
 train interpolation 4000 interpolation --videos "synthetic:$((500 / scale + 1)):55" --fps 32 --frames 13 13 25 61 \
-    --sprite-weight 3 --optimizer muon --learning-rate 1e-3 --warmup 30 --ema 0.99 --batch 2 \
+    --sprite-weight 3 --optimizer muon --learning-rate 1e-3 --warmup 30 --ema 0.99 --batch 2 --text-dropout 0.5 \
     --precompute "$runs/latents/clips_61"
 train extension 2000 extension --videos "synthetic-courses:$((3000 / scale)):9" --frames 16 --conditioning first-frame \
     $objective --batch 6 --precompute "$runs/latents/courses"
