@@ -26,7 +26,10 @@ from lavie.training.synthetic import BACKGROUNDS, caption, render, sample_scene 
 TRIGGER = "zwx"
 COUNT, SEED = 10, 11
 MOTIONS = ("standing still", "growing", "shrinking")  # of the pictures: nothing in them moves or leaves a trail
-OPTIONS = ("--steps", 600, "--batch", 8, "--lora-rank", 8, "--learning-rate", 2e-3, "--prior-images", 40)
+OPTIONS = (
+    *("--steps", 3000, "--batch", 8, "--lora-rank", 32, "--lora-targets", "all", "--learning-rate", 3e-3),
+    *("--loss-weight", "clean", "--prior-images", 40, "--prior-weight", 0.5),
+)
 PRIORS = ("a red ball over green grass", "a blue star in the desert", "a pink fish over snow", "a white car at sunset")
 
 

@@ -24,7 +24,8 @@ FILMS = {
     "LoRA": (16, 64, 96 + 4 + 96, 8),
     "Long video with three prompts": (40, 64, 96, 8),
     "Text to video": (16, 64, 96, 8),
-    "Train a LoRA": (16, 64, 96, 8),
+    "Prompts over time": (48, 64, 96, 8),
+    "Transition": (24, 64, 96, 8),
     "Upscale and interpolate a video": (61, 256, 384, 24),
 }
 
