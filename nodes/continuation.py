@@ -17,10 +17,9 @@ from ..lavie.runtime.memory import activation_bytes
 from ..lavie.sampling import seeded
 from . import host
 from .adapters import StageInfo
-from .inputs import SAMPLING, integer, sampling_settings, socket, stage_of, text_condition
+from .inputs import SAMPLING, integer, padded, sampling_settings, socket, stage_of, text_condition
 from .sampling import NEGATIVE, POSITIVE
 from .vae import decode, encode, require_vae
-from .video import padded
 
 ADVICE = "Lower num_frames, use smaller pictures, or choose float16 in LaVie Loader."
 EITHER = socket("MODEL", "LaVie's extension stage, made for this, or its base, which needs no training for it.")

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..lavie.config import MAX_FRAMES, MAX_SIDE
 from ..lavie.errors import UsageError
@@ -197,3 +198,11 @@ def video_of(images: Tensor, least: int = 1) -> Tensor:
 def images_of(video: Tensor) -> Tensor:
     """Video [batch, 3, frames, height, width] in −1…1 as IMAGE [batch · frames, height, width, 3] in 0…1."""
     return (video / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 4, 1).flatten(0, 1).to(torch.float32)
+
+
+def padded(images: Tensor) -> Tensor:
+    """With the last rows and columns repeated up to a multiple of 8."""
+    height, width = images.shape[1:3]
+    if height % 8 == width % 8 == 0:
+        return images
+    return pad(images.movedim(-1, 1), (0, -width % 8, 0, -height % 8), mode="replicate").movedim(1, -1)

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ..lavie.config import COLOR_CORRECTIONS
 from ..lavie.errors import UsageError
@@ -28,6 +27,7 @@ from .inputs import (
     WINDOW,
     choice,
     own,
+    padded,
     sampling_settings,
     socket,
     stage_of,
@@ -227,14 +227,6 @@ def _color_corrected(enlarged: Tensor, images: Tensor, name: str) -> Tensor:
         large, small = (frames[index : index + 1].movedim(-1, 1) for frames in (enlarged, images))
         enlarged[index] = color_corrected(large, small, name)[0].movedim(0, -1).clamp(0, 1)
     return enlarged
-
-
-def padded(images: Tensor) -> Tensor:
-    """With the last rows and columns repeated up to a multiple of 8."""
-    height, width = images.shape[1:3]
-    if height % 8 == width % 8 == 0:
-        return images
-    return pad(images.movedim(-1, 1), (0, -width % 8, 0, -height % 8), mode="replicate").movedim(1, -1)
 
 
 def _again(generator: torch.Generator) -> torch.Generator:

@@ -128,5 +128,5 @@ def test_the_example_video_has_the_frames_asked_for():
     for name in names:
         images, fps = run("LaVieExampleVideo", name=name)
         assert images.shape[1:] == (64, 96, 3)
-        assert fps == 8
+        assert fps == (1 if "pictures" in name else 8)
         assert len(run("LaVieExampleVideo", name=name, num_frames=3)[0]) == 3

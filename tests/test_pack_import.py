@@ -86,9 +86,9 @@ def again(monkeypatch):
     [
         ("lora", {"LaVieLoraLoader"}),
         ("video", {"LaVieTemporalInterpolator", "LaVieVideoUpscaler"}),
-        ("long_video", {"LaVieAutoregressiveExtender"}),
+        ("long_video", {"LaVieAutoregressiveExtender", "LaVieLongVideoSampler"}),
         ("example", {"LaVieExampleVideo"}),
-        ("text", {"LaVieTextEncode"}),
+        ("text", {"LaVieTextEncode", "LaViePromptSchedule"}),
     ],
 )
 def test_a_theme_that_cannot_be_imported_leaves_the_rest(again, caplog, theme, lost):
