@@ -461,6 +461,8 @@ def test_a_signal_while_loading_or_sampling_ends_with_130_and_leaves_nothing(num
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        # A job in a shell's background ignores Ctrl-C, and its children with it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(seconds)
