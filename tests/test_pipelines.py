@@ -48,13 +48,13 @@ def seam_ratio(frames, borders):
 
 
 def test_the_base_model_shows_the_background_and_the_colour_of_the_prompt(base):
-    scenes = held_out_scenes(16, seed=77)
-    videos = base.generate([caption(scene) for scene in scenes], list(range(16)))
+    scenes = held_out_scenes(8, seed=77)
+    videos = base.generate([caption(scene) for scene in scenes], list(range(8)))
     readings = [read(video.frames) for video in videos]
     backgrounds = sum(r.background == s.background for r, s in zip(readings, scenes, strict=True))
     colours = sum(r.colour == s.colour for r, s in zip(readings, scenes, strict=True))
-    assert backgrounds >= 14
-    assert colours >= 11
+    assert backgrounds >= 7
+    assert colours >= 7
 
 
 def test_the_same_seed_gives_the_same_frames_alone_and_in_a_batch(base):
