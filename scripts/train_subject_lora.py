@@ -21,20 +21,23 @@ from lavie.cli import main  # noqa: E402
 from lavie.config import find_family  # noqa: E402
 from lavie.evaluation.lora import COLOUR, SUBJECT  # noqa: E402
 from lavie.models.latents import to_uint8  # noqa: E402
-from lavie.training.synthetic import BACKGROUNDS, caption, render, sample_scene  # noqa: E402
+from lavie.training.synthetic import BACKGROUNDS, MOTIONS, caption, render, sample_scene  # noqa: E402
 
 TRIGGER = "zwx"
 COUNT, SEED = 10, 11
-MOTIONS = ("standing still", "growing", "shrinking")  # of the pictures: nothing in them moves or leaves a trail
 OPTIONS = (
-    *("--steps", 3000, "--batch", 8, "--lora-rank", 32, "--lora-targets", "all", "--learning-rate", 3e-3),
-    *("--loss-weight", "clean", "--prior-images", 40, "--prior-weight", 0.5),
+    *("--steps", 2000, "--batch", 8, "--lora-rank", 32, "--lora-targets", "all", "--learning-rate", 3e-3),
+    *("--loss-weight", "clean", "--text-dropout", 0, "--prior-images", 40, "--prior-weight", 0.5),
 )
 PRIORS = ("a red ball over green grass", "a blue star in the desert", "a pink fish over snow", "a white car at sunset")
 
 
 def pictures() -> list[tuple[Tensor, str]]:
-    """Ten pictures, uint8 [64, 96, 3], and what each shows, with the trigger in the place of colour and shape."""
+    """Ten pictures, uint8 [64, 96, 3], and what each shows, with the trigger in the place of colour and shape.
+
+    Each is a moment of another motion over another background, and its caption says which: the words that the videos
+    of it will be asked for in.
+    """
     generator = torch.Generator().manual_seed(SEED)
     made = []
     for index in range(COUNT):
@@ -46,7 +49,7 @@ def pictures() -> list[tuple[Tensor, str]]:
             background=BACKGROUNDS[index % len(BACKGROUNDS)],
         )
         video, _ = render([scene], torch.rand(1, generator=generator), 64, 96)
-        words = caption(scene, still=True).replace(f"a {COLOUR} {SUBJECT}", f"a {TRIGGER}")
+        words = caption(scene).replace(f"a {COLOUR} {SUBJECT}", f"a {TRIGGER}")
         made.append((to_uint8(video)[0, :, 0].permute(1, 2, 0), words))
     return made
 
