@@ -24,6 +24,7 @@ from .loaders import model_names, resolve
 log = logging.getLogger(__name__)
 
 TARGETS = ("attention", "attention-ff", "all")  # lavie.training.lora.TARGETS, whose import takes long
+LOSS_WEIGHTS = ("uniform", "min-snr", "clean")
 RUNS = "lavie_lora_runs"
 SEED = integer(0, 0, 2**63 - 1, "Of the noise and the order of pictures.", control_after_generate=False)
 NAME = re.compile(r"[\w][\w .-]{0,99}")
@@ -70,8 +71,9 @@ class LaVieLoraTrainer:
                 "train_text": ("BOOLEAN", {"default": False, "tooltip": "The text encoder learns, too."}),
                 "prior_prompt": text(
                     "",
-                    "What the subject is a kind of, without the trigger: the base makes pictures of it first and "
-                    "learns them beside yours, so that all else stays as it was. Empty: none.",
+                    "What the subject is a kind of, without the trigger, a prompt a line: the base makes pictures "
+                    "of it first and learns them beside yours, so that all else stays as it was. Empty: none.",
+                    multiline=True,
                 ),
                 "prior_images": integer(50, 1, 1000, "How many, if there is a prior_prompt."),
                 "batch_size": integer(1, 1, 64, "Pictures a step. More take more memory."),
@@ -79,7 +81,29 @@ class LaVieLoraTrainer:
                 "seed": integer(
                     0, 0, 2**63 - 1, "Of the noise and the order of pictures.", control_after_generate=False
                 ),
-            }
+            },
+            "optional": {
+                "random_crops": integer(
+                    0,
+                    0,
+                    100,
+                    "Windows of each picture that are learnt beside the whole: neither place nor size is learnt with "
+                    "the subject then.",
+                ),
+                "prior_frames": integer(
+                    1,
+                    1,
+                    64,
+                    "Above 1: what the base makes of prior_prompt are clips of so many frames, four of your pictures "
+                    "learn beside each, and the motion stays as it was, too.",
+                ),
+                "loss_weight": choice(
+                    list(LOSS_WEIGHTS),
+                    "uniform",
+                    "What each noise level counts. clean: by the error of the clean picture; lavie-tiny learns fastest "
+                    "with it. min-snr: gamma 5.",
+                ),
+            },
         }
 
     def train(
@@ -100,20 +124,27 @@ class LaVieLoraTrainer:
         batch_size: int,
         preview_every: int,
         seed: int,
+        random_crops: int = 0,
+        prior_frames: int = 1,
+        loss_weight: str = "uniform",
     ) -> dict[str, Any]:
         from ..lavie.training.loop import LoopSettings
         from ..lavie.training.lora import LoraSettings
 
         output = host.loras_folder() / f"{_checked_name(lora_name)}.safetensors"
         family, _ = resolve(model, "base")
+        prompts = tuple(line.strip() for line in prior_prompt.splitlines() if line.strip())
         settings = LoraSettings(
             rank=rank,
             alpha=alpha or None,
             targets=targets,
             train_text=train_text,
             trigger=trigger.strip(),
-            prior_prompts=(prior_prompt.strip(),) if prior_prompt.strip() else (),
-            prior_images=prior_images if prior_prompt.strip() else 0,
+            prior_prompts=prompts,
+            prior_images=prior_images if prompts else 0,
+            prior_frames=prior_frames if prompts else 1,
+            random_crops=random_crops,
+            loss_weight=loss_weight,
         )
         device = host.compute_device()
         loop = LoopSettings(

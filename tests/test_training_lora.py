@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -17,7 +19,7 @@ from lavie.errors import UsageError
 from lavie.lora import Lora
 from lavie.lora.names import is_temporal
 from lavie.training.lora import TARGETS, LoraSettings
-from lavie.training.lora.data import pictures_in, with_trigger
+from lavie.training.lora.data import Picture, pictures_in, with_crops, with_trigger
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +180,44 @@ def test_pictures_come_in_one_size_and_broken_ones_are_named(images, tmp_path):
     assert len(pictures_in(tmp_path, HEIGHT, WIDTH)[0]) == 2
 
 
+@given(st.integers(0, 2**32), st.sampled_from([(16, 24), (40, 8), (64, 96)]))
+@settings(max_examples=20, deadline=None)
+def test_crops_are_windows_of_the_picture(seed, size):
+    ramps = torch.stack(torch.meshgrid(*(torch.linspace(-1, 1, side) for side in size), indexing="ij"))
+    whole = Picture("ramps", "a ramp", torch.cat((ramps, torch.zeros(1, *size)))[:, None])
+    first, *crops = with_crops([whole], 3, seed)
+    assert first is whole
+    assert [crop.caption for crop in crops] == ["a ramp"] * 3
+    for crop in crops:
+        down, right, flat = crop.pixels[:, 0]
+        assert flat.abs().max() < 1e-5
+        for ramp in (down[:, size[1] // 2], right[size[0] // 2]):
+            assert (ramp.diff() > -1e-4).all()
+            assert 0.45 < (ramp[-1] - ramp[0]) / 2 < 1.1
+    assert not torch.equal(crops[0].pixels, crops[1].pixels)
+
+
+def test_crops_teach_something_else(family, images, trained, tmp_path):
+    plain, cropped = tmp_path / "plain.safetensors", tmp_path / "cropped.safetensors"
+    assert train(family, images, plain) == train(family, images, cropped, "--random-crops", 4) == 0
+    name = next(name for name in load_file(plain) if name.endswith("lora_up.weight"))
+    assert not torch.equal(load_file(plain)[name], load_file(cropped)[name])
+
+
+def test_beside_clips_of_the_bases_own_the_pictures_learn_jointly(family, images, tmp_path):
+    output = tmp_path / "zorb.safetensors"
+    prior = ("--prior-prompt", "a red ball moving left", "--prior-images", 2, "--prior-frames", 3)
+    assert train(family, images, output, *prior, "--images-per-clip", 2, "--prior-weight", 0.5) == 0
+    clips = load_file(output.with_suffix("") / "prior.safetensors")["latents"]
+    assert clips.shape[:3] == (2, 4, 3)
+    losses = [json.loads(line) for line in (output.with_suffix("") / "log.jsonl").read_text().splitlines()]
+    parts = [entry for entry in losses if "video" in entry]
+    assert parts
+    for entry in parts:
+        assert entry["total"] == pytest.approx(entry["video"] + 2 * entry["image"], rel=1e-3)
+    assert any(tensor.any() for name, tensor in load_file(output).items() if name.endswith("lora_up.weight"))
+
+
 # what cannot work
 
 
@@ -189,6 +229,7 @@ def test_pictures_come_in_one_size_and_broken_ones_are_named(images, tmp_path):
         ({"alpha": float("nan")}, "alpha"),
         ({"targets": "everything"}, "Unknown targets"),
         ({"prior_images": 5}, "need a prompt"),
+        ({"prior_frames": 8}, "Prior clips need"),
         ({"trigger": "zorb", "prior_prompts": ("a zorb",), "prior_images": 1}, "holds the trigger"),
     ],
 )

@@ -33,6 +33,7 @@ DEFAULT_SCHEMES = {"upscaler": "temporal"}
 KEPT_RATES = ("interpolation", "upscaler")  # stages that learn from frames as they follow in the file
 IMAGES_PER_CLIP = 4
 DEFAULTS = {
+    "text_dropout": 0.1,
     "batch": 8,
     "learning_rate": 1e-4,
     "optimizer": "adamw",

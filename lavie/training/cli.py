@@ -41,8 +41,18 @@ OF_DENOISING = (
 )
 
 # What only LoRAs know, what they know as stages do, and what they do not know.
-OF_LORAS = ("output", "trigger", "lora_alpha", "lora_targets", "prior_prompt", "prior_images", "prior_weight")
-ALSO_OF_LORAS = ("images", "size", "text_dropout", "loss_weight", "lora_rank", "train_text")
+OF_LORAS = (
+    "output",
+    "trigger",
+    "lora_alpha",
+    "lora_targets",
+    "prior_prompt",
+    "prior_images",
+    "prior_weight",
+    "prior_frames",
+    "random_crops",
+)
+ALSO_OF_LORAS = ("images", "size", "images_per_clip", "text_dropout", "loss_weight", "lora_rank", "train_text")
 NOT_OF_LORAS = (*(name for name in OF_DENOISING if name not in ALSO_OF_LORAS), "sprite_weight")
 
 MOST_STEPS = 100_000_000
@@ -167,9 +177,8 @@ def _add_objective(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--text-dropout",
         type=real_number(0, 1),
-        default=0.1,
         metavar="P",
-        help="share of captions left out, which guidance needs (default: 0.1)",
+        help="share of captions left out, which guidance needs (default: 0.1; LoRAs: 0)",
     )
     group.add_argument(
         "--loss-weight",
@@ -272,6 +281,22 @@ def _add_lora(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--prior-weight", type=real_number(0, 100), default=1.0, metavar="X", help="what they count (default: 1)"
+    )
+    group.add_argument(
+        "--prior-frames",
+        type=whole_number(1, 1000),
+        default=1,
+        metavar="N",
+        help="above 1: they are clips of so many frames, --images-per-clip of your pictures learn beside each, and the "
+        "motion stays as it was, too (default: 1)",
+    )
+    group.add_argument(
+        "--random-crops",
+        type=whole_number(0, 1000),
+        default=0,
+        metavar="N",
+        help="windows of each picture that are learnt beside the whole, so that neither place nor size is learnt with "
+        "the subject (default: 0)",
     )
 
 

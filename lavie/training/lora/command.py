@@ -13,7 +13,15 @@ from .data import pictures_in
 from .settings import LoraSettings
 from .train import LoraResult, train_lora
 
-DEFAULTS = {"batch": 2, "learning_rate": 1e-4, "optimizer": "adamw", "warmup": 50, "ema": 0.0, "lora_rank": 16}
+DEFAULTS = {
+    "text_dropout": 0.0,
+    "batch": 2,
+    "learning_rate": 1e-4,
+    "optimizer": "adamw",
+    "warmup": 50,
+    "ema": 0.0,
+    "lora_rank": 16,
+}
 
 
 def train_lora_from(args: argparse.Namespace) -> LoraResult:
@@ -33,9 +41,12 @@ def train_lora_from(args: argparse.Namespace) -> LoraResult:
         trigger=args.trigger,
         text_dropout=args.text_dropout,
         loss_weight=args.loss_weight,
+        random_crops=args.random_crops,
         prior_prompts=tuple(args.prior_prompt),
         prior_images=args.prior_images if args.prior_prompt else 0,
         prior_weight=args.prior_weight,
+        prior_frames=args.prior_frames,
+        images_per_clip=args.images_per_clip,
     )
     if height % 8 or width % 8:
         raise UsageError(f"--size must be divisible by 8, not {height}x{width}.")
@@ -67,4 +78,4 @@ def check_lora(args: argparse.Namespace, parser: argparse.ArgumentParser, unused
 
 def _told(phase: str, done: int, total: int) -> None:
     if done == total:
-        tell({"encode": f"{total} pictures encoded", "prior": f"{total} pictures of the base's own made"}[phase])
+        tell({"encode": f"{total} pictures encoded", "prior": f"{total} of the base's own made"}[phase])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from ...checkpoints.save import write_safetensors
 from ...errors import UsageError
@@ -18,12 +19,12 @@ from ...sampling import TextCondition
 from ..data import Clip, ClipRequest, Source, UnreadableClip
 from ..data.decode import IMAGE_SUFFIXES, read_picture
 from ..data.entries import read_caption
-from ..data.files import require_picture
 from ..data.filters import DataReport
 from ..data.randomness import generator_of
 from ..stages import Parts
 from ..stages.denoiser import Denoiser
 
+SMALLEST_CROP = 0.55
 Report = Callable[[int, int], None]  # done, in all; may raise to stop
 
 
@@ -37,7 +38,7 @@ class Picture:
 
 
 class Encoded(Source):
-    """Pictures as scaled latents [4, 1, h, w] in memory, with captions."""
+    """Pictures or clips as scaled latents [4, frames, h, w] in memory, with captions."""
 
     def __init__(self, name: str, captions: Sequence[str], latents: Sequence[Tensor]) -> None:
         self.name, self.captions, self.latents = name, tuple(captions), tuple(latents)
@@ -50,7 +51,8 @@ class Encoded(Source):
         return self.captions[row]
 
     def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
-        require_picture(self.name, request)
+        if request.num_frames != self.latents[row].shape[1]:
+            raise UsageError(f"{self.name} are no clips of {request.num_frames} frames.")
         return Clip(self.captions[row], f"{self.name}, picture {row}", {"latents": self.latents[row]})
 
     def fingerprint(self) -> str:
@@ -97,6 +99,25 @@ def pictures_in(folder: Path, height: int, width: int, trigger: str = "") -> tup
     return pictures, report
 
 
+def with_crops(pictures: Sequence[Picture], crops: int, seed: int) -> list[Picture]:
+    """Each picture whole, and then `crops` random windows of it in its own size, so that neither place nor size is
+    learnt with the subject. A window is SMALLEST_CROP…1 of its height and width."""
+    return [
+        picture if index == 0 else replace(picture, pixels=_window(picture.pixels, generator_of(seed, index, place)))
+        for place, picture in enumerate(pictures)
+        for index in range(crops + 1)
+    ]
+
+
+def _window(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    height, width = pixels.shape[-2:]
+    share, down, right = (torch.rand(3, generator=generator) * torch.tensor([1 - SMALLEST_CROP, 1, 1])).tolist()
+    rows, columns = (round(side * (1 - share)) for side in (height, width))
+    top, left = round(down * (height - rows)), round(right * (width - columns))
+    window = pixels[:, 0, top : top + rows, left : left + columns]
+    return interpolate(window[None], (height, width), mode="bicubic", antialias=True)[0, :, None].clamp(-1, 1)
+
+
 def encoded(name: str, pictures: Sequence[Picture], parts: Parts, report: Report | None = None) -> Encoded:
     """The pictures through the stage's VAE."""
     latents = []
@@ -108,24 +129,24 @@ def encoded(name: str, pictures: Sequence[Picture], parts: Parts, report: Report
     return Encoded(name, [picture.caption for picture in pictures], latents)
 
 
-def own_pictures(
+def own_clips(
     model: Denoiser,
     parts: Parts,
     prompts: Sequence[str],
     count: int,
-    size: tuple[int, int],
+    size: tuple[int, int, int],
     seed: int,
     file: Path,
     report: Report | None = None,
 ) -> Encoded:
-    """What the base itself makes of these prompts in turn, as single frames: `count` of them.
+    """What the base itself makes of these prompts in turn: `count` clips.
 
-    file: keeps them, for when the run goes on.
+    size: frames (1: pictures), height and width in pixels. file: keeps them, for when the run goes on.
     """
     captions, asked = [prompts[index % len(prompts)] for index in range(count)], repr((prompts, count, size, seed))
     latents = _kept(file, asked)
     if latents is None:
-        config = parts.config.replaced(num_frames=1, height=size[0], width=size[1])
+        config = parts.config.replaced(num_frames=size[0], height=size[1], width=size[2])
         device, made = model.unet.conv_in.weight.device, []
         negative = parts.embed(((config.negative_prompt,),))[0]
         for index, caption in enumerate(captions):
@@ -135,7 +156,7 @@ def own_pictures(
                 report(index + 1, count)
         latents = torch.stack(made)
         write_safetensors({"latents": latents}, file, {"asked": asked})
-    return Encoded("the base's own pictures", captions, latents)
+    return Encoded("the base's own clips", captions, latents)
 
 
 def _kept(file: Path, asked: str) -> Tensor | None:

@@ -27,10 +27,11 @@ class LoraSettings:
     key of `TARGETS`; those that look along the frames never do. train_text: the text encoder gets changes, too.
     trigger: the word that calls for what is learnt; it is put before every caption that does not hold it, and is the
     whole caption of pictures that have none. text_dropout: share of captions left out. loss_weight: of the noise
-    levels, see `lavie.training.objective`.
+    levels, see `lavie.training.objective`. random_crops: how many windows of each picture are learnt beside the whole.
     prior_prompts, prior_images: pictures of these prompts in turn, so many in all, made by the base itself before it
     learns, that keep it as it is where the trigger is missing (DreamBooth's prior preservation, Ruiz et al. 2022);
-    prior_weight: what they count.
+    prior_weight: what they count. prior_frames: above 1 they are clips of so many frames, and the pictures learn beside
+    them, `images_per_clip` beside each (paper, equation 3): the motion, too, stays as it is.
 
     Raises:
         UsageError: a rank outside 1…320, unknown targets, a prior prompt with the trigger, or none where one is needed.
@@ -41,11 +42,14 @@ class LoraSettings:
     targets: str = "attention-ff"
     train_text: bool = False
     trigger: str = ""
-    text_dropout: float = 0.1
+    text_dropout: float = 0.0
     loss_weight: str = "uniform"
+    random_crops: int = 0
     prior_prompts: tuple[str, ...] = ()
     prior_images: int = 0
     prior_weight: float = 1.0
+    prior_frames: int = 1
+    images_per_clip: int = 4
 
     def __post_init__(self) -> None:
         if not 1 <= self.rank <= MOST_RANK:
@@ -56,9 +60,18 @@ class LoraSettings:
             raise UsageError(f"Unknown targets '{self.targets}'. Choose {', '.join(TARGETS)}.")
         if self.prior_images and not self.prior_prompts:
             raise UsageError("Prior pictures need a prompt that says what they show (prior_prompts).")
+        if self.prior_frames > 1 and not (self.prior_images and self.prior_weight):
+            raise UsageError(
+                "Prior clips need prompts (prior_prompts), their number (prior_images) and a weight above 0."
+            )
         words = {word for prompt in self.prior_prompts for word in prompt.lower().split()}
         if self.trigger and set(self.trigger.lower().split()) <= words:
             raise UsageError(f"A prior prompt holds the trigger '{self.trigger}', which it is to be without.")
+
+    @property
+    def jointly(self) -> bool:
+        """Pictures learn beside clips."""
+        return self.prior_frames > 1
 
     @property
     def scale(self) -> float:

@@ -21,7 +21,7 @@ from ..stages import Base, Denoiser, Parts
 from ..stages.preview import PREVIEW_PROMPTS
 from ..start import load_text_of, load_vae_of
 from .adapters import add_adapters, halve_frozen, lora_tensors, metadata
-from .data import Encoded, Picture, encoded, own_pictures
+from .data import Encoded, Picture, encoded, own_clips, with_crops
 from .settings import LoraSettings
 
 Report = Callable[[str, int, int], None]  # phase, done, in all; may raise to stop
@@ -54,7 +54,8 @@ def train_lora(
 ) -> LoraResult:
     """Teach a LoRA for the family's base what the pictures show, and write it; the family stays as it is.
 
-    Only the spatial layers change (paper, section 5.6), learnt as by an image model; motion stays the base's own.
+    Only the spatial layers change (paper, section 5.6), learnt as by an image model, or beside clips of the base's own;
+    motion stays the base's.
 
     Args:
         pictures: of one size, divisible by 8.
@@ -76,12 +77,7 @@ def train_lora(
     add_adapters(stage.model.unet, stage.parts.text_encoder.model, settings, loop.seed)
     if loop.mixed_precision != "no":
         halve_frozen(stage.model, HALF[loop.mixed_precision])
-    data = TrainingData(
-        videos=Mixture([own] if prior is None else [own, prior], _weights(own, prior, settings.prior_weight)),
-        request=ClipRequest(1, *size),
-        batch_size=loop.batch_size,
-        seed=loop.seed,
-    )
+    data = _data(own, prior, settings, size, loop)
     recorded = {**asdict(settings), "pictures": own.fingerprint()}
     loop = replace(loop, save_frozen=False)  # the family stays as it is
     result = train(stage, data, loop, run, on_step, recorded, on_samples)
@@ -107,10 +103,12 @@ def lora_stage(
         model,
         parts,
         StageSettings(
-            frames=(1,),
+            frames=(settings.prior_frames,),
             height=size[0],
             width=size[1],
-            pictures_alone=True,
+            images_per_clip=settings.images_per_clip if settings.jointly else 0,
+            image_weight=1 / settings.prior_weight if settings.jointly else 1.0,
+            pictures_alone=not settings.jointly,
             text_dropout=settings.text_dropout,
             loss_weight=settings.loss_weight,
             train="spatial-lora",
@@ -132,15 +130,33 @@ def _sources(
     def phase(name: str) -> Callable[[int, int], None] | None:
         return None if report is None else lambda done, total: report(name, done, total)
 
-    own = encoded(OWN, pictures, stage.parts, phase("encode"))
+    own = encoded(OWN, with_crops(pictures, settings.random_crops, seed), stage.parts, phase("encode"))
     if not settings.prior_images:
         return own, None
-    prompts, count = settings.prior_prompts, settings.prior_images
-    return own, own_pictures(stage.model, stage.parts, prompts, count, size, seed, kept, phase("prior"))
+    prompts, count, size = settings.prior_prompts, settings.prior_images, (settings.prior_frames, *size)
+    return own, own_clips(stage.model, stage.parts, prompts, count, size, seed, kept, phase("prior"))
 
 
-def _weights(own: Encoded, prior: Encoded | None, prior_weight: float) -> dict[str, float]:
-    return {own.name: 1.0} if prior is None else {own.name: 1.0, prior.name: prior_weight}
+def _data(
+    own: Encoded, prior: Encoded | None, settings: LoraSettings, size: tuple[int, int], loop: LoopSettings
+) -> TrainingData:
+    if prior is not None and settings.jointly:
+        return TrainingData(
+            videos=Mixture([prior], {prior.name: 1.0}),
+            request=ClipRequest(settings.prior_frames, *size),
+            batch_size=loop.batch_size,
+            seed=loop.seed,
+            images=Mixture([own], {own.name: 1.0}),
+            num_images=settings.images_per_clip,
+            image_request=ClipRequest(1, *size),
+        )
+    weights = {own.name: 1.0} if prior is None else {own.name: 1.0, prior.name: settings.prior_weight}
+    return TrainingData(
+        videos=Mixture([own] if prior is None else [own, prior], weights),
+        request=ClipRequest(1, *size),
+        batch_size=loop.batch_size,
+        seed=loop.seed,
+    )
 
 
 def _size(pictures: Sequence[Picture]) -> tuple[int, int]:

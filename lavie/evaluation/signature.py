@@ -1,0 +1,58 @@
+"""Which sprite is it, by its colours as well as its outline: the nearest among rendered ones over the same ground.
+
+The judge's silhouettes tell one-coloured shapes apart. A subject of several colours is better known by all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..models.latents import to_uint8
+from ..training.synthetic import MOTIONS, render, sample_scene
+from .judge import HEIGHT, PATCH, WIDTH, _patches, look
+
+EXAMPLES = 4  # clips of every shape in every motion
+INSIDE = 0.62  # of the patch: where the sprite is
+
+
+def nearest_sprite(video: np.ndarray | Tensor, colour: str, shapes: tuple[str, ...]) -> str | None:
+    """The shape of that colour whose rendered pictures are nearest to most frames of a clip, uint8 [F, H, W, 3];
+    None where no sprite is seen."""
+    reading, sprite = look(video, shapes)
+    if sprite is None:
+        return None
+    known, names = _bank(colour, shapes, reading.background)
+    seen = _colours(sprite.frames, sprite.path)
+    votes = names[torch.cdist(seen, known).argmin(1)]
+    return shapes[votes.bincount(minlength=len(shapes)).argmax()]
+
+
+@lru_cache(maxsize=64)
+def _bank(colour: str, shapes: tuple[str, ...], background: str) -> tuple[Tensor, Tensor]:
+    """Pictures of every shape [n, values] and which shape each is, int64 [n]."""
+    generator = torch.Generator().manual_seed(79)
+    rows, names = [], []
+    for index, shape in enumerate(shapes):
+        for motion in MOTIONS * EXAMPLES:
+            scene = sample_scene(generator, colour=colour, motion=motion, background=background)
+            scene = replace(scene, shape=shape)
+            video, _ = render([scene], torch.tensor([0.25, 0.5, 0.75]), HEIGHT, WIDTH)
+            _, sprite = look(to_uint8(video)[0].permute(1, 2, 3, 0), shapes)
+            if sprite is not None:
+                rows.append(_colours(sprite.frames, sprite.path))
+                names += [index] * len(rows[-1])
+    return torch.cat(rows), torch.tensor(names)
+
+
+def _colours(frames: Tensor, path) -> Tensor:
+    """The colours around the sprite's middle, in its own scale, their mean and contrast taken out: [frames, values]."""
+    ring = torch.linspace(-1, 1, PATCH)
+    inside = torch.hypot(ring[:, None], ring) < INSIDE
+    values = _patches(frames, path)[:, :, inside].flatten(1)
+    values = values - values.mean(1, keepdim=True)
+    return values / values.norm(dim=1, keepdim=True)
