@@ -156,7 +156,7 @@ def _area_is_steady(area: Tensor, motion: str) -> bool:
     return ((area / expected - 1).abs() <= AREA_TOLERANCE).all().item()
 
 
-def _patches(pictures: Tensor, path: Path) -> Tensor:
+def patches(pictures: Tensor, path: Path) -> Tensor:
     """Cuts [f, c, h, w] around the path to PATCH×PATCH, so that every sprite has the same centre and area."""
     reach = 1.9 * (path.area / math.pi).sqrt()
     step = torch.linspace(-1, 1, PATCH)
@@ -168,10 +168,10 @@ def _patches(pictures: Tensor, path: Path) -> Tensor:
 
 def _turning(frames: Tensor, mask: Tensor, path: Path) -> float:
     """How much the picture inside the sprite changes over a quarter of the clip, its path taken out."""
-    patches = _patches(frames * mask[:, None], path)
+    around = patches(frames * mask[:, None], path)
     lag = max(1, len(frames) // 4)
-    change = (patches[lag:] - patches[:-lag]).abs().mean(1)
-    return (change.mean() / _patches(mask[:, None].float(), path).mean()).item()
+    change = (around[lag:] - around[:-lag]).abs().mean(1)
+    return (change.mean() / patches(mask[:, None].float(), path).mean()).item()
 
 
 @lru_cache(maxsize=4)
@@ -183,12 +183,12 @@ def _silhouettes(shapes: tuple[str, ...]) -> Tensor:
         for mirrored in (False, True):
             still = Scene("red", shape, "spinning", "snow", (0.5, 0.5), (0.5, 0.5), (0.2, 0.2), 0.0, 1.0, mirrored)
             mask = render([still], turn, HEIGHT, WIDTH)[1][0, 0] > 0.5
-            rows.append(_patches(mask[:, None].float(), _path(mask)).flatten(1))
+            rows.append(patches(mask[:, None].float(), _path(mask)).flatten(1))
     return torch.cat(rows).view(len(shapes), 2 * ANGLES, -1)
 
 
 def _nearest_silhouette(mask: Tensor, path: Path, shapes: tuple[str, ...]) -> tuple[str, float]:
-    seen = _patches(mask[:, None].float(), path).flatten(1)
+    seen = patches(mask[:, None].float(), path).flatten(1)
     known = _silhouettes(shapes).flatten(0, 1)
     shared = seen @ known.T
     overlap = shared / (seen.sum(1)[:, None] + known.sum(1) - shared)

@@ -14,6 +14,7 @@ from ..training.synthetic import BACKGROUNDS, MOTIONS, SHAPES, SUBJECTS, Scene, 
 from .fidelity import psnr, squared_error
 from .judge import read
 from .report import NUMBER, PERCENT, Request, table
+from .signature import nearest_sprite
 from .synthetic import batches, held_out_scenes, mean, rendered_like, score_readings
 
 SUBJECT, COLOUR = SUBJECTS[0], "red"
@@ -28,7 +29,7 @@ def measure(request: Request) -> dict:
     with a shape that the base knows, without the LoRA: what its motion is worth. "others": held-out prompts without
     the trigger, with the LoRA and without, and "kept", the PSNR in dB between the two. "both": the subject's prompts
     with another LoRA beside this one, if there is one. "judge": rendered subjects. "warmth" of all: red minus blue,
-    the mean of −255…255.
+    the mean of −255…255. "appears": of some of these, how many show the subject, see `appearing`.
 
     Raises:
         UsageError: no LoRA or no trigger.
@@ -43,20 +44,21 @@ def measure(request: Request) -> dict:
     others = held_out_scenes(request.clips, request.seed)
     triggered = [prompt_of(scene, request.trigger) for scene in subjects]
     before = made(pipeline, others, [caption(scene) for scene in others], request)
-    figures = {
-        "known": shares(known, made(pipeline, known, [caption(scene) for scene in known], request)),
-        "others without": shares(others, before),
-    }
+    plain = made(pipeline, known, [caption(scene) for scene in known], request)
+    figures = {"known": shares(known, plain), "others without": shares(others, before)}
+    appears = {"known": appearing(plain)}
     pipeline.set_loras(loras)
     after = made(pipeline, others, [caption(scene) for scene in others], request)
     figures["others with"] = shares(others, after)
-    figures["subject"] = shares(subjects, made(pipeline, subjects, triggered, request))
+    shown = {"subject": made(pipeline, subjects, triggered, request)}
     if other:
         pipeline.set_loras(loras + other)
-        figures["both"] = shares(subjects, made(pipeline, subjects, triggered, request))
-    figures["judge"] = shares(subjects, list(rendered_like(pipeline, subjects)))
+        shown["both"] = made(pipeline, subjects, triggered, request)
+    shown["judge"] = list(rendered_like(pipeline, subjects))
+    figures |= {name: shares(subjects, clips) for name, clips in shown.items()}
+    appears |= {name: appearing(clips) for name, clips in shown.items()}
     kept = psnr(mean([squared_error(a, b) for a, b in zip(before, after, strict=True)]))
-    return {"clips": request.clips, "shares": figures, "kept": kept}
+    return {"clips": request.clips, "shares": figures, "appears": appears, "kept": kept}
 
 
 def show(figures: dict) -> str:
@@ -69,13 +71,23 @@ def show(figures: dict) -> str:
         "judge": "judge on rendered subjects",
     }
     rows = {title: figures["shares"][name] for name, title in titles.items() if name in figures["shares"]}
+    appears = {titles[name]: {"share": share} for name, share in figures["appears"].items()}
     return "\n".join(
         [
             f"{figures['clips']} clips of each kind",
             table("prompts", dict.fromkeys(SHOWN, PERCENT) | {"warmth": NUMBER}, rows),
+            table("the subject appears, by outline and colours", {"share": PERCENT}, appears),
             f"other prompts with the LoRA against without: {NUMBER.format(figures['kept'])} dB",
         ]
     )
+
+
+def appearing(clips: list[np.ndarray]) -> float:
+    """The share of clips whose sprite is nearest to a rendered subject, among all shapes in its colour.
+
+    "shape" goes by the outline alone, which tells little of a subject of several colours; this goes by those, too.
+    """
+    return mean([nearest_sprite(clip, COLOUR, KNOWN) == SUBJECT for clip in clips])
 
 
 def subject_scenes(count: int, seed: int) -> list[Scene]:

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from ..models.latents import to_uint8
 from ..training.synthetic import MOTIONS, render, sample_scene
-from .judge import HEIGHT, PATCH, WIDTH, _patches, look
+from .appearance import HEIGHT, WIDTH
+from .judge import PATCH, Path, look, patches
 
-EXAMPLES = 4  # clips of every shape in every motion
+EXAMPLES = 2  # clips of every shape in every motion
 INSIDE = 0.62  # of the patch: where the sprite is
 
 
@@ -49,10 +50,10 @@ def _bank(colour: str, shapes: tuple[str, ...], background: str) -> tuple[Tensor
     return torch.cat(rows), torch.tensor(names)
 
 
-def _colours(frames: Tensor, path) -> Tensor:
+def _colours(frames: Tensor, path: Path) -> Tensor:
     """The colours around the sprite's middle, in its own scale, their mean and contrast taken out: [frames, values]."""
     ring = torch.linspace(-1, 1, PATCH)
     inside = torch.hypot(ring[:, None], ring) < INSIDE
-    values = _patches(frames, path)[:, :, inside].flatten(1)
+    values = patches(frames, path)[:, :, inside].flatten(1)
     values = values - values.mean(1, keepdim=True)
     return values / values.norm(dim=1, keepdim=True)

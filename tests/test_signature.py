@@ -1,0 +1,32 @@
+"""A subject of several colours is known by them, whatever else moves there."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lavie.evaluation.lora import COLOUR, KNOWN, SUBJECT, subject_scenes
+from lavie.evaluation.signature import nearest_sprite
+from lavie.evaluation.synthetic import rendered_clips
+from lavie.training.synthetic import render_backgrounds
+
+SCENES = [scene for scene in subject_scenes(63, 3) if scene.background == "desert"]
+
+
+@pytest.mark.parametrize("shape", KNOWN)
+def test_the_subject_alone_is_the_subject(shape):
+    scenes = [replace(scene, shape=shape) for scene in SCENES[:3]]
+    seen = [nearest_sprite(clip, COLOUR, KNOWN) for clip in rendered_clips(scenes, 4, 64, 96)]
+    assert [name == SUBJECT for name in seen] == [shape == SUBJECT] * 3
+
+
+def test_the_subject_in_one_colour_is_not_the_subject():
+    clip = next(iter(rendered_clips(SCENES[:1], 4, 64, 96)))
+    pale = (clip.min(-1) > 180) & (clip[..., 2] > 180)
+    red = np.where(pale[..., None], np.array([200, 40, 50], np.uint8), clip)
+    assert nearest_sprite(red, COLOUR, KNOWN) != SUBJECT
+
+
+def test_where_nothing_is_seen_there_is_no_sprite():
+    bare = render_backgrounds(SCENES[:1], 64, 96)[0].permute(1, 2, 0) * 255
+    assert nearest_sprite(bare.byte().expand(4, -1, -1, -1), COLOUR, KNOWN) is None
