@@ -46,6 +46,22 @@ def test_frames_of_any_size_keep_it():
     assert join(clip_of(1, 20, 30), clip_of(1, 20, 30))[0].shape == (5, 20, 30, 3)
 
 
+@pytest.mark.parametrize("resize", ["crop", "stretch"])
+def test_frames_of_another_size_are_brought_to_one(resize):
+    resized = part("lavie.pipelines.resize").resized
+    first, second = clip_of(1, 32, 48), clip_of(2, 40, 40, seed=1)
+    whole, _, _ = join(first, second, resize=resize)
+    assert torch.equal(whole[-2:], resized(second, (32, 48), resize))
+    clip = go_on(second, resize=resize)
+    assert clip.shape == (5, 64, 96, 3)
+    assert torch.equal(clip[:2], resized(second, (64, 96), resize))
+
+
+def test_an_anchor_reaches_both_kinds_of_network():
+    for name in ("base", "extension"):
+        assert not torch.equal(go_on(clip_of(1, 32, 48), name, anchor=0.5)[1:], go_on(clip_of(1, 32, 48), name)[1:])
+
+
 def test_a_transition_stands_between_what_is_given():
     first, second = clip_of(5, 32, 48), clip_of(3, 32, 48, seed=1)
     whole, between, fps = join(first, second)
@@ -59,5 +75,9 @@ def test_bad_input_is_answered_with_a_sentence():
     refused(lambda: go_on(clip_of(3, 32, 48), context_frames=2), "one frame")
     refused(lambda: go_on(picture, vae=stage("upscaler").vae), "VAE")
     refused(lambda: go_on(picture, **wires("interpolation")), "base stage")
-    refused(lambda: join(picture, clip_of(1, 32, 40)), "differ in size")
+    refused(lambda: join(picture, clip_of(1, 32, 40)), "differ in size.*resize to crop")
     refused(lambda: join(picture, picture, **wires("extension")), "both sides")
+    for call in (go_on, lambda *given, **more: join(picture, *given, **more)):
+        refused(lambda call=call: call(picture, num_frames=0), "number of frames.*not 0")
+        refused(lambda call=call: call(picture[:0]), "0 frame.*at least 1")
+    refused(lambda: join(picture, picture, num_frames=5000), "5000 frames in one pass would take .* GB")
