@@ -1,5 +1,7 @@
 """LaVie Image to Video and LaVie Transition: what is given comes back, and the library's own frames follow."""
 
+from functools import lru_cache
+
 import pytest
 import torch
 from graph import clip_of, decode, encode, part, refused, run, stage, wires
@@ -68,6 +70,31 @@ def test_a_transition_stands_between_what_is_given():
     assert torch.equal(whole, torch.cat((first, between, second)))
     assert len(between) == 3
     assert fps == 8
+
+
+@lru_cache
+def mask_model():
+    """A MODEL of the mask form, untrained."""
+    info = stage("extension").model.model.lavie
+    torch.manual_seed(0)
+    unet = part("lavie.models").build_unet(
+        {**stage("base").model.model.diffusion_model.config.to_dict(), "in_channels": 9}
+    )
+    return part("nodes.host").make_model(unet.eval(), info)
+
+
+def test_the_mask_form_is_shown_the_last_frames_and_both_sides():
+    clip, model = clip_of(3, 32, 48), mask_model()
+    changed = torch.cat((1 - clip[:1], clip[1:]))
+    for context, differs in ((3, True), (2, False)):
+        made = [go_on(images, model=model, context_frames=context)[3:] for images in (clip, changed)]
+        assert torch.allclose(*made, atol=1e-3) is not differs
+        assert made[0].shape == (3, 32, 48, 3)
+    first = clip_of(2, 32, 48, seed=1)
+    between = [join(first, second, model=model, context_frames=1)[1] for second in (clip, changed)]
+    assert not torch.allclose(*between, atol=1e-3)
+    whole, made, _ = join(clip, clip, model=model)  # a loop
+    assert torch.equal(whole, torch.cat((clip, made, clip)))
 
 
 def test_bad_input_is_answered_with_a_sentence():
