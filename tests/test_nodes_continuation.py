@@ -1,6 +1,7 @@
 """LaVie Image to Video and LaVie Transition: what is given comes back, and the library's own frames follow."""
 
 from functools import lru_cache
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -93,7 +94,12 @@ def test_the_mask_form_is_shown_the_last_frames_and_both_sides():
     first = clip_of(2, 32, 48, seed=1)
     between = [join(first, second, model=model, context_frames=1)[1] for second in (clip, changed)]
     assert not torch.allclose(*between, atol=1e-3)
-    whole, made, _ = join(clip, clip, model=model)  # a loop
+    seen = []
+    options = {"transformer_options": {"patches": {"input_block_patch": [lambda h, _: seen.append(1) or h]}}}
+    watched = SimpleNamespace(model=model.model, load_device=model.load_device, model_options=options)
+    torch.testing.assert_close(go_on(clip, model=watched, context_frames=2), go_on(clip, model=model, context_frames=2))
+    assert seen
+    whole, made, _ = join(clip, clip, model=watched)  # a loop
     assert torch.equal(whole, torch.cat((clip, made, clip)))
 
 

@@ -75,6 +75,7 @@ def test_split_halves_see_their_own_marks_with_prompts_per_frame():
     def unet(*_, transformer_options, **__):
         seen.append(transformer_options)
 
+    unet.config = unet.dtype = None
     model = SimpleNamespace(
         model_options={"transformer_options": {"x": 1}}, model=SimpleNamespace(diffusion_model=unet)
     )
