@@ -57,6 +57,7 @@ class GraphUNet(VideoUNet):
         control: Any = None,
         transformer_options: dict[str, Any] | None = None,
         strategy: TemporalStrategy | None = None,
+        down_hidden_states: Tensor | None = None,
         **_: Any,
     ) -> Tensor:
         """As `VideoUNet.forward`; `y` is the noise level, and what LaVie has no place for is named in the log, once."""
@@ -68,7 +69,9 @@ class GraphUNet(VideoUNet):
             for lora in options.get(STEP_LORAS, ()):
                 stack.enter_context(lora.on(self, float(torch.as_tensor(timesteps).max())))
             labels = y if class_labels is None else class_labels
-            return super().forward(x, timesteps, context, class_labels=labels, strategy=strategy)
+            return super().forward(
+                x, timesteps, context, labels, strategy=strategy, down_hidden_states=down_hidden_states
+            )
 
     def _check(self, x: Tensor, context: Tensor | None) -> None:
         if x.dim() != 5:

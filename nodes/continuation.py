@@ -11,13 +11,14 @@ from ..lavie.config import MAX_FRAMES
 from ..lavie.errors import UsageError
 from ..lavie.pipelines.conditioned_extension import MASK, sample_conditioned_extension
 from ..lavie.pipelines.extend import WINDOW, sample_extension
+from ..lavie.pipelines.resize import RESIZES, resized
 from ..lavie.pipelines.transition import sample_transition
 from ..lavie.runtime.fallback import Attempt, attempts
 from ..lavie.runtime.memory import activation_bytes
 from ..lavie.sampling import seeded
 from . import host
 from .adapters import StageInfo
-from .inputs import SAMPLING, integer, padded, sampling_settings, socket, stage_of, text_condition
+from .inputs import ANCHOR, SAMPLING, choice, integer, padded, sampling_settings, socket, stage_of, text_condition
 from .sampling import NEGATIVE, POSITIVE
 from .vae import decode, encode, require_vae
 
@@ -54,7 +55,15 @@ class LaVieImageToVideo:
                     1, 1, 64, "Last frames that the new ones follow. The paper's form takes 1, SEINE's mask form more."
                 ),
                 **SAMPLING,
-            }
+            },
+            "optional": {
+                "anchor": ANCHOR,
+                "resize": choice(
+                    ["keep", *RESIZES],
+                    "keep",
+                    "keep: the images set the size. crop, stretch: they are brought to the model's own size.",
+                ),
+            },
         }
 
     def sample(
@@ -71,11 +80,15 @@ class LaVieImageToVideo:
         guidance_scale: float,
         sampler: str,
         spacing: str,
+        anchor: float = 0.0,
+        resize: str = "keep",
     ) -> tuple[Tensor, float]:
         info = _stage_of(model, "LaVie Image to Video")
         require_vae(vae, 8, "LaVie Image to Video")
         config = info.config.replaced(**sampling_settings(steps, guidance_scale, sampler, spacing))
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)
+        if resize != "keep":
+            images = resized(images, (config.height, config.width), resize)
         progress = host.Progress(model)
         context = _encoded(vae, images[-context_frames:], info, progress)
         context_frames = context.shape[2]
@@ -85,7 +98,8 @@ class LaVieImageToVideo:
 
         def run(attempt: Attempt) -> Tensor:
             network = host.network(model, text, 1)
-            shared = {"device": device, "num_frames": num_frames, "split": attempt.split, "callback": progress.step}
+            shared = {"device": device, "num_frames": num_frames, "anchor": anchor}
+            shared |= {"split": attempt.split, "callback": progress.step}
             if info.stage == "base":
                 longer = sample_extension(
                     network, text, context, attempt.config, seed, context_frames=context_frames, **shared
@@ -127,7 +141,14 @@ class LaVieTransition:
                 "num_frames": integer(8, 1, MAX_FRAMES, "New frames between them."),
                 "context_frames": integer(4, 1, 64, "Frames on each side that the new ones are made to fit."),
                 **SAMPLING,
-            }
+            },
+            "optional": {
+                "resize": choice(
+                    ["refuse", *RESIZES],
+                    "refuse",
+                    "If second has another size than first: stop with an error, crop it to that size, or stretch it.",
+                )
+            },
         }
 
     def sample(
@@ -145,13 +166,16 @@ class LaVieTransition:
         guidance_scale: float,
         sampler: str,
         spacing: str,
+        resize: str = "refuse",
     ) -> tuple[Tensor, Tensor, float]:
         info = _stage_of(model, "LaVie Transition")
         require_vae(vae, 8, "LaVie Transition")
         config = info.config.replaced(**sampling_settings(steps, guidance_scale, sampler, spacing))
+        if resize != "refuse":
+            second = resized(second, tuple(first.shape[1:3]), resize)
         if first.shape[1:3] != second.shape[1:3]:
             sizes = " and ".join(f"{images.shape[2]}×{images.shape[1]}" for images in (first, second))
-            raise UsageError(f"first and second differ in size ({sizes}): put an Upscale Image before one of them.")
+            raise UsageError(f"first and second differ in size ({sizes}): set resize to crop or stretch.")
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)
         progress = host.Progress(model)
         before = _encoded(vae, first[-context_frames:], info, progress)

@@ -394,6 +394,7 @@ def network(model: Any, text: TextCondition, batch: int = 1) -> Callable[..., Te
         halves = [1, 0] if len(sample) > batch else [1] if negative else [0]  # the host's marks: 0 is positive
         return unet(sample, timestep, states, **labels, transformer_options={**patches, "cond_or_uncond": halves})
 
+    patched.config, patched.dtype = unet.config, unet.dtype
     return patched
 
 

@@ -69,6 +69,9 @@ TILE = integer(
     -1, -1, MAX_SIDE, "Edge of the tiles in input pixels; smaller take less memory. 0: no tiles." + OWN_NOTE, step=8
 )
 TILE_OVERLAP = integer(-1, -1, MAX_SIDE, "Input pixels that neighbouring tiles share and blend." + OWN_NOTE, step=8)
+ANCHOR = number(
+    0.0, 0.0, 1.0, "Above 0: later clips hold on to the first frame's colours and layout for longer.", step=0.05
+)
 FPS = number(8.0, 0.01, 1000.0, "Frames a second of the video that comes in.", step=1.0)
 
 

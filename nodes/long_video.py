@@ -9,11 +9,12 @@ from torch import Tensor
 
 from ..lavie.config import MAX_FRAMES
 from ..lavie.pipelines.extend import WINDOW, sample_extension
-from ..lavie.pipelines.long_video import IN_ONE_PASS, TRAINING_FREE, method_settings
+from ..lavie.pipelines.long_video import IN_ONE_PASS, TRAINING_FREE, check_length, method_settings
 from ..lavie.runtime.fallback import Attempt, attempts
 from ..lavie.runtime.memory import activation_bytes
 from . import host
 from .inputs import (
+    ANCHOR,
     HEIGHT,
     SAMPLING,
     WIDTH,
@@ -64,7 +65,12 @@ class LaVieAutoregressiveExtender:
                 ),
                 **SAMPLING,
             },
-            "optional": {"resample": RESAMPLE, "drift_correction": DRIFT_CORRECTION, "motion": MOTION},
+            "optional": {
+                "resample": RESAMPLE,
+                "drift_correction": DRIFT_CORRECTION,
+                "motion": MOTION,
+                "anchor": ANCHOR,
+            },
         }
 
     def extend(
@@ -83,6 +89,7 @@ class LaVieAutoregressiveExtender:
         resample: int = 1,
         drift_correction: float = 0.0,
         motion: float = 0.0,
+        anchor: float = 0.0,
     ) -> tuple[dict, float]:
         info = stage_of(model, "base", "LaVie Autoregressive Extender")
         config = info.config.replaced(**sampling_settings(steps, guidance_scale, sampler, spacing))
@@ -104,6 +111,7 @@ class LaVieAutoregressiveExtender:
                 context_frames=min(context_frames, samples.shape[2]),
                 resample=resample,
                 drift_correction=drift_correction,
+                anchor=anchor,
                 motion=motion,
                 split=attempt.split,
                 callback=progress.step,
@@ -154,7 +162,17 @@ class LaVieLongVideoSampler:
                 ),
                 "resample": RESAMPLE,
                 "drift_correction": DRIFT_CORRECTION,
-            }
+            },
+            "optional": {
+                "anchor": ANCHOR,
+                "motion_injection": (
+                    "BOOLEAN",
+                    {
+                        "default": False,
+                        "tooltip": "free_noise: later prompts change what happens, the first one keeps the look.",
+                    },
+                ),
+            },
         }
 
     def sample(
@@ -176,6 +194,8 @@ class LaVieLongVideoSampler:
         free_init_iterations: int,
         resample: int,
         drift_correction: float,
+        anchor: float = 0.0,
+        motion_injection: bool = False,
     ) -> tuple[dict, float]:
         info = stage_of(model, "base", "LaVie Long Video Sampler")
         config = info.config.replaced(
@@ -187,8 +207,11 @@ class LaVieLongVideoSampler:
             context_frames=own(context_frames, 0),
             resample=own(resample, 1),
             drift_correction=own(drift_correction, 0.0),
+            anchor=own(anchor, 0.0),
+            motion_injection=own(motion_injection, False),
         )
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)
+        check_length(method, unet, config, num_frames)
         seen = num_frames if method in IN_ONE_PASS else min(num_frames, config.num_frames or WINDOW)
         size = (seen, config.height // 8, config.width // 8)
         device = host.load(model, activation_bytes(unet, (2, 4, *size)))

@@ -11,6 +11,7 @@ from lavie.errors import Cancelled, UsageError
 from lavie.models import build_unet
 from lavie.models.latents import decode_latents, to_uint8
 from lavie.pipelines.extend import sample_extension
+from lavie.pipelines.long_video import IN_ONE_PASS, check_length
 from lavie.pipelines.long_video import TRAINING_FREE as METHODS
 from lavie.pipelines.text_to_video import sample_text_to_video
 from lavie.sampling import PromptSchedule, TextCondition, free_init, matched_statistics, seeded
@@ -31,8 +32,8 @@ UNET = {
 WINDOW = 8
 SMALL = {"height": 32, "width": 32, "num_inference_steps": 2, "guidance_scale": 1.0}
 OWN = {  # FIFO with the fewest evaluations
-    "replacement": {"context_frames": 2, "resample": 1, "drift_correction": 0.0},
-    "free_noise": {"context_frames": 6},
+    "replacement": {"context_frames": 2, "resample": 1, "drift_correction": 0.0, "anchor": 0.0},
+    "free_noise": {"context_frames": 6, "motion_injection": False},
     "fifo": {"partitions": 1, "lookahead": True},
 }
 DEVICE = torch.device("cpu")
@@ -109,7 +110,7 @@ def test_one_iteration_of_free_init_is_plain_sampling(stage, text, iterations):
 
 def test_settings_that_are_off_change_nothing(stage, text):
     plain = sampled("replacement", stage, text, 12)
-    off = {"resample": 1, "drift_correction": 0.0, "motion": 0.0}
+    off = {"resample": 1, "drift_correction": 0.0, "anchor": 0.0, "motion": 0.0}
     assert torch.equal(sampled("replacement", stage, text, 12, **off), plain)
     longer = (
         sample_extension(
@@ -122,7 +123,14 @@ def test_settings_that_are_off_change_nothing(stage, text):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"resample": 2}, {"drift_correction": 1.0}, {"motion": 3.0}, {"free_init_iterations": 2}, {"context_frames": 6}],
+    [
+        {"resample": 2},
+        {"drift_correction": 1.0},
+        {"anchor": 0.5},
+        {"motion": 3.0},
+        {"free_init_iterations": 2},
+        {"context_frames": 6},
+    ],
     ids=str,
 )
 def test_settings_that_are_on_change_what_follows(stage, text, settings):
@@ -224,6 +232,29 @@ def test_halves_of_the_guidance_in_turn_make_the_same_video(stage, text):
     torch.testing.assert_close(whole, split, atol=5e-3, rtol=5e-3)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_the_network_sees_a_window_at_a_time_or_all_frames_in_one_pass(stage, text, method):
+    seen = []
+    watching = stage.unet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[2]))
+    try:
+        sampled(method, stage, text, 20)
+    finally:
+        watching.remove()
+    assert max(seen) == (20 if method in IN_ONE_PASS else WINDOW)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_what_is_made_in_one_pass_is_too_long_at_ten_thousand_frames(stage, method):
+    check = lambda: check_length(method, stage.unet, config(stage), 10_000)  # noqa: E731
+    if method in IN_ONE_PASS:
+        with pytest.raises(
+            UsageError, match=r"same memory for any length: conditioned, replacement, fifo, independent\."
+        ):
+            check()
+    else:
+        check()
+
+
 # -- what the methods are for ------------------------------------------------------------------------------------------
 
 
@@ -279,6 +310,24 @@ def test_drift_correction_brings_new_frames_to_the_statistics_of_the_first_windo
     torch.testing.assert_close(new.mean((2, 3, 4)), first.mean((2, 3, 4)), atol=1e-4, rtol=1e-4)
 
 
+def test_an_anchor_brings_new_frames_nearer_to_the_first_one(stage, text):
+    plain, held = (sampled("replacement", stage, text, 14, anchor=strength) for strength in (0.0, 1.0))
+    assert torch.equal(held[:, :, :WINDOW], plain[:, :, :WINDOW])
+    far, near = ((made[:, :, WINDOW:] - made[:, :, :1]).mean((3, 4)).abs().mean() for made in (plain, held))
+    assert near < far
+
+
+def test_motion_injection_keeps_later_frames_nearer_to_the_first_prompt(stage, pipeline, text):
+    changing = pipeline._text(PROMPTS, "", 12, 0)
+    one, plain, injected = (
+        sampled("free_noise", stage, each, 12, motion_injection=injection)
+        for each, injection in ((text, False), (changing, False), (changing, True))
+    )
+    away = [(made - one)[:, :, 8:].abs().mean() for made in (injected, plain)]
+    assert 0 < away[0] < away[1]
+    assert torch.equal(sampled("free_noise", stage, text, 12, motion_injection=True), one)
+
+
 # -- what cannot work --------------------------------------------------------------------------------------------------
 
 
@@ -290,12 +339,19 @@ def test_drift_correction_brings_new_frames_to_the_statistics_of_the_first_windo
         ({"method": "independent", "context_frames": 4}, "choose: conditioned, replacement, free_noise"),
         ({"num_frames": 0}, "number of frames"),
         ({"num_frames": 20_000}, "number of frames"),
+        (
+            {"num_frames": 10_000, "method": "free_long"},
+            "10000 frames in one pass would take .* GB .* replacement, fifo",
+        ),
         ({"height": 36}, "height must be divisible by 8"),
         ({"seed": -1}, "seed must be"),
         ({"context_frames": 8}, "between 1 and 7"),
         ({"method": "free_noise", "context_frames": 8}, "cannot move"),
         ({"resample": 0}, "once or more often"),
         ({"drift_correction": 1.5}, "between 0 and 1"),
+        ({"anchor": 1.5}, "anchor must be between 0 and 1"),
+        ({"method": "free_noise", "anchor": 0.5}, "has no setting anchor. Leave it out, or choose: conditioned, repl"),
+        ({"motion_injection": True}, "'replacement' has no setting motion_injection. Leave it out, or choose: free_"),
         ({"motion": -1.0}, "Motion must be 0 or more"),
         ({"free_init_iterations": -1}, "FreeInit iterations must be 0 or more"),
         ({"method": "fifo", "partitions": 0}, "1 window long or more"),

@@ -11,6 +11,7 @@ from lavie.errors import UsageError
 from lavie.evaluation import long
 from lavie.evaluation.long import joins_of, seam_ratio
 from lavie.lora import Lora
+from lavie.pipelines.resize import resized_frames
 from lavie.sampling import PromptSchedule
 from lavie.video import read_video, write_video
 
@@ -46,6 +47,20 @@ def test_a_video_that_is_given_comes_back_and_goes_on(pipeline, plain, method):
     assert made.metadata["method"] == method
 
 
+def test_an_anchor_holds_the_recursions_and_leaves_the_clip(pipeline, plain):
+    made = pipeline(PROMPT, 20, method="conditioned", anchor=1.0, **QUICK)
+    assert np.array_equal(made.frames[:16], plain[:16])
+    assert not np.array_equal(made.frames[16:], plain[16:])
+    assert made.metadata["anchor"] == 1.0
+
+
+def test_a_video_of_another_size_is_brought_to_the_one_that_is_asked_for(pipeline, plain):
+    given = plain[:2, :, :48]
+    made = pipeline(PROMPT, 4, method="replacement", video=given, resize="crop", height=32, width=32, **QUICK).frames
+    assert made.shape == (4, 32, 32, 3)
+    assert np.array_equal(made[:2], resized_frames(given, (32, 32), "crop"))
+
+
 def test_the_extension_makes_what_its_own_pipeline_makes(pipeline, plain):
     extension = ExtensionPipeline.from_pretrained("lavie-tiny", device="cpu")
     given = plain[:1]
@@ -78,10 +93,14 @@ def test_a_lora_is_on_both_stages_and_leaves_both(pipeline, plain):
     ("settings", "message"),
     [
         ({"method": "fifo"}, "begins anew"),
-        ({"method": "replacement", "height": 64}, "sets the size"),
+        ({"method": "replacement", "height": 64}, "sets the size; give no other, or set resize"),
+        ({"method": "replacement", "resize": "squeeze"}, "Unknown resize 'squeeze'. Choose one of: refuse, crop, str"),
         ({"method": "conditioned", "num_frames": 3}, "3 frames already"),
+        ({"method": "replacement", "context_frames": 4}, "context is 4 frames, but the video has only 3"),
         ({"method": "conditioned", "resample": 2}, "no setting resample"),
         ({"method": "conditioned", "context_frames": 2}, "one frame"),
+        ({"method": "conditioned", "num_frames": 0}, "number of frames"),
+        ({"method": "conditioned", "anchor": 2.0}, "anchor must be between 0 and 1"),
     ],
 )
 def test_what_cannot_go_on_is_refused(pipeline, plain, settings, message):
@@ -104,20 +123,31 @@ def test_the_command_makes_a_long_video_of_prompts_in_a_file(capsys, tmp_path):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text(f"0: {PROMPT}\n10: a blue star over the sea\n")
     code, captured, file = run(
-        capsys, tmp_path, str(prompts), "--prompt-file", "--frames", "18", "--transition", "4", "--method", "free_noise"
+        capsys,
+        tmp_path,
+        str(prompts),
+        "--prompt-file",
+        "--frames",
+        "18",
+        "--transition",
+        "4",
+        "--method",
+        "free_noise",
+        "--motion-injection",
     )
     assert code == 0
     assert read_video(file).frames.shape == (18, 64, 96, 3)
     metadata = json.loads(captured.out)["videos"][0]["metadata"]
-    assert metadata["method"] == "free_noise"
+    assert (metadata["method"], metadata["motion_injection"]) == ("free_noise", True)
     assert metadata["prompt"].splitlines()[1] == "10: a blue star over the sea"
 
 
 def test_the_command_goes_on_from_a_film_by_the_extension_stage(capsys, tmp_path, plain):
     write_video(tmp_path / "start.mp4", plain[:4], fps=8)
-    code, captured, file = run(capsys, tmp_path, PROMPT, "--video", str(tmp_path / "start.mp4"), "--frames", "8")
+    go_on = [PROMPT, "--video", str(tmp_path / "start.mp4"), "--frames", "8"]
+    code, captured, file = run(capsys, tmp_path, *go_on, "--size", "32x48", "--resize", "stretch")
     assert code == 0
-    assert read_video(file).frames.shape == (8, 64, 96, 3)
+    assert read_video(file).frames.shape == (8, 32, 48, 3)
     assert json.loads(captured.out)["videos"][0]["metadata"]["method"] == "conditioned"
 
 
@@ -126,10 +156,14 @@ def test_the_command_goes_on_from_a_film_by_the_extension_stage(capsys, tmp_path
     [
         (["3: late"], "begin at frame 3"),
         (["0: a, 9: b, 4: c"], "frames must rise"),
+        (["0: a, 9: b, 9: c"], "Two prompts begin at frame 9"),
         (["0: a, 40: b", "--frames", "30"], "begins at frame 40"),
         (["a", "--frames", "0"], "between 1 and"),
         (["a", "--frames", "100000"], "between 1 and"),
+        (["a", "--frames", "10000", "--method", "free_noise"], "10000 frames in one pass would take 28 GB or more"),
         (["a", "--method", "fifo", "--resample", "3"], "no setting resample"),
+        (["a", "--anchor", "2"], "between 0 and 1"),
+        (["a", "--method", "fifo", "--motion-injection"], "no setting motion_injection"),
         (["a", "--motion", "-1"], "between 0 and 20"),
         (["gone.txt", "--prompt-file"], "cannot be read"),
     ],

@@ -36,9 +36,17 @@ def test_it_begins_with_the_clip_of_the_base_sampler(method):
 def test_motion_reaches_the_network_of_the_graph():
     for method in ("free_noise", "replacement"):
         assert not torch.allclose(long(method=method, motion=5.0), long(method=method), atol=1e-3)
+    assert not torch.allclose(long(method="replacement", anchor=0.5), long(method="replacement"), atol=1e-3)
     clip = sample()
+    assert not torch.allclose(extend(clip, anchor=0.5), extend(clip), atol=1e-3)
     assert not torch.allclose(extend(clip, motion=5.0), extend(clip), atol=1e-3)
-    assert torch.equal(extend(clip, motion=0.0, resample=1, drift_correction=0.0), extend(clip))
+    assert torch.equal(extend(clip, motion=0.0, resample=1, drift_correction=0.0, anchor=0.0), extend(clip))
+
+
+def test_motion_injection_reaches_the_network_of_the_graph():
+    positive, negative, _ = schedule(transition=0)
+    story = {"method": "free_noise", "positive": positive, "negative": negative}
+    assert not torch.allclose(long(**story, motion_injection=True), long(**story), atol=1e-3)
 
 
 def test_prompts_change_where_they_say():
@@ -67,6 +75,7 @@ def test_split_halves_see_their_own_marks_with_prompts_per_frame():
     def unet(*_, transformer_options, **__):
         seen.append(transformer_options)
 
+    unet.config = unet.dtype = None
     model = SimpleNamespace(
         model_options={"transformer_options": {"x": 1}}, model=SimpleNamespace(diffusion_model=unet)
     )
@@ -79,11 +88,16 @@ def test_split_halves_see_their_own_marks_with_prompts_per_frame():
 def test_bad_input_is_answered_with_a_sentence():
     refused(lambda: schedule("4: late"), "frame 0")
     refused(lambda: schedule("0: a\n9: b\n4: c"), "frames must rise")
+    refused(lambda: schedule("0: a\n9: b\n9: c"), "Two prompts begin at frame 9")
+    refused(lambda: long(num_frames=0), "number of frames.*not 0")
+    for method in ("free_noise", "free_long"):
+        refused(lambda method=method: long(method=method, num_frames=10_000), "10000 frames.* GB.*replacement, fifo")
     refused(lambda: schedule("a red ball"), "first frame")
     refused(lambda: schedule("0: "), "empty")
     refused(lambda: schedule(num_frames=10), "begins at frame 12")
     positive = schedule()[0]
     refused(lambda: long(positive=positive, num_frames=24), "prompts for 20 frames")
     refused(lambda: long(method="fifo", resample=2), "no setting resample")
+    refused(lambda: long(method="fifo", motion_injection=True), "no setting motion_injection")
     refused(lambda: long(**wires("interpolation")), "base stage")
     refused(lambda: long(context_frames=16), "between 1 and 15")

@@ -75,7 +75,7 @@ def test_any_text_is_read_or_refused(text):
         ("a red ball", "'a red ball' is no prompt with its first frame"),
         ("0: a red ball\nand a star", "'and a star' is no prompt"),
         ("4: a red ball", "begin at frame 4. Give one for frame 0"),
-        ("0: a red ball, 0: a star", "comes after that at frame 0"),
+        ("0: a red ball, 0: a star", "Two prompts begin at frame 0"),
         ("0: a, 9: b, 5: c", "at frame 5 comes after that at frame 9"),
         ("-1: a red ball", "cannot begin at frame -1"),
         ("0: a red ball, 4: ", "The prompt at frame 4 is empty"),

@@ -11,6 +11,7 @@ from lavie.config import BUNDLED, find_family
 from lavie.errors import Cancelled, UsageError
 from lavie.evaluation.synthetic import rendered_clips
 from lavie.models.config import UNetConfig
+from lavie.pipelines.resize import resized_frames
 from lavie.pipelines.transition import sample_transition
 from lavie.sampling import TextCondition, seeded
 from lavie.training.synthetic import sample_scene
@@ -131,11 +132,31 @@ def test_videos_of_two_sizes_are_refused(pipeline, shots):
         pipeline(PROMPT, shots[0], shots[1][:, :56])
 
 
+def test_a_second_video_of_another_size_is_brought_to_that_of_the_first(pipeline, shots):
+    first, second = shots[0], shots[1][:, :, :64]
+    video = pipeline(PROMPT, first, second, num_frames=2, num_inference_steps=1, resize="crop")
+    assert np.array_equal(video.frames[-4:], resized_frames(second, (64, 96), "crop"))
+
+
 def test_the_command_joins_two_films(shots, tmp_path, capsys):
     files = [str(tmp_path / f"{name}.mp4") for name in ("first", "second", "film")]
     for file, frames in zip(files, shots, strict=False):
         write_video(file, frames, fps=8)
-    command = ["transition", *files[:2], PROMPT, "-o", files[2], "--frames", "3", "--steps", "2", "--quiet"]
+    write_video(files[1], shots[1][:, :, :64], fps=8)
+    command = [
+        "transition",
+        *files[:2],
+        PROMPT,
+        "--resize",
+        "stretch",
+        "-o",
+        files[2],
+        "--frames",
+        "3",
+        "--steps",
+        "2",
+        "--quiet",
+    ]
     assert main([*command, "--device", "cpu"]) == 0
     assert "11 frames of 64x96 at 8 fps" in capsys.readouterr().out
     assert read_video(files[2]).frames.shape == (11, 64, 96, 3)

@@ -134,6 +134,15 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
+def add_resize_argument(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--resize",
+        choices=("refuse", "crop", "stretch"),
+        default="refuse",
+        help=f"bring {what}: crop keeps the proportions, stretch the whole picture (default: refuse another size)",
+    )
+
+
 def sampling_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The sampling arguments under the names that pipelines give them."""
     return {

@@ -13,6 +13,7 @@ from .arguments import (
     add_lora_arguments,
     add_model_arguments,
     add_output_arguments,
+    add_resize_argument,
     add_sampling_arguments,
     check_not_input,
     check_schedule,
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     frames = whole_number(1, MAX_FRAMES)
     parser.add_argument("--frames", type=frames, default=64, metavar="N", help="in all (default: 64)")
     parser.add_argument("--video", metavar="IN", help="go on from this film or folder; its frames count")
+    add_resize_argument(parser, "--video, to --size or the model's own size")
     parser.add_argument(
         "--method",
         choices=METHODS,
@@ -58,6 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resample", type=whole_number(1, 20), metavar="N", help="replacement: every step N times")
     parser.add_argument("--drift-correction", type=share, metavar="X", help="0…1: keep the first clip's colours")
+    parser.add_argument("--anchor", type=share, metavar="X", help="0…1: later clips hold on to the first frame")
+    parser.add_argument(
+        "--motion-injection",
+        action="store_true",
+        default=None,
+        help="free_noise: later prompts change what happens, the first one keeps the look",
+    )
     parser.add_argument("--motion", type=motion, default=0.0, metavar="X", help="livelier; 1…5 is much (default: 0)")
     parser.add_argument(
         "--free-init-iterations",
@@ -81,8 +90,8 @@ def run(args: argparse.Namespace) -> int:
     method = args.method or ("conditioned" if family.extension is not None else "replacement")
     if args.video is not None and method not in GOES_ON:
         raise UsageError(f"--method {method} begins anew; to go on from --video choose {' or '.join(GOES_ON)}.")
-    if args.video is not None and args.size is not None:
-        raise UsageError("--video sets the size; leave out --size.")
+    if args.video is not None and args.size is not None and args.resize == "refuse":
+        raise UsageError("--video sets the size; leave out --size, or say how to --resize it.")
     loras = chosen_loras(args)
     source = None if args.video is None else read_video(args.video)
     from ..pipelines import LongVideoPipeline
@@ -103,12 +112,15 @@ def run(args: argparse.Namespace) -> int:
             args.frames,
             method=method,
             video=source and source.frames,
+            resize=args.resize,
             height=height,
             width=width,
             context_frames=args.context,
             transition=args.transition,
             resample=args.resample,
             drift_correction=args.drift_correction,
+            anchor=args.anchor,
+            motion_injection=args.motion_injection,
             motion=args.motion,
             free_init_iterations=args.free_init_iterations,
             callback=progress,

@@ -11,6 +11,7 @@ from .arguments import (
     add_lora_arguments,
     add_model_arguments,
     add_output_arguments,
+    add_resize_argument,
     add_sampling_arguments,
     check_not_input,
     check_schedule,
@@ -26,7 +27,7 @@ HELP = "join two videos by new frames between them"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", metavar="FIRST", help="a film, a folder of PNG frames, or name_%%04d.png")
-    parser.add_argument("second", metavar="SECOND", help="what it leads to, of the same size")
+    parser.add_argument("second", metavar="SECOND", help="what it leads to, of the same size, or see --resize")
     parser.add_argument("prompt", metavar="PROMPT", help="what the new frames show")
     add_output_arguments(parser)
     parser.add_argument(
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="frames on each side that the new ones are made to fit (default: 4)",
     )
+    add_resize_argument(parser, "SECOND, to the size of FIRST")
     add_sampling_arguments(parser)
     add_lora_arguments(parser)
     add_model_arguments(parser)
@@ -63,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
             second.frames,
             num_frames=args.frames,
             context_frames=args.context,
+            resize=args.resize,
             callback=progress,
             **sampling_settings(args),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -166,6 +167,7 @@ class VideoUNet(nn.Module):
         class_labels: Tensor | None = None,
         num_images: int = 0,
         strategy: TemporalStrategy | None = None,
+        down_hidden_states: Tensor | None = None,
     ) -> Tensor:
         """Args:
             sample: [batch, in_channels, frames, height, width], any frames, height and width ≥ 1. For joint training on
@@ -180,13 +182,16 @@ class VideoUNet(nn.Module):
                 them alone, so that a picture changes nothing in the video nor in another picture. Where all frames are
                 pictures, timestep and text are those of the pictures: [batch, num_images], and so on.
             strategy: what is done in place of one temporal attention among all frames of the video.
+            down_hidden_states: the text of the way down and the middle, where it is another; not with pictures.
 
         Returns:
             [batch, out_channels, frames, height, width].
         """
         if num_images:
             return self._jointly(sample, timestep, encoder_hidden_states, class_labels, num_images, strategy)
-        return self._predict(sample, timestep, encoder_hidden_states, class_labels, strategy=strategy)
+        return self._predict(
+            sample, timestep, encoder_hidden_states, class_labels, strategy=strategy, down_text=down_hidden_states
+        )
 
     def _jointly(
         self,
@@ -228,6 +233,7 @@ class VideoUNet(nn.Module):
         labels: Tensor | None,
         over_time: bool = True,
         strategy: TemporalStrategy | None = None,
+        down_text: Tensor | None = None,
     ) -> Tensor:
         batch, _, frames, _, _ = sample.shape
         cond = Conditioning(
@@ -240,8 +246,9 @@ class VideoUNet(nn.Module):
         )
         x = sample.to(self.dtype).permute(0, 2, 3, 4, 1).flatten(0, 1).contiguous().permute(0, 3, 1, 2)
         x = self.conv_in(x)
-        x, skips = self._down(x, cond)
-        x = self._after(self._run(self.mid_block, x, cond), cond, "mid_temporal_block")
+        down = cond if down_text is None else replace(cond, text=down_text.to(self.dtype))
+        x, skips = self._down(x, down)
+        x = self._after(self._run(self.mid_block, x, down), down, "mid_temporal_block")
         x = self._up(x, skips, cond)
         x = self.conv_out(silu(self.conv_norm_out(x, frames)))
         return x.unflatten(0, (batch, frames)).transpose(1, 2)

@@ -13,7 +13,7 @@ from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
 from ..models.latents import encode_video
-from ..sampling import TextCondition, denoise, guided, livelier, matched_statistics
+from ..sampling import Anchor, TextCondition, denoise, guided, livelier, matched_statistics
 from ..sampling.conditioning import first_frame_condition, mask_condition
 from ..sampling.statistics import check_strength
 from .extend import WINDOW
@@ -50,6 +50,7 @@ class ExtensionPipeline(StagePipeline):
         recursions: int | None = None,
         context_frames: int = 1,
         drift_correction: float = 0.0,
+        anchor: float = 0.0,
         negative_prompt: str | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -63,7 +64,7 @@ class ExtensionPipeline(StagePipeline):
             num_frames: how many frames to add; or
             recursions: how many clips to add, each as long as the model's window less the known frames (default: 1).
             context_frames: how many of the last frames the network is shown; more than 1 needs the mask form.
-            drift_correction: 0…1, see `sample_conditioned_extension`.
+            drift_correction, anchor: 0…1, see `sample_conditioned_extension`.
 
         Raises:
             UsageError: a setting that cannot work.
@@ -91,6 +92,8 @@ class ExtensionPipeline(StagePipeline):
             num_frames=num_frames,
             grey=self._grey(videos[0]),
             drift_correction=drift_correction,
+            anchor=anchor,
+            first_frame=self._encoded([video[:1] for video in videos], 1, generators) if anchor else None,
             callback=callback,
         )
         height, width = videos[0].shape[1:3]
@@ -102,6 +105,7 @@ class ExtensionPipeline(StagePipeline):
                 {
                     **self._metadata(prompt, seed, num_frames, context_frames, config),
                     "drift_correction": drift_correction,
+                    "anchor": anchor,
                 },
             )
             for video, clip, prompt, seed in zip(videos, added, prompts, seeds, strict=True)
@@ -151,6 +155,8 @@ def sample_conditioned_extension(
     num_frames: int,
     grey: Tensor | None = None,
     drift_correction: float = 0.0,
+    anchor: float = 0.0,
+    first_frame: Tensor | None = None,
     motion: float = 0.0,
     split: bool = False,
     callback: Callback | None = None,
@@ -166,6 +172,8 @@ def sample_conditioned_extension(
         grey: scaled latents [1, 4, 1, h, w] of mid-grey, for a UNet in the mask form.
         drift_correction: 0…1, how far colours and contrast of later clips are drawn to those of the first one made; see
             `matched_statistics`.
+        anchor: 0…1, how long new frames hold on to the colours and the layout of the film's first; see `Anchor`.
+        first_frame: scaled latents [batch, 4, 1, h, w] of that one; by default it is the first known one.
         motion: how much more new frames change; see `livelier`.
         split: evaluate the two halves of the guidance in turn; see `guided`.
 
@@ -182,13 +190,14 @@ def sample_conditioned_extension(
     condition = _condition_of(unet, known, window, grey)
     _, after_step = counted(callback, "extension", rounds * config.num_inference_steps)
     clips, strategy, last = [context], livelier(motion), known + num_frames - 1
+    still = Anchor(context[:, :, :1] if first_frame is None else first_frame, anchor)
     for number in range(rounds):
         noise = stored_noise((4, window, *context.shape[3:]), generators, device)
         shown = condition(clips[-1][:, :, -known:].to(noise))
         texts = text.at(torch.arange(number * new, number * new + window).clamp(max=last))
         scale = config.guidance_scale
         predict = guided(unet, texts, scale, shown, split=split, device=device, strategy=strategy)
-        made = denoise(predict, noise, schedule_of(config), generators, after_step)
+        made = denoise(predict, noise, schedule_of(config), generators, after_step, anchor=still)
         clips.append(matched_statistics(made, clips[1], drift_correction) if len(clips) > 1 else made)
     return torch.cat([clip[:, :, known:].to(clips[1]) for clip in clips[1:]], dim=2)[:, :, :num_frames]
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
-from ..sampling import Known, StepCallback, TextCondition, guided, livelier, matched_statistics
+from ..sampling import Anchor, Known, StepCallback, TextCondition, guided, livelier, matched_statistics
+from ..sampling.anchor import check_anchor
 from ..sampling.denoise import check_resample
 from ..sampling.guidance import Predict
 from ..sampling.statistics import check_strength
@@ -33,6 +34,7 @@ def sample_extension(
     context_frames: int,
     resample: int = 1,
     drift_correction: float = 0.0,
+    anchor: float = 0.0,
     motion: float = 0.0,
     split: bool = False,
     callback: Callback | None = None,
@@ -50,6 +52,7 @@ def sample_extension(
         resample: how often every step is done, so that the new frames fit the known ones better; see `denoise`.
         drift_correction: 0…1, how far colours and contrast of new frames are drawn to those of the given clip's first
             window; see `matched_statistics`.
+        anchor: 0…1, how long new frames hold on to the colours and the layout of the very first one; see `Anchor`.
         motion: how much more new frames change; see `livelier`.
         split: evaluate the two halves of the guidance in turn; see `guided`.
 
@@ -61,7 +64,7 @@ def sample_extension(
     check_num_frames(num_frames)
     check_num_frames(given + num_frames)
     check_texts(text.frames, given + num_frames)
-    check_fitting(resample, drift_correction)
+    check_fitting(resample, drift_correction, anchor)
     rounds = extension_rounds(given, num_frames, context_frames, window)
     generators = checked_seeds([(seed + clip) % 2**64 for clip in range(len(latents))])
     _, after_step = counted(callback, "extension", len(rounds) * config.num_inference_steps * resample)
@@ -70,7 +73,8 @@ def sample_extension(
     def predict(frames: slice) -> Predict:
         return guided(unet, text.at(frames), config.guidance_scale, split=split, device=device, strategy=strategy)
 
-    return extended(predict, latents, rounds, config, generators, after_step, device, resample, drift_correction)
+    fitting = {"resample": resample, "drift_correction": drift_correction, "anchor": anchor}
+    return extended(predict, latents, rounds, config, generators, after_step, device, **fitting)
 
 
 def extended(
@@ -83,10 +87,11 @@ def extended(
     device: torch.device,
     resample: int = 1,
     drift_correction: float = 0.0,
+    anchor: float = 0.0,
     iterations: int = 1,
 ) -> Tensor:
     """`sample_extension` in the given rounds; predict: for a clip that is these frames of the whole."""
-    first = latents[:, :, : config.num_frames or WINDOW]
+    first, still = latents[:, :, : config.num_frames or WINDOW], Anchor(latents[:, :, :1], anchor)
     for context, new in rounds:
         start = latents.shape[2] - context
         noise = stored_noise((4, context + new, *latents.shape[3:]), generators, device)
@@ -99,15 +104,17 @@ def extended(
             _first_frames(latents[:, :, -context:], new),
             resample,
             iterations,
+            still,
         )
         made = matched_statistics(made[:, :, context:].to(latents), first, drift_correction)
         latents = torch.cat((latents, made), dim=2)
     return latents
 
 
-def check_fitting(resample: int, drift_correction: float) -> None:
+def check_fitting(resample: int, drift_correction: float, anchor: float) -> None:
     check_resample(resample)
     check_strength(drift_correction)
+    check_anchor(anchor)
 
 
 def extension_rounds(given: int, num_frames: int, context_frames: int, window: int) -> list[tuple[int, int]]:

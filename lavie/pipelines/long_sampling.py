@@ -24,7 +24,17 @@ from torch import Tensor
 from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
-from ..sampling import TextCondition, create_schedule, fifo, guided, livelier, shuffled_noise, spectral_blend, windowed
+from ..sampling import (
+    TextCondition,
+    create_schedule,
+    fifo,
+    guided,
+    injected,
+    livelier,
+    shuffled_noise,
+    spectral_blend,
+    windowed,
+)
 from ..sampling.fifo import frames_before, queue_windows
 from ..sampling.guidance import Predict
 from .extend import WINDOW, check_fitting, extended, extension_rounds
@@ -45,6 +55,7 @@ def sample_replacement(
     context_frames: int,
     resample: int = 1,
     drift_correction: float = 0.0,
+    anchor: float = 0.0,
     motion: float = 0.0,
     free_init_iterations: int = 1,
     split: bool = False,
@@ -52,7 +63,7 @@ def sample_replacement(
 ) -> Tensor:
     """Clip after clip, each of which knows the last `context_frames` of the one before; see `sample_extension`."""
     window = _window(text, config, num_frames)
-    check_fitting(resample, drift_correction)
+    check_fitting(resample, drift_correction, anchor)
     rounds = extension_rounds(window, num_frames - window, context_frames, window) if num_frames > window else []
     generators, steps = checked_seeds(seeds), config.num_inference_steps
     total = steps * (1 + len(rounds) * resample) * max(1, free_init_iterations)
@@ -75,6 +86,7 @@ def sample_replacement(
         device,
         resample,
         drift_correction,
+        anchor,
         free_init_iterations,
     )
 
@@ -115,15 +127,19 @@ def sample_free_noise(
     device: torch.device,
     num_frames: int,
     context_frames: int,
+    motion_injection: bool = False,
     motion: float = 0.0,
     free_init_iterations: int = 1,
     split: bool = False,
     callback: Callback | None = None,
 ) -> Tensor:
-    """All frames in one pass, with attention in windows that share `context_frames`; see `sampling.free_noise`."""
+    """All frames in one pass, with attention in windows that share `context_frames`; see `sampling.free_noise`.
+
+    motion_injection: prompts that change over time change what happens more than how it looks; see there.
+    """
     window = _window(text, config, num_frames)
-    strategy = livelier(motion, windowed(window, context_frames))
-    predict = guided(unet, text, config.guidance_scale, split=split, device=device, strategy=strategy)
+    strategy, told = livelier(motion, windowed(window, context_frames)), injected(text) if motion_injection else None
+    predict = guided(unet, text, config.guidance_scale, split=split, device=device, strategy=strategy, told_down=told)
     stride = window - context_frames
     return _in_one_pass(predict, config, seeds, device, num_frames, stride, free_init_iterations, callback)
 

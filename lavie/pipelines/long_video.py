@@ -11,14 +11,17 @@ from torch import Tensor
 
 from ..config import StageConfig
 from ..errors import UsageError
+from ..models import VideoUNet
 from ..models.latents import encode_video
 from ..sampling import PromptSchedule, TextCondition, seeded
 from .conditioned_extension import ExtensionPipeline, sample_conditioned_extension
 from .extend import WINDOW, sample_extension
 from .long_sampling import sample_fifo, sample_free_long, sample_free_noise, sample_independent, sample_replacement
 from .output import Callback, VideoOutput
-from .request import check_frames, check_num_frames
+from .request import check_at_once, check_frames, check_num_frames, check_size
+from .resize import check_resize, resized_frames
 from .stage import StagePipeline, padded_video
+from .text_to_video import SCALE
 
 if TYPE_CHECKING:
     from ..lora import Applied, Lora
@@ -33,6 +36,7 @@ TRAINING_FREE: dict[str, Callable[..., Tensor]] = {
 }
 METHODS = (CONDITIONED, *TRAINING_FREE)
 IN_ONE_PASS = ("free_noise", "free_long")
+CONSTANT_MEMORY = tuple(method for method in METHODS if method not in IN_ONE_PASS)
 GOES_ON = (CONDITIONED, "replacement")  # from a video that is given
 
 
@@ -60,10 +64,13 @@ class LongVideoPipeline(StagePipeline):
         method: str = "replacement",
         seed: int = 0,
         video: np.ndarray | None = None,
+        resize: str = "refuse",
         transition: int = 0,
         context_frames: int | None = None,
         resample: int | None = None,
         drift_correction: float | None = None,
+        anchor: float | None = None,
+        motion_injection: bool | None = None,
         partitions: int | None = None,
         lookahead: bool | None = None,
         motion: float = 0.0,
@@ -83,9 +90,12 @@ class LongVideoPipeline(StagePipeline):
             num_frames: in all, those of `video` included.
             video: uint8 [F, height, width, 3] that the rest goes on from ("conditioned" and "replacement"); it sets the
                 size and comes back as it is.
+            resize: "crop" or "stretch" brings the video to `height` and `width` first; see `resized`.
             transition: over how many frames a prompt goes over to the next; see `PromptSchedule.over_time`.
             context_frames: how many frames neighbouring clips ("replacement") or windows ("free_noise") share.
-            resample: of "replacement"; see `sample_extension`. drift_correction: of both that go on.
+            resample: of "replacement"; see `sample_extension`.
+            drift_correction, anchor: of both that go on; see `sample_extension`.
+            motion_injection: of "free_noise"; see `sample_free_noise`.
             partitions, lookahead: of "fifo"; see `sample_fifo`.
             motion: above 0, the more the video changes; see `livelier`.
             free_init_iterations: above 1, every clip is made as often, steadier each time; see `free_init`.
@@ -103,16 +113,22 @@ class LongVideoPipeline(StagePipeline):
             spacing=spacing,
         )
         check_num_frames(num_frames)
+        check_length(method, self.stage.unet, config, num_frames)
+        video = _resized(video, resize, config, height, width)
+        if video is not None and context_frames is not None and len(video) < context_frames:
+            raise UsageError(f"The context is {context_frames} frames, but the video has only {len(video)}.")
         own = method_settings(
             method,
             config.num_frames or WINDOW,
             context_frames=context_frames,
             resample=resample,
             drift_correction=drift_correction,
+            anchor=anchor,
+            motion_injection=motion_injection,
             partitions=partitions,
             lookahead=lookahead,
         )
-        given = self._given(video, method, num_frames, height, width)
+        given = self._given(video, method, num_frames)
         text = self._text(prompt, config.negative_prompt, num_frames, transition)
         first = {"motion": motion, "free_init_iterations": free_init_iterations}
         if method == CONDITIONED:
@@ -135,16 +151,12 @@ class LongVideoPipeline(StagePipeline):
             self._extension.set_loras(loras)
         return super().set_loras(loras)
 
-    def _given(
-        self, video: np.ndarray | None, method: str, num_frames: int, height: int | None, width: int | None
-    ) -> Tensor | None:
+    def _given(self, video: np.ndarray | None, method: str, num_frames: int) -> Tensor | None:
         """Scaled latents [1, 4, F, h, w] of a video to go on from."""
         if video is None:
             return None
         if method not in GOES_ON:
             raise UsageError(f"The method '{method}' begins anew. To go on from a video choose {' or '.join(GOES_ON)}.")
-        if height is not None or width is not None:
-            raise UsageError("The video to go on from sets the size; give no other.")
         if len(check_frames(video, least=1)) >= num_frames:
             raise UsageError(f"The video has {len(video)} frames already, and {num_frames} are asked for in all.")
         return encode_video(self.stage.vae, padded_video(video, self.stage.device))
@@ -183,6 +195,8 @@ class LongVideoPipeline(StagePipeline):
             num_frames=num_frames - given.shape[2],
             grey=grey,
             drift_correction=own["drift_correction"],
+            anchor=own["anchor"],
+            first_frame=given[:, :, :1],
             motion=first["motion"],
             callback=callback,
         )
@@ -234,6 +248,33 @@ class LongVideoPipeline(StagePipeline):
         }
 
 
+def check_length(method: str, unet: VideoUNet, config: StageConfig, num_frames: int) -> None:
+    """Refuse a video that a method cannot make in one pass.
+
+    Raises:
+        UsageError: what it would take, and the methods whose memory stays the same.
+    """
+    if method in IN_ONE_PASS:
+        instead = f"Methods that take the same memory for any length: {', '.join(CONSTANT_MEMORY)}."
+        check_at_once(unet, num_frames, config.height // SCALE, config.width // SCALE, instead)
+
+
+def _resized(
+    video: np.ndarray | None, resize: str, config: StageConfig, height: int | None, width: int | None
+) -> np.ndarray | None:
+    """The video to go on from in the size that is asked for."""
+    check_resize(resize)
+    if video is None:
+        return None
+    video = check_frames(video, least=1)
+    if resize != "refuse":
+        check_size(config.height, config.width)
+        return resized_frames(video, (config.height, config.width), resize)
+    if height is not None or width is not None:
+        raise UsageError("The video to go on from sets the size; give no other, or set resize to crop or stretch.")
+    return video
+
+
 def method_settings(method: str, window: int, **given: Any) -> dict[str, Any]:
     """The settings that only this method has: those given (None: not), else its paper's for a window of 16 frames.
 
@@ -244,9 +285,9 @@ def method_settings(method: str, window: int, **given: Any) -> dict[str, Any]:
         raise UsageError(f"Unknown method '{method}'. Choose one of: {', '.join(METHODS)}.")
     stride = max(1, window // 4)
     settings = {
-        CONDITIONED: {"context_frames": 1, "drift_correction": 0.0},
-        "replacement": {"context_frames": stride, "resample": 1, "drift_correction": 0.0},
-        "free_noise": {"context_frames": window - stride},
+        CONDITIONED: {"context_frames": 1, "drift_correction": 0.0, "anchor": 0.0},
+        "replacement": {"context_frames": stride, "resample": 1, "drift_correction": 0.0, "anchor": 0.0},
+        "free_noise": {"context_frames": window - stride, "motion_injection": False},
         "fifo": {"partitions": 4, "lookahead": True},
     }
     own = settings.get(method, {})

@@ -7,11 +7,23 @@ from torch import Tensor
 
 from ..config import MAX_FRAMES, MAX_SIDE
 from ..errors import UsageError
+from ..models import VideoUNet
+from ..runtime.memory import activation_bytes
+
+MOST_AT_ONCE = 1024  # frames in one pass of the network
 
 
 def check_num_frames(num_frames: int) -> None:
     if not 1 <= num_frames <= MAX_FRAMES:
         raise UsageError(f"The number of frames must be between 1 and {MAX_FRAMES}, not {num_frames}.")
+
+
+def check_at_once(unet: VideoUNet, num_frames: int, height: int, width: int, instead: str) -> None:
+    """Refuse more frames of this size, in latent pixels, than one pass is for; instead: a sentence on what to do."""
+    if num_frames > MOST_AT_ONCE:
+        gigabytes = activation_bytes(unet, (2, 4, num_frames, height, width)) / 1e9
+        takes = f"{num_frames} frames in one pass would take {gigabytes:.0f} GB or more"
+        raise UsageError(f"{takes}; {MOST_AT_ONCE} are the most. {instead}")
 
 
 def check_texts(texts: int | None, num_frames: int) -> None:

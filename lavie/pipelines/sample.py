@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..config import StageConfig
 from ..runtime import storage_device
-from ..sampling import Known, StepCallback, create_schedule, denoise, draw_noise, free_init, seeded
+from ..sampling import Anchor, Known, StepCallback, create_schedule, denoise, draw_noise, free_init, seeded
 from ..sampling.guidance import Predict
 from ..sampling.schedulers import Schedule
 from .output import Callback
@@ -51,11 +51,13 @@ def denoised(
     known: Known | None = None,
     resample: int = 1,
     iterations: int = 1,
+    anchor: Anchor | None = None,
 ) -> Tensor:
     """`denoise` with a stage's schedule, and again from refined noise, `iterations` times in all; see `free_init`."""
 
     def sample(noise: Tensor) -> Tensor:
-        return denoise(predict, noise, schedule_of(config), generators, callback, known=known, resample=resample)
+        schedule = schedule_of(config)
+        return denoise(predict, noise, schedule, generators, callback, None, known, resample, anchor)
 
     return free_init(sample, noise, generators, iterations)
 

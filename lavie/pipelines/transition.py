@@ -16,7 +16,8 @@ from ..sampling import Known, TextCondition, denoise, guided
 from ..sampling.conditioning import mask_condition
 from .conditioned_extension import MASK
 from .output import Callback, VideoOutput
-from .request import check_frames, check_latents, check_num_frames
+from .request import check_at_once, check_frames, check_latents, check_num_frames
+from .resize import check_resize, resized_frames
 from .sample import checked_seeds, counted, schedule_of, stored_noise
 from .stage import Stage, StagePipeline, padded_video
 
@@ -57,6 +58,7 @@ class TransitionPipeline(StagePipeline):
         num_frames: int = 8,
         context_frames: int = 4,
         seed: int = 0,
+        resize: str = "refuse",
         negative_prompt: str | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -69,14 +71,19 @@ class TransitionPipeline(StagePipeline):
         Args:
             prompt: what the new frames show.
             context_frames: how many frames on each side the new ones are made to fit, if a video has so many.
+            resize: what becomes of a second video of another size than the first: "refuse", "crop" or "stretch"; see
+                `resized`.
 
         Raises:
             UsageError: videos of two sizes, or a setting that cannot work.
         """
         first, second = (check_frames(frames, least=1) for frames in (first, second))
+        check_resize(resize)
+        if resize != "refuse":
+            second = resized_frames(second, first.shape[1:3], resize)
         if first.shape[1:] != second.shape[1:]:
             sizes = " and ".join("×".join(map(str, frames.shape[1:3])) for frames in (first, second))
-            raise UsageError(f"The two videos differ in size ({sizes} pixels): bring them to one size first.")
+            raise UsageError(f"The two videos differ in size ({sizes} pixels). Set resize to crop or stretch.")
         if context_frames < 1:
             raise UsageError(f"The context must be 1 frame or more, not {context_frames}.")
         config = self.stage.config.replaced(
@@ -153,6 +160,7 @@ def sample_transition(
         check_latents(side, 1)
     check_num_frames(num_frames)
     check_num_frames(num_frames + before.shape[2] + after.shape[2])
+    check_at_once(unet, num_frames, *before.shape[3:], "Make a shorter transition.")
     channels, start, stop = unet.config.in_channels, before.shape[2], before.shape[2] + num_frames
     if channels not in (BASE, MASK) or (channels == MASK and grey is None):
         raise UsageError(f"A UNet of {channels} input channels cannot be shown both sides of a transition.")

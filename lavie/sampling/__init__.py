@@ -1,5 +1,6 @@
 """From noise to latents: schedules, guidance, windows and the one denoising loop."""
 
+from .anchor import Anchor
 from .denoise import Known, StepCallback, denoise
 from .fifo import fifo
 from .free_init import free_init
@@ -7,6 +8,7 @@ from .free_long import spectral_blend
 from .free_noise import shuffled_noise, windowed
 from .guidance import TextCondition, guided
 from .motion import livelier
+from .motion_injection import injected
 from .noise import draw_noise, seeded
 from .prompt_schedule import PromptSchedule
 from .schedulers import SCHEDULERS, SPACINGS, create_schedule
@@ -16,6 +18,7 @@ from .windows import blended, regions, spans
 __all__ = [
     "SCHEDULERS",
     "SPACINGS",
+    "Anchor",
     "Known",
     "PromptSchedule",
     "StepCallback",
@@ -27,6 +30,7 @@ __all__ = [
     "fifo",
     "free_init",
     "guided",
+    "injected",
     "livelier",
     "matched_statistics",
     "regions",

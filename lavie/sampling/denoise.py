@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..errors import UsageError
+from .anchor import Anchor
 from .guidance import Predict
 from .noise import draw_noise
 from .schedulers import Schedule
@@ -74,6 +75,7 @@ def denoise(
     initial: Tensor | None = None,
     known: Known | None = None,
     resample: int = 1,
+    anchor: Anchor | None = None,
 ) -> Tensor:
     """From standard normal noise [batch, 4, frames, height, width] to scaled latents of the same shape, float32.
 
@@ -85,6 +87,7 @@ def denoise(
             (as in RePaint, Lugmayr et al. 2022), so that the rest is made to fit.
         resample: how often every step is done where parts are known, with noise of the step put back in between
             (RePaint's resampling with a jump length of 1): the more, the better the rest fits.
+        anchor: a frame whose low frequencies the clip begins with; see `Anchor`.
 
     Raises:
         UsageError: resample is not positive.
@@ -98,6 +101,8 @@ def denoise(
     for evaluation in range(len(schedule) * repeats):
         step, again = evaluation // repeats, (evaluation + 1) % repeats > 0
         timestep = schedule.timesteps[step]
+        if anchor is not None:
+            latents = anchor.put_into(latents, noise, schedule, step)
         if known is not None:
             latents = known.put_into(latents, schedule.noised(known.latents, noise, step))
         model_input = schedule.model_input(latents, step)

@@ -72,6 +72,7 @@ def guided(
     split: bool = False,
     device: torch.device | None = None,
     strategy: TemporalStrategy | None = None,
+    told_down: Callable[[float], TextCondition] | None = None,
 ) -> Predict:
     """negative + guidance_scale · (positive − negative), both halves in one batch; scale 1 needs one half only.
 
@@ -83,6 +84,7 @@ def guided(
         device: where the network runs, by default where the latents are; what it needs of a long clip is moved
             there, and its prediction back.
         strategy: what is done in place of one temporal attention among all frames.
+        told_down: the text of the network's way down and its middle at a timestep, where it is not `text`.
     """
     options = {} if strategy is None else {"strategy": strategy}
 
@@ -94,16 +96,21 @@ def guided(
             x = torch.cat((x, extra), dim=1)
         labels = None if class_labels is None else class_labels.to(where).expand(batch)
 
-        def network(states: Tensor) -> tuple[Tensor, ...]:
+        def network(states: Tensor, down: Tensor | None) -> tuple[Tensor, ...]:
             count = len(states) // batch
             known = None if labels is None else labels.repeat(count)
-            out = unet(x.repeat(count, 1, 1, 1, 1), timestep, states, class_labels=known, **options)
+            more = options if down is None else {**options, "down_hidden_states": down}
+            out = unet(x.repeat(count, 1, 1, 1, 1), timestep, states, class_labels=known, **more)
             return out.float().split(batch)
 
-        shown = text.at(region[0])
-        halves = [shown.positive] if guidance_scale == 1 else [shown.negative, shown.positive]
-        states = [half.to(where).expand(batch, *half.shape[1:]) for half in halves]
-        outs = [out for part in (states if split else [torch.cat(states)]) for out in network(part)]
+        def parts(shown: TextCondition) -> list[Tensor]:
+            halves = [shown.positive] if guidance_scale == 1 else [shown.negative, shown.positive]
+            states = [half.to(where).expand(batch, *half.shape[1:]) for half in halves]
+            return states if split else [torch.cat(states)]
+
+        told = parts(text.at(region[0]))
+        down = [None] * len(told) if told_down is None else parts(told_down(float(timestep)).at(region[0]))
+        outs = [out for each in zip(told, down, strict=True) for out in network(*each)]
         if len(outs) == 1:
             return outs[0].to(latents.device)
         negative, positive = outs

@@ -37,7 +37,9 @@ class PromptSchedule:
         if self.frames[0] != 0:
             raise UsageError(f"The prompts begin at frame {self.frames[0]}. Give one for frame 0.")
         for before, after in pairwise(self.frames):
-            if after <= before:
+            if after == before:
+                raise UsageError(f"Two prompts begin at frame {after}. Give each a frame of its own.")
+            if after < before:
                 raise UsageError(f"The prompt at frame {after} comes after that at frame {before}: frames must rise.")
 
     @classmethod

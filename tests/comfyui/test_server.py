@@ -21,6 +21,7 @@ FILMS = {
     "Core KSampler": (16, 64, 96 + 4 + 96, 8),
     "Full cascade": (61, 256, 384, 24),
     "Image to video": (16, 64, 96, 8),
+    "Image to video by the extension stage": (31, 64, 96, 8),
     "LoRA": (16, 64, 96 + 4 + 96, 8),
     "Long video with three prompts": (40, 64, 96, 8),
     "Text to video": (16, 64, 96, 8),

@@ -1,0 +1,51 @@
+"""Frames of one size brought to another."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ..errors import UsageError
+
+RESIZES = ("crop", "stretch")
+
+
+def check_resize(how: str) -> None:
+    """Raise UsageError if there is no such way."""
+    if how not in ("refuse", *RESIZES):
+        raise UsageError(f"Unknown resize '{how}'. Choose one of: refuse, {', '.join(RESIZES)}.")
+
+
+def resized(images: Tensor, size: tuple[int, int], how: str) -> Tensor:
+    """Float frames [frames, height, width, channels] in 0…1 in the size (height, width), by antialiased bicubic
+    interpolation, one after the other.
+
+    how: "crop" keeps the proportions and cuts off what is too much on both sides; "stretch" keeps all of the picture.
+    """
+    if tuple(images.shape[1:3]) == size:
+        return images
+    within = _middle(images.shape[1:3], size) if how == "crop" else (slice(None), slice(None))
+    return torch.cat([_interpolated(image[within][None], size) for image in images])
+
+
+def resized_frames(frames: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
+    """`resized` of uint8 frames [frames, height, width, 3]."""
+    if frames.shape[1:3] == size:
+        return frames
+    parts = (resized(torch.from_numpy(np.ascontiguousarray(frame))[None] / 255, size, how) for frame in frames)
+    return np.concatenate([(part * 255).round().to(torch.uint8).numpy() for part in parts])
+
+
+def _middle(given: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:
+    """The largest part of a picture around its middle that has the proportions of `size`."""
+    scale = min(given[0] / size[0], given[1] / size[1])
+    sides = [max(1, round(side * scale)) for side in size]
+    starts = [(whole - side) // 2 for whole, side in zip(given, sides, strict=True)]
+    return tuple(slice(start, start + side) for start, side in zip(starts, sides, strict=True))
+
+
+def _interpolated(images: Tensor, size: tuple[int, int]) -> Tensor:
+    planes = interpolate(images.movedim(-1, 1), size, mode="bicubic", antialias=True)
+    return planes.clamp(0, 1).movedim(1, -1)
