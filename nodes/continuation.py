@@ -17,7 +17,7 @@ from ..lavie.runtime.memory import activation_bytes
 from ..lavie.sampling import seeded
 from . import host
 from .adapters import StageInfo
-from .inputs import SAMPLING, integer, padded, sampling_settings, socket, stage_of, text_condition
+from .inputs import SAMPLING, SPEED, integer, padded, sampling_settings, socket, stage_of, text_condition
 from .sampling import NEGATIVE, POSITIVE
 from .vae import decode, encode, require_vae
 
@@ -54,7 +54,8 @@ class LaVieImageToVideo:
                     1, 1, 64, "Last frames that the new ones follow. The paper's form takes 1, SEINE's mask form more."
                 ),
                 **SAMPLING,
-            }
+            },
+            "optional": {"speed": SPEED},
         }
 
     def sample(
@@ -71,10 +72,13 @@ class LaVieImageToVideo:
         guidance_scale: float,
         sampler: str,
         spacing: str,
+        speed: str = "exact",
     ) -> tuple[Tensor, float]:
         info = _stage_of(model, "LaVie Image to Video")
         require_vae(vae, 8, "LaVie Image to Video")
-        config = info.config.replaced(**sampling_settings(steps, guidance_scale, sampler, spacing))
+        config = info.config.at_speed(info.stage, speed).replaced(
+            **sampling_settings(steps, guidance_scale, sampler, spacing)
+        )
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)
         progress = host.Progress(model)
         context = _encoded(vae, images[-context_frames:], info, progress)
@@ -127,7 +131,8 @@ class LaVieTransition:
                 "num_frames": integer(8, 1, MAX_FRAMES, "New frames between them."),
                 "context_frames": integer(4, 1, 64, "Frames on each side that the new ones are made to fit."),
                 **SAMPLING,
-            }
+            },
+            "optional": {"speed": SPEED},
         }
 
     def sample(
@@ -145,10 +150,13 @@ class LaVieTransition:
         guidance_scale: float,
         sampler: str,
         spacing: str,
+        speed: str = "exact",
     ) -> tuple[Tensor, Tensor, float]:
         info = _stage_of(model, "LaVie Transition")
         require_vae(vae, 8, "LaVie Transition")
-        config = info.config.replaced(**sampling_settings(steps, guidance_scale, sampler, spacing))
+        config = info.config.at_speed(info.stage, speed).replaced(
+            **sampling_settings(steps, guidance_scale, sampler, spacing)
+        )
         if first.shape[1:3] != second.shape[1:3]:
             sizes = " and ".join(f"{images.shape[2]}×{images.shape[1]}" for images in (first, second))
             raise UsageError(f"first and second differ in size ({sizes}): put an Upscale Image before one of them.")

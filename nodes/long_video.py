@@ -16,6 +16,7 @@ from . import host
 from .inputs import (
     HEIGHT,
     SAMPLING,
+    SPEED,
     WIDTH,
     base_latents,
     choice,
@@ -64,7 +65,12 @@ class LaVieAutoregressiveExtender:
                 ),
                 **SAMPLING,
             },
-            "optional": {"resample": RESAMPLE, "drift_correction": DRIFT_CORRECTION, "motion": MOTION},
+            "optional": {
+                "resample": RESAMPLE,
+                "drift_correction": DRIFT_CORRECTION,
+                "motion": MOTION,
+                "speed": SPEED,
+            },
         }
 
     def extend(
@@ -83,9 +89,12 @@ class LaVieAutoregressiveExtender:
         resample: int = 1,
         drift_correction: float = 0.0,
         motion: float = 0.0,
+        speed: str = "exact",
     ) -> tuple[dict, float]:
         info = stage_of(model, "base", "LaVie Autoregressive Extender")
-        config = info.config.replaced(**sampling_settings(steps, guidance_scale, sampler, spacing))
+        config = info.config.at_speed(info.stage, speed).replaced(
+            **sampling_settings(steps, guidance_scale, sampler, spacing)
+        )
         samples = base_latents(latent) * info.scaling_factor
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)
         size = (config.num_frames, *samples.shape[3:])
@@ -154,7 +163,8 @@ class LaVieLongVideoSampler:
                 ),
                 "resample": RESAMPLE,
                 "drift_correction": DRIFT_CORRECTION,
-            }
+            },
+            "optional": {"speed": SPEED},
         }
 
     def sample(
@@ -176,9 +186,10 @@ class LaVieLongVideoSampler:
         free_init_iterations: int,
         resample: int,
         drift_correction: float,
+        speed: str = "exact",
     ) -> tuple[dict, float]:
         info = stage_of(model, "base", "LaVie Long Video Sampler")
-        config = info.config.replaced(
+        config = info.config.at_speed(info.stage, speed).replaced(
             **sampling_settings(steps, guidance_scale, sampler, spacing), width=own(width, 0), height=own(height, 0)
         )
         settings = method_settings(

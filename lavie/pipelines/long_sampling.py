@@ -24,13 +24,13 @@ from torch import Tensor
 from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
-from ..sampling import TextCondition, create_schedule, fifo, guided, livelier, shuffled_noise, spectral_blend, windowed
+from ..sampling import TextCondition, create_schedule, fifo, livelier, shuffled_noise, spectral_blend, windowed
 from ..sampling.fifo import frames_before, queue_windows
 from ..sampling.guidance import Predict
 from .extend import WINDOW, check_fitting, extended, extension_rounds
 from .output import Callback
 from .request import check_num_frames, check_size, check_texts
-from .sample import checked_seeds, counted, denoised, stored_noise
+from .sample import checked_seeds, counted, denoised, guided_by, stored_noise
 from .text_to_video import SCALE
 
 
@@ -60,7 +60,7 @@ def sample_replacement(
 
     def predict(frames: slice) -> Predict:
         strategy = livelier(motion)
-        return guided(unet, text.at(frames), config.guidance_scale, split=split, device=device, strategy=strategy)
+        return guided_by(config, unet, text.at(frames), split=split, device=device, strategy=strategy)
 
     noise = stored_noise(_shape(config, min(window, num_frames)), generators, device)
     clip = predict(slice(0, noise.shape[2]))
@@ -100,7 +100,7 @@ def sample_independent(
     strategy, clips = livelier(motion), []
     for start in starts:
         shown = text.at(_clamped(start, start + length, num_frames))
-        predict = guided(unet, shown, config.guidance_scale, split=split, device=device, strategy=strategy)
+        predict = guided_by(config, unet, shown, split=split, device=device, strategy=strategy)
         noise = stored_noise(_shape(config, length), generators, device)
         clips.append(denoised(predict, noise, config, generators, after_step, iterations=free_init_iterations))
     return torch.cat(clips, dim=2)[:, :, :num_frames]
@@ -123,7 +123,7 @@ def sample_free_noise(
     """All frames in one pass, with attention in windows that share `context_frames`; see `sampling.free_noise`."""
     window = _window(text, config, num_frames)
     strategy = livelier(motion, windowed(window, context_frames))
-    predict = guided(unet, text, config.guidance_scale, split=split, device=device, strategy=strategy)
+    predict = guided_by(config, unet, text, split=split, device=device, strategy=strategy)
     stride = window - context_frames
     return _in_one_pass(predict, config, seeds, device, num_frames, stride, free_init_iterations, callback)
 
@@ -147,7 +147,7 @@ def sample_free_long(
     """
     window = _window(text, config, num_frames)
     strategy = livelier(motion, spectral_blend(window))
-    predict = guided(unet, text, config.guidance_scale, split=split, device=device, strategy=strategy)
+    predict = guided_by(config, unet, text, split=split, device=device, strategy=strategy)
     group = max(1, window // 4)
     return _in_one_pass(predict, config, seeds, device, num_frames, group, free_init_iterations, callback)
 
@@ -200,7 +200,7 @@ def sample_fifo(
     after_window, after_step = counted(callback, "base", total)
 
     def predict(texts: TextCondition) -> Predict:
-        return guided(unet, texts, config.guidance_scale, split=split, device=device, strategy=livelier(motion))
+        return guided_by(config, unet, texts, split=split, device=device, strategy=livelier(motion))
 
     generators = checked_seeds(seeds)
     noise = stored_noise(_shape(config, window), generators, device)

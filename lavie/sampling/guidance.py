@@ -12,6 +12,11 @@ from torch import Tensor
 from ..errors import UsageError
 from ..models import VideoUNet
 from ..models.attention import TemporalStrategy
+from ..speed import EXACT, Speed
+from .deep_cache import DeepCache
+from .guidance_interval import in_interval
+from .guidance_reuse import reused
+from .past import Past, Pasts
 
 # Frames, rows and columns of the latents that one evaluation of the network sees.
 Region = tuple[slice, slice, slice]
@@ -72,6 +77,7 @@ def guided(
     split: bool = False,
     device: torch.device | None = None,
     strategy: TemporalStrategy | None = None,
+    speed: Speed = EXACT,
 ) -> Predict:
     """negative + guidance_scale · (positive − negative), both halves in one batch; scale 1 needs one half only.
 
@@ -83,33 +89,65 @@ def guided(
         device: where the network runs, by default where the latents are; what it needs of a long clip is moved
             there, and its prediction back.
         strategy: what is done in place of one temporal attention among all frames.
+        speed: what is left out; where every frame has a noise level of its own, nothing is.
     """
-    options = {} if strategy is None else {"strategy": strategy}
+    evaluate = _evaluation(unet, text, condition, class_labels, split, device, strategy)
+    pasts = Pasts()
 
     def predict(latents: Tensor, timestep: Tensor, region: Region) -> Tensor:
+        alike = timestep.numel() == 1
+        now, past = (speed, pasts.at(region, float(timestep))) if alike else (EXACT, Past())
+
+        def halves(*names: str) -> list[Tensor]:
+            return evaluate(latents, timestep, region, DeepCache(past, names, now))
+
+        scale = guidance_scale if in_interval(past.timestep, now.guidance_from, now.guidance_until) else 1.0
+        difference = None if scale == 1 else past.recent("difference", now.guidance_every)
+        if scale == 1:
+            (out,) = halves("positive")
+        elif difference is not None:
+            (positive,) = halves("positive")
+            out = reused(positive, difference.to(positive), scale)
+        else:
+            negative, positive = halves("negative", "positive")
+            out = negative + scale * (positive - negative)
+            if now.guidance_every > 1:
+                past.keep("difference", positive - negative)
+        return out.to(latents.device)
+
+    return predict
+
+
+def _evaluation(
+    unet: VideoUNet,
+    text: TextCondition,
+    condition: Tensor | None,
+    class_labels: Tensor | None,
+    split: bool,
+    device: torch.device | None,
+    strategy: TemporalStrategy | None,
+) -> Callable[[Tensor, Tensor, Region, DeepCache], list[Tensor]]:
+    """What the network predicts, float32 on its device, for each of the halves of the cache; see `guided`."""
+    options = {} if strategy is None else {"strategy": strategy}
+
+    def evaluate(latents: Tensor, timestep: Tensor, region: Region, cache: DeepCache) -> list[Tensor]:
         where = device or latents.device
         x, batch = latents.to(where), len(latents)
         if condition is not None:
             extra = condition[(..., *region)].to(where).expand(batch, -1, -1, -1, -1)
             x = torch.cat((x, extra), dim=1)
         labels = None if class_labels is None else class_labels.to(where).expand(batch)
+        shown, outs = text.at(region[0]), []
+        for halves in [[half] for half in cache.halves] if split else [cache.halves]:
+            states = [getattr(shown, half).to(where) for half in halves]
+            states = torch.cat([each.expand(batch, *each.shape[1:]) for each in states])
+            known = None if labels is None else labels.repeat(len(halves))
+            with cache.feature(halves, where) as deep:
+                out = unet(x.repeat(len(halves), 1, 1, 1, 1), timestep, states, class_labels=known, **options, **deep)
+            outs += out.float().split(batch)
+        return outs
 
-        def network(states: Tensor) -> tuple[Tensor, ...]:
-            count = len(states) // batch
-            known = None if labels is None else labels.repeat(count)
-            out = unet(x.repeat(count, 1, 1, 1, 1), timestep, states, class_labels=known, **options)
-            return out.float().split(batch)
-
-        shown = text.at(region[0])
-        halves = [shown.positive] if guidance_scale == 1 else [shown.negative, shown.positive]
-        states = [half.to(where).expand(batch, *half.shape[1:]) for half in halves]
-        outs = [out for part in (states if split else [torch.cat(states)]) for out in network(part)]
-        if len(outs) == 1:
-            return outs[0].to(latents.device)
-        negative, positive = outs
-        return (negative + guidance_scale * (positive - negative)).to(latents.device)
-
-    return predict
+    return evaluate
 
 
 def _repeated(states: Tensor, batch: int, frames: int, tokens: int) -> Tensor:
