@@ -54,8 +54,8 @@ _STAGES = ("base", "interpolation", "upscaler", "extension")
 # name: what each stage leaves out.
 SPEEDS: dict[str, dict[str, Speed]] = {
     "exact": dict.fromkeys(_STAGES, EXACT),
-    "balanced": dict.fromkeys(_STAGES, Speed(full_every=2, name="balanced")),
-    "fast": dict.fromkeys(_STAGES, Speed(0.5, "unipc", full_every=2, name="fast")),
+    "balanced": dict.fromkeys(_STAGES, Speed(0.5, "dpmpp_2m", name="balanced")),
+    "fast": dict.fromkeys(_STAGES, Speed(0.5, "dpmpp_2m", full_every=2, name="fast")),
 }
 
 
