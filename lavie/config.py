@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import LavieError, UsageError
+from .speed import EXACT, Speed, speed_of
 
 STAGES = ("base", "interpolation", "upscaler")
 OPTIONAL_STAGES = ("extension",)
@@ -36,7 +37,7 @@ class StageConfig:
     output; for interpolation of a clip at 8 fps. prompt_suffix: added to every prompt. color_correction: of the
     upscaler's frames, see `pipelines.color_correction`. latent_rgb_factors: what a
     preview makes red, green and blue (−1…1) of scaled latents with, a row for each of the 4 channels and one to add;
-    empty: the VAE is Stable Diffusion's.
+    empty: the VAE is Stable Diffusion's. speed: what is left out of the work; no setting of a model.
     """
 
     unet: str
@@ -61,10 +62,11 @@ class StageConfig:
     tile_overlap: int = 0
     color_correction: str = "none"
     latent_rgb_factors: tuple[tuple[float, ...], ...] = ()
+    speed: Speed = EXACT
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> StageConfig:
-        unknown = set(values) - {field.name for field in fields(cls)}
+        unknown = set(values) - {field.name for field in fields(cls) if field.name != "speed"}
         if unknown:
             raise LavieError(f"family.json has settings that LaVie does not know: {', '.join(sorted(unknown))}.")
         rows = tuple(tuple(float(factor) for factor in row) for row in values.get("latent_rgb_factors", ()))
@@ -87,6 +89,16 @@ class StageConfig:
         if not math.isfinite(scale) or not 0 <= scale <= 100:
             raise UsageError(f"The guidance scale must be between 0 and 100, not {scale}.")
         return config
+
+    def at_speed(self, stage: str, speed: str | Speed) -> StageConfig:
+        """These settings, of the stage of that name, with what a speed changes; what is asked for goes on top.
+
+        Raises:
+            UsageError: there is no such speed.
+        """
+        speed = speed_of(stage, speed)
+        steps = max(1, round(speed.steps * self.num_inference_steps))
+        return replace(self, num_inference_steps=steps, scheduler=speed.scheduler or self.scheduler, speed=speed)
 
 
 @dataclass(frozen=True)

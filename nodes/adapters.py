@@ -14,6 +14,7 @@ from ..lavie.config import StageConfig
 from ..lavie.errors import UsageError
 from ..lavie.models import VideoUNet
 from ..lavie.models.attention import TemporalStrategy
+from ..lavie.models.deep_feature import DeepFeature
 from ..lavie.models.text_encoder import TextEncoder
 from .patches import patched, unknown
 
@@ -58,6 +59,7 @@ class GraphUNet(VideoUNet):
         transformer_options: dict[str, Any] | None = None,
         strategy: TemporalStrategy | None = None,
         down_hidden_states: Tensor | None = None,
+        deep: DeepFeature | None = None,
         **_: Any,
     ) -> Tensor:
         """As `VideoUNet.forward`; `y` is the noise level, and what LaVie has no place for is named in the log, once."""
@@ -70,7 +72,13 @@ class GraphUNet(VideoUNet):
                 stack.enter_context(lora.on(self, float(torch.as_tensor(timesteps).max())))
             labels = y if class_labels is None else class_labels
             return super().forward(
-                x, timesteps, context, labels, strategy=strategy, down_hidden_states=down_hidden_states
+                x,
+                timesteps,
+                context,
+                labels,
+                strategy=strategy,
+                down_hidden_states=down_hidden_states,
+                deep=deep,
             )
 
     def _check(self, x: Tensor, context: Tensor | None) -> None:

@@ -18,7 +18,18 @@ from ..lavie.runtime.memory import activation_bytes
 from ..lavie.sampling import seeded
 from . import host
 from .adapters import StageInfo
-from .inputs import ANCHOR, SAMPLING, choice, integer, padded, sampling_settings, socket, stage_of, text_condition
+from .inputs import (
+    ANCHOR,
+    SAMPLING,
+    SPEED,
+    choice,
+    integer,
+    padded,
+    sampling_settings,
+    socket,
+    stage_of,
+    text_condition,
+)
 from .sampling import NEGATIVE, POSITIVE
 from .vae import decode, encode, require_vae
 
@@ -63,6 +74,7 @@ class LaVieImageToVideo:
                     "keep",
                     "keep: the images set the size. crop, stretch: they are brought to the model's own size.",
                 ),
+                "speed": SPEED,
             },
         }
 
@@ -82,10 +94,13 @@ class LaVieImageToVideo:
         spacing: str,
         anchor: float = 0.0,
         resize: str = "keep",
+        speed: str = "exact",
     ) -> tuple[Tensor, float]:
         info = _stage_of(model, "LaVie Image to Video")
         require_vae(vae, 8, "LaVie Image to Video")
-        config = info.config.replaced(**sampling_settings(steps, guidance_scale, sampler, spacing))
+        config = info.config.at_speed(info.stage, speed).replaced(
+            **sampling_settings(steps, guidance_scale, sampler, spacing)
+        )
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)
         if resize != "keep":
             images = resized(images, (config.height, config.width), resize)
@@ -147,7 +162,8 @@ class LaVieTransition:
                     ["refuse", *RESIZES],
                     "refuse",
                     "If second has another size than first: stop with an error, crop it to that size, or stretch it.",
-                )
+                ),
+                "speed": SPEED,
             },
         }
 
@@ -167,10 +183,13 @@ class LaVieTransition:
         sampler: str,
         spacing: str,
         resize: str = "refuse",
+        speed: str = "exact",
     ) -> tuple[Tensor, Tensor, float]:
         info = _stage_of(model, "LaVie Transition")
         require_vae(vae, 8, "LaVie Transition")
-        config = info.config.replaced(**sampling_settings(steps, guidance_scale, sampler, spacing))
+        config = info.config.at_speed(info.stage, speed).replaced(
+            **sampling_settings(steps, guidance_scale, sampler, spacing)
+        )
         if resize != "refuse":
             second = resized(second, tuple(first.shape[1:3]), resize)
         if first.shape[1:3] != second.shape[1:3]:

@@ -15,6 +15,7 @@ from ..lavie.config import MAX_FRAMES, MAX_SIDE
 from ..lavie.errors import UsageError
 from ..lavie.sampling import SCHEDULERS, SPACINGS, TextCondition
 from ..lavie.sampling.conditioning import MAX_NOISE_LEVEL
+from ..lavie.speed import SPEEDS
 from .adapters import STAGE_NODES, StageInfo, check_width
 
 OWN = "default"
@@ -71,6 +72,11 @@ TILE = integer(
 TILE_OVERLAP = integer(-1, -1, MAX_SIDE, "Input pixels that neighbouring tiles share and blend." + OWN_NOTE, step=8)
 ANCHOR = number(
     0.0, 0.0, 1.0, "Above 0: later clips hold on to the first frame's colours and layout for longer.", step=0.05
+)
+SPEED = choice(
+    list(SPEEDS),
+    "exact",
+    "balanced, fast: quicker, for some quality. steps and sampler count before theirs. exact: nothing is left out.",
 )
 FPS = number(8.0, 0.01, 1000.0, "Frames a second of the video that comes in.", step=1.0)
 

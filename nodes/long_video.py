@@ -17,6 +17,7 @@ from .inputs import (
     ANCHOR,
     HEIGHT,
     SAMPLING,
+    SPEED,
     WIDTH,
     base_latents,
     choice,
@@ -70,6 +71,7 @@ class LaVieAutoregressiveExtender:
                 "drift_correction": DRIFT_CORRECTION,
                 "motion": MOTION,
                 "anchor": ANCHOR,
+                "speed": SPEED,
             },
         }
 
@@ -90,9 +92,12 @@ class LaVieAutoregressiveExtender:
         drift_correction: float = 0.0,
         motion: float = 0.0,
         anchor: float = 0.0,
+        speed: str = "exact",
     ) -> tuple[dict, float]:
         info = stage_of(model, "base", "LaVie Autoregressive Extender")
-        config = info.config.replaced(**sampling_settings(steps, guidance_scale, sampler, spacing))
+        config = info.config.at_speed(info.stage, speed).replaced(
+            **sampling_settings(steps, guidance_scale, sampler, spacing)
+        )
         samples = base_latents(latent) * info.scaling_factor
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)
         size = (config.num_frames, *samples.shape[3:])
@@ -172,6 +177,7 @@ class LaVieLongVideoSampler:
                         "tooltip": "free_noise: later prompts change what happens, the first one keeps the look.",
                     },
                 ),
+                "speed": SPEED,
             },
         }
 
@@ -196,9 +202,10 @@ class LaVieLongVideoSampler:
         drift_correction: float,
         anchor: float = 0.0,
         motion_injection: bool = False,
+        speed: str = "exact",
     ) -> tuple[dict, float]:
         info = stage_of(model, "base", "LaVie Long Video Sampler")
-        config = info.config.replaced(
+        config = info.config.at_speed(info.stage, speed).replaced(
             **sampling_settings(steps, guidance_scale, sampler, spacing), width=own(width, 0), height=own(height, 0)
         )
         settings = method_settings(

@@ -15,6 +15,7 @@ from .inputs import (
     HEIGHT,
     NUM_FRAMES,
     SAMPLING,
+    SPEED,
     WIDTH,
     base_latents,
     latent_of,
@@ -72,7 +73,8 @@ class LaVieBaseSampler:
                 "latent": socket(
                     "LATENT",
                     "A video to start from; it then sets frames and size. Its noise mask says what to repaint.",
-                )
+                ),
+                "speed": SPEED,
             },
         }
 
@@ -91,9 +93,10 @@ class LaVieBaseSampler:
         height: int,
         denoise: float,
         latent: dict | None = None,
+        speed: str = "exact",
     ) -> tuple[dict, float]:
         info = stage_of(model, "base")
-        config = info.config.replaced(
+        config = info.config.at_speed(info.stage, speed).replaced(
             **sampling_settings(steps, guidance_scale, sampler, spacing),
             num_frames=own(num_frames, 0),
             width=own(width, 0),

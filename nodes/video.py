@@ -22,6 +22,7 @@ from .inputs import (
     OVERLAP,
     OWN,
     SAMPLING,
+    SPEED,
     TILE,
     TILE_OVERLAP,
     WINDOW,
@@ -68,7 +69,8 @@ class LaVieTemporalInterpolator:
                 **SAMPLING,
                 "window": WINDOW,
                 "overlap": OVERLAP,
-            }
+            },
+            "optional": {"speed": SPEED},
         }
 
     def interpolate(
@@ -86,12 +88,13 @@ class LaVieTemporalInterpolator:
         spacing: str,
         window: int,
         overlap: int,
+        speed: str = "exact",
     ) -> tuple[Tensor, float]:
         info = stage_of(model, "interpolation")
         require_vae(vae, 8, "LaVie Temporal Interpolator")
         if len(images) < 2:
             raise UsageError("The video has 1 frame; LaVie Temporal Interpolator needs at least 2.")
-        config = info.config.replaced(
+        config = info.config.at_speed(info.stage, speed).replaced(
             **sampling_settings(steps, guidance_scale, sampler, spacing), window=own(window), overlap=own(overlap)
         )
         height, width = images.shape[1:3]
@@ -157,7 +160,8 @@ class LaVieVideoUpscaler:
                     [OWN, *COLOR_CORRECTIONS],
                     OWN,
                     "wavelet: keep the colours of the input. default: the model's own.",
-                )
+                ),
+                "speed": SPEED,
             },
         }
 
@@ -179,10 +183,11 @@ class LaVieVideoUpscaler:
         tile: int,
         tile_overlap: int,
         color_correction: str = OWN,
+        speed: str = "exact",
     ) -> tuple[Tensor]:
         info = stage_of(model, "upscaler")
         require_vae(vae, 4, "LaVie Video Upscaler")
-        config = info.config.replaced(
+        config = info.config.at_speed(info.stage, speed).replaced(
             **sampling_settings(steps, guidance_scale, sampler, spacing),
             noise_level=own(noise_level),
             window=own(window),

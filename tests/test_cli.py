@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from lavie.checkpoints import save_unet
 from lavie.cli import main
 from lavie.cli.arguments import lora_choice
+from lavie.config import find_family
 from lavie.errors import Cancelled
 from lavie.models import build_unet
 from lavie.models.text_encoder import save_text_model
@@ -122,6 +123,22 @@ def test_generate_passes_every_setting_on(family, lavie, tmp_path):
     assert stored["guidance_scale"] == 1.5
     assert (stored["scheduler"], stored["spacing"], stored["negative_prompt"]) == ("euler", "karras", "blue")
     assert read_video(tmp_path / "fish.gif").frames.shape == (2, 24, 16, 3)
+
+
+def test_a_speed_is_for_every_stage_and_what_is_set_counts_before_it(family, lavie, tmp_path):
+    def stored(*options):
+        short = ("--model", family, "--frames", 2, "--size", "24x16", "--quiet", "--speed", "balanced")
+        code, *_ = lavie("generate", "a fish", "-o", tmp_path / "fish.gif", *short, *options)
+        assert code == 0
+        return read_metadata(tmp_path / "fish.gif")
+
+    made = stored()
+    stages = [made, *made["stages"].values()]
+    assert [stage["speed"] for stage in stages] == ["balanced"] * 3
+    own = [find_family(family).stage(name).num_inference_steps for name in ("base", "interpolation", "upscaler")]
+    assert [stage["num_inference_steps"] for stage in stages] == [max(1, round(steps / 2)) for steps in own]
+    mine = stored("--steps", 3, "--scheduler", "euler", "--spacing", "karras", "--no-interpolate", "--no-upscale")
+    assert (mine["num_inference_steps"], mine["scheduler"], mine["speed"]) == (3, "euler", "balanced")
 
 
 def test_generate_puts_loras_on_and_remembers_them(family, lavie, tmp_path):
@@ -282,6 +299,7 @@ WRONG_USAGE = {
     (*PROMPT, "-o", "x.mp4", "--scheduler", "lcm", "--steps", "60"): "between 1 and 50",
     (*PROMPT, "-o", "x.mp4", "--model", "magic"): "Choose 'lavie-tiny' (bundled), 'lavie' (released weights)",
     (*PROMPT, "-o", "x.mp4", "--dtype", "float8"): "invalid choice: 'float8'",
+    (*PROMPT, "-o", "x.mp4", "--speed", "warp"): "invalid choice: 'warp'",
     (*PROMPT, "-o", "x.mp4", "--lora", "gone"): "no file gone, nor one that comes with lavie-tiny (lavie-tiny-sunset)",
     (*PROMPT, "-o", "x.mp4", "--lora", ":1"): "names no file",
     (*PROMPT, "-o", "x.mp4", "--lora", "lavie-tiny-sunset:1e9"): "must be between -20 and 20, not 1e+09",

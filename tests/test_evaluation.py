@@ -10,10 +10,12 @@ import torch
 
 from lavie.cli import main
 from lavie.config import find_family
-from lavie.evaluation import gap, interpolation, lora, retention, synthetic, upscaler
-from lavie.evaluation.fidelity import edge_error, flicker, psnr, sharpness, squared_error
+from lavie.evaluation import gap, interpolation, lora, retention, speed, synthetic, upscaler
+from lavie.evaluation.arithmetic import counted_arithmetic
+from lavie.evaluation.fidelity import edge_error, flicker, psnr, sharpness, squared_error, ssim
 from lavie.evaluation.judge import Reading
 from lavie.evaluation.report import Request, rounded, table
+from lavie.speed import SPEEDS, Speed
 from lavie.training.synthetic import STILL_COLOURS, caption, is_held_out
 
 
@@ -56,6 +58,28 @@ def test_psnr_of_a_known_error():
     grey[:, 2:] = 0
     assert squared_error(black, grey, half) == pytest.approx(51**2)
     assert squared_error(black, grey) == pytest.approx(51**2 / 2)
+
+
+def test_structural_similarity_sees_structure_and_not_a_change_of_brightness(clip):
+    frames, _ = clip
+    noise = np.random.default_rng(0).integers(-30, 31, frames.shape)
+    noisy = np.clip(frames.astype(int) + noise, 0, 255).astype(np.uint8)
+    brighter = (frames // 2 + 64).astype(np.uint8)
+    assert ssim(frames, frames) == pytest.approx(1)
+    assert ssim(noisy, frames) < 0.8 < ssim(brighter, brighter + np.uint8(8))
+    flat = np.full((1, 16, 16, 3), 100, np.uint8)
+    assert ssim(flat + np.uint8(50), flat) == pytest.approx((30000 + 6.5025) / (32500 + 6.5025))
+
+
+def test_arithmetic_is_counted_call_by_call_and_leaves_the_network_as_it_was():
+    layer = torch.nn.Linear(3, 5)
+    with counted_arithmetic(layer) as counts:
+        layer(torch.zeros(2, 3))
+        layer(torch.zeros(4, 3))
+    assert counts == [2 * 2 * 3 * 5, 2 * 4 * 3 * 5]
+    assert "forward" not in layer.__dict__
+    layer(torch.zeros(2, 3))
+    assert len(counts) == 2
 
 
 def test_the_truth_is_as_sharp_and_as_steady_as_the_truth(clip):
@@ -192,9 +216,28 @@ def test_the_retention_suite_tells_pictures_from_videos(capsys):
     assert "brown read as" in retention.show(figures)
 
 
+def test_the_speed_suite_compares_with_the_exact_way(capsys, monkeypatch):
+    pipeline, make, _ = speed.STAGES["base"]
+    monkeypatch.setitem(speed.STAGES, "base", (pipeline, make, {"exact": "exact", "half": Speed(guidance_until=0.6)}))
+    figures = json.loads(evaluate(capsys, "speed", "--method", "base", "--clips", "2", "--steps", "2", "--json"))
+    exact, half = (figures["stages"]["base"][name] for name in ("exact", "half"))
+    assert (exact["faster"], exact["arithmetic"], exact["SSIM"], exact["PSNR"]) == (1, 1, 1, None)
+    assert half["arithmetic"] == 0.75  # one of two steps has both halves of the guidance
+    assert half["seconds"] > 0
+    assert 5 < half["PSNR"] < 60
+    assert set(half["shares"]) <= set(synthetic.ATTRIBUTES)
+    assert "as the prompt says" in speed.show(figures)
+
+
+def test_every_stage_has_its_presets_beside_the_exact_way():
+    assert list(speed.STAGES) == ["base", "interpolation", "upscaler"]
+    assert all(list(cases)[: len(SPEEDS)] == list(SPEEDS) for *_, cases in speed.STAGES.values())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["speed", "--method", "magic"], "Unknown stage 'magic'"),
         (["extension"], "no extension stage"),
         (["extension", "--method", "magic"], "Unknown method 'magic'"),
         (["upscaler", "--gap-only"], "--gap-only belongs"),

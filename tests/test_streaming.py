@@ -29,6 +29,7 @@ from lavie.pipelines.streaming.parts import Parts
 from lavie.pipelines.streaming.run import Run
 from lavie.pipelines.streaming.segments import pieces_of
 from lavie.pipelines.streaming.source import Source
+from lavie.speed import Speed
 from lavie.training.synthetic import DIRECTIONS
 from lavie.video import VideoWriter, read_metadata, read_video, write_video
 
@@ -228,6 +229,8 @@ def upscaler():
         ({"prompt": "snow", "noise_level": 3}, "another noise_level, prompt"),
         ({"segment": 9}, "another segment"),
         ({"chunks": "official"}, "another chunks"),
+        ({"speed": "fast"}, "another speed"),
+        ({"speed": Speed(full_every=2)}, "another speed"),
     ],
 )
 def test_segments_of_other_settings_are_not_gone_on_from(upscaler, film, tmp_path, changes, message):

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import BUNDLED, MAX_SIDE, RELEASED, StageConfig, find_family
+from ..config import BUNDLED, MAX_SIDE, RELEASED, find_family
 from ..errors import UsageError
+from ..speed import SPEEDS
 
 if TYPE_CHECKING:
     from ..lora import Lora
@@ -47,6 +48,13 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"ddpm, ddim, euler, euler_ancestral, dpmpp_2m, dpmpp_2m_sde, unipc or lcm {default}",
     )
     parser.add_argument("--spacing", metavar="NAME", help=f"leading, linspace, trailing or karras {default}")
+    parser.add_argument(
+        "--speed",
+        choices=tuple(SPEEDS),
+        default="exact",
+        help="balanced and fast leave out work, at a cost in quality; --steps and --scheduler count before theirs "
+        "(default: exact)",
+    )
 
 
 def add_lora_arguments(parser: argparse.ArgumentParser) -> None:
@@ -152,19 +160,21 @@ def sampling_settings(args: argparse.Namespace) -> dict[str, Any]:
         "guidance_scale": args.guidance_scale,
         "scheduler": args.scheduler,
         "spacing": args.spacing,
+        "speed": args.speed,
     }
 
 
-def check_schedule(args: argparse.Namespace, stage: StageConfig, strength: float = 1.0) -> None:
+def check_schedule(args: argparse.Namespace, stage: str, strength: float = 1.0) -> None:
     """Refuse an impossible scheduler, spacing, number of steps or strength before any model loads."""
     if args.scheduler is None and args.spacing is None and args.steps is None and strength == 1:
         return
     from ..sampling import create_schedule
 
+    config = find_family(args.model).stage(stage).at_speed(stage, args.speed)
     create_schedule(
-        args.scheduler or stage.scheduler,
-        args.steps or stage.num_inference_steps,
-        args.spacing or stage.spacing,
+        args.scheduler or config.scheduler,
+        args.steps or config.num_inference_steps,
+        args.spacing or config.spacing,
         strength=strength,
     )
 

@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         check_not_input(args.video, args.output)
     check_writable(args.output)
     family = find_family(args.model)
-    check_schedule(args, family.base)
+    check_schedule(args, "base")
     method = args.method or ("conditioned" if family.extension is not None else "replacement")
     if args.video is not None and method not in GOES_ON:
         raise UsageError(f"--method {method} begins anew; to go on from --video choose {' or '.join(GOES_ON)}.")

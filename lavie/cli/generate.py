@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from ..config import MAX_FRAMES, find_family
+from ..config import MAX_FRAMES
 from ..errors import UsageError
 from ..video import check_writable, read_video
 from .arguments import (
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         if args.video is not None:
             check_not_input(args.video, output)
         check_writable(output)
-    check_schedule(args, find_family(args.model).base, strength)
+    check_schedule(args, "base", strength)
     loras = chosen_loras(args)
     source = None if args.video is None else read_video(args.video)
     from ..pipelines import CascadePipeline

@@ -61,7 +61,7 @@ def transform(args: argparse.Namespace, stage: str, pipeline_name: str, **settin
     check_not_input(args.input, args.output)
     check_writable(args.output)
     config = getattr(find_family(args.model), stage)
-    check_schedule(args, config)
+    check_schedule(args, stage)
     loras = chosen_loras(args) if "loras" in args else []
     probe_video(args.input)
     from .. import pipelines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from ..config import MAX_FRAMES, find_family
+from ..config import MAX_FRAMES
 from ..video import check_writable, read_video
 from .arguments import (
     add_lora_arguments,
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     for video in (args.first, args.second):
         check_not_input(video, args.output)
     check_writable(args.output)
-    check_schedule(args, find_family(args.model).base)
+    check_schedule(args, "base")
     loras = chosen_loras(args)
     first, second = read_video(args.first), read_video(args.second)
     from ..pipelines import TransitionPipeline

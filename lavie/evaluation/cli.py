@@ -19,8 +19,9 @@ CLIPS = {
     "retention": 100,
     "lora": 63,
     "long": 9,
+    "speed": 8,
 }
-KINDS = {"extension": 2, "retention": 2, "lora": 4, "long": 6}  # of clips, where there are several
+KINDS = {"extension": 2, "retention": 2, "lora": 4, "long": 6, "speed": 3}  # of clips, where there are several
 SUITES = """
 synthetic: do clips show what their prompts say?
 interpolation: PSNR of 61 frames beside blending.
@@ -29,6 +30,7 @@ extension: what four recursions keep, and whether the motion goes on.
 retention: video prompts with colours that only pictures taught.
 lora: does a new subject appear, and does all else stay?
 long: what holds over 80 frames, by every method.
+speed: what fast mode saves and costs.
 """
 
 
@@ -55,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         default="",
         help="extension: conditioned (the extension stage, default) or replacement (the base stage, training-free); "
-        "long: one method alone (default: all)",
+        "long: one method alone (default: all); speed: one stage alone (default: all)",
     )
     parser.add_argument("--lora", default="", metavar="FILE", help="lora: a LoRA of the subject")
     parser.add_argument("--trigger", default="", metavar="WORD", help="lora: the word that calls for it")
@@ -71,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from .report import Request, rounded
 
     measure, show, clips = _suite(args)
-    kinds = 1 if args.suite == "long" and args.method else KINDS.get(args.suite, 1)
+    kinds = 1 if args.suite in ("long", "speed") and args.method else KINDS.get(args.suite, 1)
     total = clips * (kinds + bool(args.other_lora))
     with tqdm(total=total, desc="clips", file=sys.stderr) as bar:
         figures = measure(

@@ -15,8 +15,9 @@ class Request:
     """model: a family's name or folder. clips: how many. seed: of the scenes and of the noise, clip by clip.
 
     batch: clips at a time. settings: of the pipeline, None for the model's own. progress: is told of clips done.
-    method: how to extend (extension and long suites; "" is the extension's own, or all). lora, trigger: a LoRA's file
-    and its word; other_lora: another one to put on beside it, "" for none (lora suite only).
+    method: how to extend (extension and long suites; "" is the extension's own, or all), or a stage (speed suite; "" is
+    all). lora, trigger: a LoRA's file and its word; other_lora: another one to put on beside it, "" for none (lora
+    suite only).
     """
 
     model: str

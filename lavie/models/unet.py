@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from .attention import TemporalStrategy
 from .blocks import Conditioning, Downsample, FrameNorm, ResnetBlock, TemporalModule, Transformer, Upsample
 from .config import UNetConfig
+from .deep_feature import DeepFeature
 from .positions import FramePositions, RotaryEmbedding
 
 
@@ -54,14 +56,15 @@ class DownBlock(nn.Module):
         last = level == len(config.block_out_channels) - 1
         self.downsamplers = None if last else nn.ModuleList([Downsample(channels)])
 
-    def forward(self, x: Tensor, cond: Conditioning) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, x: Tensor, cond: Conditioning, layers: int | None = None) -> tuple[Tensor, list[Tensor]]:
+        """layers: only the first ones, without the downsampler."""
         skips = []
-        for i, resnet in enumerate(self.resnets):
+        for i, resnet in enumerate(islice(self.resnets, layers)):
             x = resnet(x, cond)
             if self.attentions is not None:
                 x = self.attentions[i](x, cond)
             skips.append(x)
-        if self.downsamplers is not None:
+        if self.downsamplers is not None and layers is None:
             x = self.downsamplers[0](x)
             skips.append(x)
         return x, skips
@@ -102,9 +105,10 @@ class UpBlock(nn.Module):
             self.attentions = None
         self.upsamplers = None if level == 0 else nn.ModuleList([Upsample(channels)])
 
-    def forward(self, x: Tensor, skips: list[Tensor], cond: Conditioning) -> Tensor:
-        for i, resnet in enumerate(self.resnets):
-            x = resnet(torch.cat((x, skips.pop()), dim=1), cond)
+    def forward(self, x: Tensor, skips: list[Tensor], cond: Conditioning, layers: slice = slice(None)) -> Tensor:
+        """layers: only these."""
+        for i in range(len(self.resnets))[layers]:
+            x = self.resnets[i](torch.cat((x, skips.pop()), dim=1), cond)
             if self.attentions is not None:
                 x = self.attentions[i](x, cond)
         if self.upsamplers is not None:
@@ -168,6 +172,7 @@ class VideoUNet(nn.Module):
         num_images: int = 0,
         strategy: TemporalStrategy | None = None,
         down_hidden_states: Tensor | None = None,
+        deep: DeepFeature | None = None,
     ) -> Tensor:
         """Args:
             sample: [batch, in_channels, frames, height, width], any frames, height and width ≥ 1. For joint training on
@@ -183,6 +188,8 @@ class VideoUNet(nn.Module):
                 pictures, timestep and text are those of the pictures: [batch, num_images], and so on.
             strategy: what is done in place of one temporal attention among all frames of the video.
             down_hidden_states: the text of the way down and the middle, where it is another; not with pictures.
+            deep: where the deep feature of this evaluation is left, or that of an earlier one comes from; without
+                pictures only.
 
         Returns:
             [batch, out_channels, frames, height, width].
@@ -190,7 +197,13 @@ class VideoUNet(nn.Module):
         if num_images:
             return self._jointly(sample, timestep, encoder_hidden_states, class_labels, num_images, strategy)
         return self._predict(
-            sample, timestep, encoder_hidden_states, class_labels, strategy=strategy, down_text=down_hidden_states
+            sample,
+            timestep,
+            encoder_hidden_states,
+            class_labels,
+            strategy=strategy,
+            down_text=down_hidden_states,
+            deep=deep,
         )
 
     def _jointly(
@@ -234,6 +247,7 @@ class VideoUNet(nn.Module):
         over_time: bool = True,
         strategy: TemporalStrategy | None = None,
         down_text: Tensor | None = None,
+        deep: DeepFeature | None = None,
     ) -> Tensor:
         batch, _, frames, _, _ = sample.shape
         cond = Conditioning(
@@ -247,9 +261,12 @@ class VideoUNet(nn.Module):
         x = sample.to(self.dtype).permute(0, 2, 3, 4, 1).flatten(0, 1).contiguous().permute(0, 3, 1, 2)
         x = self.conv_in(x)
         down = cond if down_text is None else replace(cond, text=down_text.to(self.dtype))
-        x, skips = self._down(x, down)
-        x = self._after(self._run(self.mid_block, x, down), down, "mid_temporal_block")
-        x = self._up(x, skips, cond)
+        if deep is None or deep.value is None:
+            x, skips = self._down(x, down)
+            x = self._after(self._run(self.mid_block, x, down), down, "mid_temporal_block")
+            x = self._up(x, skips, cond, deep)
+        else:
+            x = self._shallow(x, cond, down, deep)
         x = self.conv_out(silu(self.conv_norm_out(x, frames)))
         return x.unflatten(0, (batch, frames)).transpose(1, 2)
 
@@ -272,9 +289,12 @@ class VideoUNet(nn.Module):
             x = self._after(x, cond, "down_temporal_blocks", level)
         return x, skips
 
-    def _up(self, x: Tensor, skips: list[Tensor], cond: Conditioning) -> Tensor:
+    def _up(self, x: Tensor, skips: list[Tensor], cond: Conditioning, deep: DeepFeature | None) -> Tensor:
         for position, block in enumerate(self.up_blocks):
-            if self._recomputes():
+            if deep is not None and block is self.up_blocks[-1]:
+                deep.value = x = block(x, skips, cond, slice(None, -deep.depth))
+                x = block(x, skips, cond, slice(-deep.depth, None))
+            elif self._recomputes():
                 # A copy for each of the two runs, which take the tensors out of their list.
                 own = skips[-len(block.resnets) - 1 :]
                 del skips[-len(block.resnets) :]
@@ -283,6 +303,12 @@ class VideoUNet(nn.Module):
                 x = block(x, skips, cond)
             x = self._after(x, cond, "up_temporal_blocks", position)
         return x
+
+    def _shallow(self, x: Tensor, cond: Conditioning, down: Conditioning, deep: DeepFeature) -> Tensor:
+        """The way down and up as far as it runs when the deep feature is known."""
+        _, skips = self.down_blocks[0](x, down, deep.depth - 1)
+        x = self.up_blocks[-1](deep.value, [x, *skips], cond, slice(-deep.depth, None))
+        return self._after(x, cond, "up_temporal_blocks", len(self.up_blocks) - 1)
 
     def _after(self, x: Tensor, cond: Conditioning, name: str, index: int | None = None) -> Tensor:
         """The upscaler's temporal modules follow whole blocks; skip tensors keep the value before."""

@@ -11,6 +11,7 @@ import torch
 
 from ..config import BUNDLED, Family, find_family
 from ..runtime import choose_device, choose_dtype
+from ..speed import Speed
 from .interpolate import InterpolationPipeline
 from .output import Callback, VideoOutput
 from .stage import require_files
@@ -61,12 +62,13 @@ class CascadePipeline:
         upscale: bool = True,
         video: np.ndarray | None = None,
         strength: float = 1.0,
+        speed: str | Speed = "exact",
         callback: Callback | None = None,
     ) -> VideoOutput:
         """Generate a video, or repaint the one given (uint8 [F, H, W, 3]): see `TextToVideoPipeline.generate`.
 
         `num_inference_steps`, `guidance_scale`, `scheduler`, `spacing` and `negative_prompt` are those of the base
-        stage; the later stages keep their own.
+        stage; the later stages keep their own. `speed` is for all: a preset, or settings that serve every stage.
         """
         wanted = {"base": True, "interpolation": interpolate, "upscaler": upscale}
         for stage in (name for name, is_wanted in wanted.items() if is_wanted):
@@ -84,14 +86,17 @@ class CascadePipeline:
             spacing=spacing,
             video=video,
             strength=strength,
+            speed=speed,
             callback=callback,
         )
         metadata = {**made.metadata, "stages": {}}
         if interpolate and len(made.frames) > 1:
-            made = self._load(InterpolationPipeline)(made.frames, prompt, made.fps, seed, callback=callback)
+            made = self._load(InterpolationPipeline)(
+                made.frames, prompt, made.fps, seed, speed=speed, callback=callback
+            )
             metadata["stages"]["interpolation"] = made.metadata
         if upscale:
-            made = self._load(UpscalePipeline)(made.frames, prompt, made.fps, seed, callback=callback)
+            made = self._load(UpscalePipeline)(made.frames, prompt, made.fps, seed, speed=speed, callback=callback)
             metadata["stages"]["upscaler"] = made.metadata
         return VideoOutput(made.frames, made.fps, metadata)
 

@@ -13,13 +13,14 @@ from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
 from ..models.latents import encode_video
-from ..sampling import Anchor, TextCondition, denoise, guided, livelier, matched_statistics
+from ..sampling import Anchor, TextCondition, denoise, livelier, matched_statistics
 from ..sampling.conditioning import first_frame_condition, mask_condition
 from ..sampling.statistics import check_strength
+from ..speed import Speed
 from .extend import WINDOW
 from .output import Callback, VideoOutput
 from .request import check_frames, check_latents, check_num_frames, check_texts
-from .sample import checked_seeds, counted, schedule_of, stored_noise
+from .sample import checked_seeds, counted, guided_by, schedule_of, stored_noise
 from .stage import StagePipeline, padded_video
 
 FIRST_FRAME, MASK = 8, 9  # input channels: noisy latents and the frame's; noisy latents, mask and masked latents
@@ -56,6 +57,7 @@ class ExtensionPipeline(StagePipeline):
         guidance_scale: float | None = None,
         scheduler: str | None = None,
         spacing: str | None = None,
+        speed: str | Speed = "exact",
         callback: Callback | None = None,
     ) -> list[VideoOutput]:
         """Extend one video, uint8 [F, height, width, 3], per prompt and seed, all of one size, as one batch.
@@ -65,13 +67,14 @@ class ExtensionPipeline(StagePipeline):
             recursions: how many clips to add, each as long as the model's window less the known frames (default: 1).
             context_frames: how many of the last frames the network is shown; more than 1 needs the mask form.
             drift_correction, anchor: 0…1, see `sample_conditioned_extension`.
+            speed: as in `TextToVideoPipeline.generate`.
 
         Raises:
             UsageError: a setting that cannot work.
         """
         if not len(prompts) == len(videos) == len(seeds):
             raise UsageError(f"{len(prompts)} prompts, {len(videos)} videos and {len(seeds)} seeds do not pair up.")
-        config = self.stage.config.replaced(
+        config = self.stage.config.at_speed(self.stage.name, speed).replaced(
             negative_prompt=negative_prompt,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
@@ -141,6 +144,7 @@ class ExtensionPipeline(StagePipeline):
             "guidance_scale": config.guidance_scale,
             "scheduler": config.scheduler,
             "spacing": config.spacing,
+            "speed": config.speed.metadata(),
         }
 
 
@@ -195,8 +199,7 @@ def sample_conditioned_extension(
         noise = stored_noise((4, window, *context.shape[3:]), generators, device)
         shown = condition(clips[-1][:, :, -known:].to(noise))
         texts = text.at(torch.arange(number * new, number * new + window).clamp(max=last))
-        scale = config.guidance_scale
-        predict = guided(unet, texts, scale, shown, split=split, device=device, strategy=strategy)
+        predict = guided_by(config, unet, texts, shown, split=split, device=device, strategy=strategy)
         made = denoise(predict, noise, schedule_of(config), generators, after_step, anchor=still)
         clips.append(matched_statistics(made, clips[1], drift_correction) if len(clips) > 1 else made)
     return torch.cat([clip[:, :, known:].to(clips[1]) for clip in clips[1:]], dim=2)[:, :, :num_frames]

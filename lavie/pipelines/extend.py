@@ -10,14 +10,14 @@ from torch import Tensor
 from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
-from ..sampling import Anchor, Known, StepCallback, TextCondition, guided, livelier, matched_statistics
+from ..sampling import Anchor, Known, StepCallback, TextCondition, livelier, matched_statistics
 from ..sampling.anchor import check_anchor
 from ..sampling.denoise import check_resample
 from ..sampling.guidance import Predict
 from ..sampling.statistics import check_strength
 from .output import Callback
 from .request import check_latents, check_num_frames, check_texts
-from .sample import checked_seeds, counted, denoised, stored_noise
+from .sample import checked_seeds, counted, denoised, guided_by, stored_noise
 
 WINDOW = 16  # frames that LaVie's base model was trained on
 
@@ -71,7 +71,7 @@ def sample_extension(
     strategy = livelier(motion)
 
     def predict(frames: slice) -> Predict:
-        return guided(unet, text.at(frames), config.guidance_scale, split=split, device=device, strategy=strategy)
+        return guided_by(config, unet, text.at(frames), split=split, device=device, strategy=strategy)
 
     fitting = {"resample": resample, "drift_correction": drift_correction, "anchor": anchor}
     return extended(predict, latents, rounds, config, generators, after_step, device, **fitting)

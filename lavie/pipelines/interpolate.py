@@ -10,12 +10,13 @@ from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
 from ..models.latents import encode_video
-from ..sampling import TextCondition, blended, denoise, guided, regions, spans
+from ..sampling import TextCondition, blended, denoise, regions, spans
 from ..sampling.conditioning import key_frame_of
+from ..speed import Speed
 from .film_noise import Draw, clip_noise, film_noise, segment_noise
 from .output import Callback, VideoOutput
 from .request import check_frames
-from .sample import checked_seeds, counted, schedule_of, stored
+from .sample import checked_seeds, counted, guided_by, schedule_of, stored
 from .stage import StagePipeline, padded_video
 
 FACTOR = 4
@@ -51,6 +52,7 @@ class InterpolationPipeline(StagePipeline):
         window: int | None = None,
         overlap: int | None = None,
         first_frame: int | None = None,
+        speed: str | Speed = "exact",
         callback: Callback | None = None,
     ) -> VideoOutput:
         """Interpolate uint8 frames [F, height, width, 3], F ≥ 2; None takes the model's own setting.
@@ -59,12 +61,13 @@ class InterpolationPipeline(StagePipeline):
             fps: of the input; the output has the model's own rate relative to it (LaVie: three times, 8 → 24).
             window, overlap: key frames per window, and shared by neighbours.
             first_frame: for a segment of a longer film, its place there; the noise is then that of `film_noise`.
+            speed: as in `TextToVideoPipeline.generate`.
 
         Raises:
             UsageError: fewer than two frames, or a setting that cannot work.
         """
         frames = check_frames(frames, self.least_frames)
-        config = self.stage.config.replaced(
+        config = self.stage.config.at_speed(self.stage.name, speed).replaced(
             negative_prompt=negative_prompt,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
@@ -95,6 +98,7 @@ class InterpolationPipeline(StagePipeline):
             "guidance_scale": config.guidance_scale,
             "scheduler": config.scheduler,
             "spacing": config.spacing,
+            "speed": config.speed.metadata(),
             "window": config.window,
             "overlap": config.overlap,
         }
@@ -133,7 +137,7 @@ def sample_interpolation(
     condition = keys.to(noise.device)[:, :, key_frame_of(num_frames).to(noise.device)]
     parts = regions(noise.shape[2:], windows)
     after_window, after_step = counted(callback, "interpolation", len(schedule) * len(parts))
-    predict = guided(unet, text, config.guidance_scale, condition, split=split, device=device)
+    predict = guided_by(config, unet, text, condition, split=split, device=device)
     predict = blended(predict, parts, (FACTOR * (config.overlap - 1) + 1, 0), after_window)
     return denoise(predict, noise, schedule, generators, after_step)
 

@@ -28,7 +28,6 @@ from ..sampling import (
     TextCondition,
     create_schedule,
     fifo,
-    guided,
     injected,
     livelier,
     shuffled_noise,
@@ -40,7 +39,7 @@ from ..sampling.guidance import Predict
 from .extend import WINDOW, check_fitting, extended, extension_rounds
 from .output import Callback
 from .request import check_num_frames, check_size, check_texts
-from .sample import checked_seeds, counted, denoised, stored_noise
+from .sample import checked_seeds, counted, denoised, guided_by, stored_noise
 from .text_to_video import SCALE
 
 
@@ -71,7 +70,7 @@ def sample_replacement(
 
     def predict(frames: slice) -> Predict:
         strategy = livelier(motion)
-        return guided(unet, text.at(frames), config.guidance_scale, split=split, device=device, strategy=strategy)
+        return guided_by(config, unet, text.at(frames), split=split, device=device, strategy=strategy)
 
     noise = stored_noise(_shape(config, min(window, num_frames)), generators, device)
     clip = predict(slice(0, noise.shape[2]))
@@ -112,7 +111,7 @@ def sample_independent(
     strategy, clips = livelier(motion), []
     for start in starts:
         shown = text.at(_clamped(start, start + length, num_frames))
-        predict = guided(unet, shown, config.guidance_scale, split=split, device=device, strategy=strategy)
+        predict = guided_by(config, unet, shown, split=split, device=device, strategy=strategy)
         noise = stored_noise(_shape(config, length), generators, device)
         clips.append(denoised(predict, noise, config, generators, after_step, iterations=free_init_iterations))
     return torch.cat(clips, dim=2)[:, :, :num_frames]
@@ -139,7 +138,7 @@ def sample_free_noise(
     """
     window = _window(text, config, num_frames)
     strategy, told = livelier(motion, windowed(window, context_frames)), injected(text) if motion_injection else None
-    predict = guided(unet, text, config.guidance_scale, split=split, device=device, strategy=strategy, told_down=told)
+    predict = guided_by(config, unet, text, split=split, device=device, strategy=strategy, told_down=told)
     stride = window - context_frames
     return _in_one_pass(predict, config, seeds, device, num_frames, stride, free_init_iterations, callback)
 
@@ -163,7 +162,7 @@ def sample_free_long(
     """
     window = _window(text, config, num_frames)
     strategy = livelier(motion, spectral_blend(window))
-    predict = guided(unet, text, config.guidance_scale, split=split, device=device, strategy=strategy)
+    predict = guided_by(config, unet, text, split=split, device=device, strategy=strategy)
     group = max(1, window // 4)
     return _in_one_pass(predict, config, seeds, device, num_frames, group, free_init_iterations, callback)
 
@@ -216,7 +215,7 @@ def sample_fifo(
     after_window, after_step = counted(callback, "base", total)
 
     def predict(texts: TextCondition) -> Predict:
-        return guided(unet, texts, config.guidance_scale, split=split, device=device, strategy=livelier(motion))
+        return guided_by(config, unet, texts, split=split, device=device, strategy=livelier(motion))
 
     generators = checked_seeds(seeds)
     noise = stored_noise(_shape(config, window), generators, device)

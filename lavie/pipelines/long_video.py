@@ -14,6 +14,7 @@ from ..errors import UsageError
 from ..models import VideoUNet
 from ..models.latents import encode_video
 from ..sampling import PromptSchedule, TextCondition, seeded
+from ..speed import Speed
 from .conditioned_extension import ExtensionPipeline, sample_conditioned_extension
 from .extend import WINDOW, sample_extension
 from .long_sampling import sample_fifo, sample_free_long, sample_free_noise, sample_independent, sample_replacement
@@ -82,6 +83,7 @@ class LongVideoPipeline(StagePipeline):
         guidance_scale: float | None = None,
         scheduler: str | None = None,
         spacing: str | None = None,
+        speed: str | Speed = "exact",
         callback: Callback | None = None,
     ) -> VideoOutput:
         """One video; None takes the method's or the model's own setting.
@@ -99,11 +101,12 @@ class LongVideoPipeline(StagePipeline):
             partitions, lookahead: of "fifo"; see `sample_fifo`.
             motion: above 0, the more the video changes; see `livelier`.
             free_init_iterations: above 1, every clip is made as often, steadier each time; see `free_init`.
+            speed: as in `TextToVideoPipeline.generate`; the queue of "fifo" leaves nothing out.
 
         Raises:
             UsageError: a setting that cannot work, or one that the method does not have.
         """
-        config = self.stage.config.replaced(
+        config = self.stage.config.at_speed(self.stage.name, speed).replaced(
             negative_prompt=negative_prompt,
             height=height,
             width=width,
@@ -182,7 +185,7 @@ class LongVideoPipeline(StagePipeline):
         if num_frames <= given.shape[2]:
             return given
         extension = self._extension_stage().stage
-        steps = ("num_inference_steps", "guidance_scale", "scheduler", "spacing")
+        steps = ("num_inference_steps", "guidance_scale", "scheduler", "spacing", "speed")
         known = given[:, :, -own["context_frames"] :]
         grey = None if extension.unet.config.in_channels == 8 else self._grey(known)
         added = sample_conditioned_extension(
@@ -245,6 +248,7 @@ class LongVideoPipeline(StagePipeline):
             "guidance_scale": config.guidance_scale,
             "scheduler": config.scheduler,
             "spacing": config.spacing,
+            "speed": config.speed.metadata(),
         }
 
 

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..config import StageConfig
+from ..models import VideoUNet
 from ..runtime import storage_device
-from ..sampling import Anchor, Known, StepCallback, create_schedule, denoise, draw_noise, free_init, seeded
+from ..sampling import (
+    Anchor,
+    Known,
+    StepCallback,
+    TextCondition,
+    create_schedule,
+    denoise,
+    draw_noise,
+    free_init,
+    guided,
+    seeded,
+)
 from ..sampling.guidance import Predict
 from ..sampling.schedulers import Schedule
 from .output import Callback
@@ -30,6 +43,11 @@ def schedule_of(config: StageConfig, strength: float = 1.0) -> Schedule:
     """A fresh schedule with a stage's settings."""
     steps, prediction = config.num_inference_steps, config.prediction_type
     return create_schedule(config.scheduler, steps, config.spacing, prediction, strength)
+
+
+def guided_by(config: StageConfig, unet: VideoUNet, text: TextCondition, *args: Any, **options: Any) -> Predict:
+    """`guided` with a stage's scale and speed; args, options: what comes after the scale there."""
+    return guided(unet, text, config.guidance_scale, *args, speed=config.speed, **options)
 
 
 def stored_noise(shape: tuple[int, ...], generators: list[torch.Generator], device: torch.device) -> Tensor:

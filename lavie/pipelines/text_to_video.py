@@ -13,10 +13,11 @@ from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
 from ..models.latents import encode_video
-from ..sampling import Known, TextCondition, denoise, guided
+from ..sampling import Known, TextCondition, denoise
+from ..speed import Speed
 from .output import Callback, VideoOutput
 from .request import check_frames, check_latents, check_num_frames, check_size, check_texts
-from .sample import checked_seeds, counted, schedule_of, stored_noise
+from .sample import checked_seeds, counted, guided_by, schedule_of, stored_noise
 from .stage import StagePipeline, to_video
 
 SCALE = 8  # pixels per latent pixel along an edge
@@ -49,6 +50,7 @@ class TextToVideoPipeline(StagePipeline):
         spacing: str | None = None,
         video: np.ndarray | None = None,
         strength: float = 1.0,
+        speed: str | Speed = "exact",
         callback: Callback | None = None,
     ) -> list[VideoOutput]:
         """One clip per prompt and seed, sampled as one batch; None takes the model's own setting.
@@ -60,6 +62,7 @@ class TextToVideoPipeline(StagePipeline):
             video: uint8 [F, H, W, 3] that every clip starts from and that sets frames, height and width; edges that
                 do not fill 8 pixels are cropped. The clips have the model's own frame rate.
             strength: above 0, at most 1; the smaller, the more of the video is kept. 1 takes only its size.
+            speed: a preset of `lavie.speed.SPEEDS`, or one's own; see docs/performance.md.
 
         Raises:
             UsageError: a setting that cannot work.
@@ -67,7 +70,7 @@ class TextToVideoPipeline(StagePipeline):
         video = _start(video, strength, num_frames, height, width)
         if video is not None:
             num_frames, height, width = video.shape[:3]
-        config = self.stage.config.replaced(
+        config = self.stage.config.at_speed(self.stage.name, speed).replaced(
             negative_prompt=negative_prompt,
             num_frames=num_frames,
             height=height,
@@ -110,6 +113,7 @@ class TextToVideoPipeline(StagePipeline):
             "guidance_scale": config.guidance_scale,
             "scheduler": config.scheduler,
             "spacing": config.spacing,
+            "speed": config.speed.metadata(),
         }
 
 
@@ -144,7 +148,7 @@ def sample_text_to_video(
     check_texts(text.frames, noise.shape[2])
     if schedule.start and initial is None:
         raise UsageError("A strength (denoise) below 1 needs latents to start from.")
-    predict = guided(unet, text, config.guidance_scale, split=split, device=device)
+    predict = guided_by(config, unet, text, split=split, device=device)
     _, after_step = counted(callback, "base", len(schedule))
     return denoise(predict, noise, schedule, generators, after_step, initial, known)
 

@@ -12,13 +12,14 @@ from ..config import BUNDLED, Family, StageConfig, find_family
 from ..errors import UsageError
 from ..models import VideoUNet
 from ..models.latents import encode_video
-from ..sampling import Known, TextCondition, denoise, guided
+from ..sampling import Known, TextCondition, denoise
 from ..sampling.conditioning import mask_condition
+from ..speed import Speed
 from .conditioned_extension import MASK
 from .output import Callback, VideoOutput
 from .request import check_at_once, check_frames, check_latents, check_num_frames
 from .resize import check_resize, resized_frames
-from .sample import checked_seeds, counted, schedule_of, stored_noise
+from .sample import checked_seeds, counted, guided_by, schedule_of, stored_noise
 from .stage import Stage, StagePipeline, padded_video
 
 BASE = 4  # input channels of a UNet that is shown nothing
@@ -64,6 +65,7 @@ class TransitionPipeline(StagePipeline):
         guidance_scale: float | None = None,
         scheduler: str | None = None,
         spacing: str | None = None,
+        speed: str | Speed = "exact",
         callback: Callback | None = None,
     ) -> VideoOutput:
         """The whole film: the first video, `num_frames` new frames, the second; both uint8 [F, height, width, 3].
@@ -73,6 +75,7 @@ class TransitionPipeline(StagePipeline):
             context_frames: how many frames on each side the new ones are made to fit, if a video has so many.
             resize: what becomes of a second video of another size than the first: "refuse", "crop" or "stretch"; see
                 `resized`.
+            speed: as in `TextToVideoPipeline.generate`.
 
         Raises:
             UsageError: videos of two sizes, or a setting that cannot work.
@@ -86,7 +89,7 @@ class TransitionPipeline(StagePipeline):
             raise UsageError(f"The two videos differ in size ({sizes} pixels). Set resize to crop or stretch.")
         if context_frames < 1:
             raise UsageError(f"The context must be 1 frame or more, not {context_frames}.")
-        config = self.stage.config.replaced(
+        config = self.stage.config.at_speed(self.stage.name, speed).replaced(
             negative_prompt=negative_prompt,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
@@ -128,6 +131,7 @@ class TransitionPipeline(StagePipeline):
             "guidance_scale": config.guidance_scale,
             "scheduler": config.scheduler,
             "spacing": config.spacing,
+            "speed": config.speed.metadata(),
         }
 
 
@@ -172,6 +176,6 @@ def sample_transition(
     shown = None if channels == BASE else mask_condition(given, missing, grey.to(noise))
     known = Known(given, missing.float()[None, None, :, None, None]) if channels == BASE else None
     _, after_step = counted(callback, "transition", config.num_inference_steps)
-    predict = guided(unet, text, config.guidance_scale, shown, split=split, device=device)
+    predict = guided_by(config, unet, text, shown, split=split, device=device)
     latents = denoise(predict, noise, schedule_of(config), generators, after_step, known=known)
     return latents[:, :, start:stop]

@@ -11,14 +11,15 @@ from torch import Tensor
 from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
-from ..sampling import TextCondition, blended, denoise, guided, regions, spans
+from ..sampling import TextCondition, blended, denoise, regions, spans
 from ..sampling.conditioning import low_resolution_noise
 from ..sampling.guidance import Region
+from ..speed import Speed
 from .color_correction import check_color_correction, color_corrected
 from .film_noise import Draw, clip_noise, segment_noise
 from .output import Callback, VideoOutput
 from .request import check_frames
-from .sample import checked_seeds, counted, schedule_of, stored
+from .sample import checked_seeds, counted, guided_by, schedule_of, stored
 from .stage import StagePipeline, to_video
 
 CHUNKS = ("blended", "official")
@@ -60,6 +61,7 @@ class UpscalePipeline(StagePipeline):
         chunks: str = "blended",
         color_correction: str | None = None,
         first_frame: int | None = None,
+        speed: str | Speed = "exact",
         callback: Callback | None = None,
     ) -> VideoOutput:
         """Upscale uint8 frames [F, height, width, 3]; None takes the model's own setting.
@@ -72,12 +74,13 @@ class UpscalePipeline(StagePipeline):
             chunks: "blended" or "official".
             color_correction: "none" or "wavelet", which takes the colours from the input; see `color_corrected`.
             first_frame: for a segment of a longer film, its place there; the noise is then that of `film_noise`.
+            speed: as in `TextToVideoPipeline.generate`.
 
         Raises:
             UsageError: a setting that cannot work.
         """
         frames = check_frames(frames, self.least_frames)
-        config = self.stage.config.replaced(
+        config = self.stage.config.at_speed(self.stage.name, speed).replaced(
             negative_prompt=negative_prompt,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
@@ -116,6 +119,7 @@ class UpscalePipeline(StagePipeline):
             "guidance_scale": config.guidance_scale,
             "scheduler": config.scheduler,
             "spacing": config.spacing,
+            "speed": config.speed.metadata(),
             "noise_level": config.noise_level,
             "chunks": chunks,
             "window": config.window,
@@ -172,7 +176,7 @@ def sample_upscale(
         noise = stored(draw("latents", (4, *pixels.shape[2:]), start), device)
         condition = low_resolution_noise(pixels.to(low_noise), low_noise, config.noise_level)
         labels = torch.tensor([config.noise_level], device=device)
-        predict = guided(unet, text, config.guidance_scale, condition, labels, split, device)
+        predict = guided_by(config, unet, text, condition, labels, split, device)
         predict = blended(predict, parts, (config.overlap, config.tile_overlap), after_window)
         return denoise(predict, noise, schedule, generators, after_step)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +12,11 @@ from torch import Tensor
 from ..errors import UsageError
 from ..models import VideoUNet
 from ..models.attention import TemporalStrategy
+from ..speed import EXACT, Speed
+from .deep_cache import DeepCache
+from .guidance_interval import in_interval
+from .guidance_reuse import reused
+from .past import Past, Pasts
 
 # Frames, rows and columns of the latents that one evaluation of the network sees.
 Region = tuple[slice, slice, slice]
@@ -73,6 +78,7 @@ def guided(
     device: torch.device | None = None,
     strategy: TemporalStrategy | None = None,
     told_down: Callable[[float], TextCondition] | None = None,
+    speed: Speed = EXACT,
 ) -> Predict:
     """negative + guidance_scale · (positive − negative), both halves in one batch; scale 1 needs one half only.
 
@@ -85,10 +91,49 @@ def guided(
             there, and its prediction back.
         strategy: what is done in place of one temporal attention among all frames.
         told_down: the text of the network's way down and its middle at a timestep, where it is not `text`.
+        speed: what is left out; where every frame has a noise level of its own, nothing is.
     """
-    options = {} if strategy is None else {"strategy": strategy}
+    evaluate = _evaluation(unet, text, condition, class_labels, split, device, strategy, told_down)
+    pasts = Pasts()
 
     def predict(latents: Tensor, timestep: Tensor, region: Region) -> Tensor:
+        alike = timestep.numel() == 1
+        now, past = (speed, pasts.at(region, float(timestep))) if alike else (EXACT, Past())
+
+        def halves(*names: str) -> list[Tensor]:
+            return evaluate(latents, timestep, region, DeepCache(past, names, now))
+
+        scale = guidance_scale if in_interval(past.timestep, now.guidance_from, now.guidance_until) else 1.0
+        difference = None if scale == 1 else past.recent("difference", now.guidance_every)
+        if scale == 1:
+            (out,) = halves("positive")
+        elif difference is not None:
+            (positive,) = halves("positive")
+            out = reused(positive, difference.to(positive), scale)
+        else:
+            negative, positive = halves("negative", "positive")
+            out = negative + scale * (positive - negative)
+            if now.guidance_every > 1:
+                past.keep("difference", positive - negative)
+        return out.to(latents.device)
+
+    return predict
+
+
+def _evaluation(
+    unet: VideoUNet,
+    text: TextCondition,
+    condition: Tensor | None,
+    class_labels: Tensor | None,
+    split: bool,
+    device: torch.device | None,
+    strategy: TemporalStrategy | None,
+    told_down: Callable[[float], TextCondition] | None,
+) -> Callable[[Tensor, Tensor, Region, DeepCache], list[Tensor]]:
+    """What the network predicts, float32 on its device, for each of the halves of the cache; see `guided`."""
+    options = {} if strategy is None else {"strategy": strategy}
+
+    def evaluate(latents: Tensor, timestep: Tensor, region: Region, cache: DeepCache) -> list[Tensor]:
         where = device or latents.device
         x, batch = latents.to(where), len(latents)
         if condition is not None:
@@ -96,27 +141,22 @@ def guided(
             x = torch.cat((x, extra), dim=1)
         labels = None if class_labels is None else class_labels.to(where).expand(batch)
 
-        def network(states: Tensor, down: Tensor | None) -> tuple[Tensor, ...]:
-            count = len(states) // batch
-            known = None if labels is None else labels.repeat(count)
-            more = options if down is None else {**options, "down_hidden_states": down}
-            out = unet(x.repeat(count, 1, 1, 1, 1), timestep, states, class_labels=known, **more)
-            return out.float().split(batch)
+        def states(shown: TextCondition, halves: Sequence[str]) -> Tensor:
+            parts = [getattr(shown.at(region[0]), half).to(where) for half in halves]
+            return torch.cat([part.expand(batch, *part.shape[1:]) for part in parts])
 
-        def parts(shown: TextCondition) -> list[Tensor]:
-            halves = [shown.positive] if guidance_scale == 1 else [shown.negative, shown.positive]
-            states = [half.to(where).expand(batch, *half.shape[1:]) for half in halves]
-            return states if split else [torch.cat(states)]
+        outs = []
+        for halves in [[half] for half in cache.halves] if split else [cache.halves]:
+            more = {} if told_down is None else {"down_hidden_states": states(told_down(float(timestep)), halves)}
+            known = None if labels is None else labels.repeat(len(halves))
+            with cache.feature(halves, where) as deep:
+                more |= options | deep
+                several = x.repeat(len(halves), 1, 1, 1, 1)
+                out = unet(several, timestep, states(text, halves), class_labels=known, **more)
+            outs += out.float().split(batch)
+        return outs
 
-        told = parts(text.at(region[0]))
-        down = [None] * len(told) if told_down is None else parts(told_down(float(timestep)).at(region[0]))
-        outs = [out for each in zip(told, down, strict=True) for out in network(*each)]
-        if len(outs) == 1:
-            return outs[0].to(latents.device)
-        negative, positive = outs
-        return (negative + guidance_scale * (positive - negative)).to(latents.device)
-
-    return predict
+    return evaluate
 
 
 def _repeated(states: Tensor, batch: int, frames: int, tokens: int) -> Tensor:

@@ -56,8 +56,8 @@ class Cut:
 
 
 def stage_settings(config: StageConfig, settings: Mapping[str, Any]) -> StageConfig:
-    """A stage's settings with those that a pipeline is called with."""
-    known = {field.name for field in fields(StageConfig)}
+    """A stage's settings with those that a pipeline is called with, but for the speed."""
+    known = {field.name for field in fields(StageConfig)} - {"speed"}
     return config.replaced(**{name: value for name, value in settings.items() if name in known})
 
 

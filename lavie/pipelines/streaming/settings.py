@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
+from ...speed import speed_of
 from ..stage import Stage, StagePipeline
 from .segments import Cut, stage_settings
 from .source import Source
@@ -27,6 +28,7 @@ def run_settings(pipeline: StagePipeline, cut: Cut, film: Source, asked: dict[st
     settings = {
         **{name: value for name, value in asdict(config).items() if name not in _NOT_OF_FRAMES},
         **{name: value for name, value in asked.items() if value is not None},
+        "speed": asdict(speed_of(stage.name, asked.get("speed", "exact"))),
         "input": film.description(),
         "stage": stage.name,
         "model": {"name": stage.family.name, "files": _model_files(stage)},

@@ -1,0 +1,39 @@
+"""DeepCache (Ma et al. 2024): at most steps only the shallow layers of the UNet run, on an earlier deep feature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from ..models.deep_feature import DeepFeature
+from ..speed import Speed
+from .past import Past
+
+
+class DeepCache:
+    """The deep features that one step of a region takes from its past, or leaves there, one for each half of guidance.
+
+    Either those of all halves are recent, or the whole network runs for all; so it makes no difference whether they are
+    evaluated together.
+    """
+
+    def __init__(self, past: Past, halves: Sequence[str], speed: Speed) -> None:
+        """halves: which are evaluated at this step, by name."""
+        self.halves, self._past, self._depth, self._every = halves, past, speed.depth, speed.full_every
+        self._known = {half: past.recent(half, self._every) for half in halves}
+
+    @contextmanager
+    def feature(self, halves: Sequence[str], device: torch.device) -> Iterator[dict[str, DeepFeature]]:
+        """What more the network is given for these halves as one batch; what it leaves there is kept."""
+        if self._every == 1:
+            yield {}
+            return
+        recent = all(value is not None for value in self._known.values())
+        value = torch.cat([self._known[half].to(device) for half in halves]) if recent else None
+        deep = DeepFeature(self._depth, value)
+        yield {"deep": deep}
+        if not recent:
+            for half, value in zip(halves, deep.value.chunk(len(halves)), strict=True):
+                self._past.keep(half, value)

@@ -1,0 +1,13 @@
+"""FasterCache's reuse of guidance (Lv et al. 2024): at some steps the negative half is not evaluated.
+
+What the halves differ by changes little from one step to the next, so that of the last step with both stands in.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def reused(positive: Tensor, difference: Tensor, guidance_scale: float) -> Tensor:
+    """The guided prediction from the positive half and an earlier step's positive − negative."""
+    return positive + (guidance_scale - 1) * difference

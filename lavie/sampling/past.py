@@ -1,0 +1,50 @@
+"""What every region of a clip keeps from step to step of a run, so that it may be reused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from ..runtime import storage_device
+
+Slices = tuple[slice, ...]
+
+
+@dataclass
+class Past:
+    """The steps of one region so far.
+
+    step: its number, from 0. kept: tensors by name, each with the step that it is of.
+    """
+
+    timestep: float = math.inf
+    step: int = 0
+    kept: dict[str, tuple[int, Tensor]] = field(default_factory=dict)
+
+    def keep(self, name: str, tensor: Tensor) -> None:
+        """A very large one lies in main memory."""
+        self.kept[name] = self.step, tensor.to(storage_device(tensor.numel(), tensor.device))
+
+    def recent(self, name: str, every: int) -> Tensor | None:
+        """What was kept under this name less than `every` steps ago."""
+        step, tensor = self.kept.get(name, (-math.inf, None))
+        return tensor if self.step - step < every else None
+
+
+class Pasts:
+    """The past of every region. A timestep that is no lower than the last one begins another run."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple, Past] = {}
+
+    def at(self, region: Slices, timestep: float) -> Past:
+        """Goes on to a step."""
+        key = tuple((each.start, each.stop) for each in region)
+        past = self._of.get(key)
+        if past is None or timestep >= past.timestep:
+            past = self._of[key] = Past(timestep)
+        else:
+            past.timestep, past.step = timestep, past.step + 1
+        return past

@@ -1,0 +1,72 @@
+"""How much of a stage's work is left out, at a cost in quality; docs/performance.md has the figures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .errors import UsageError
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a stage leaves out; by default nothing, which changes no bit.
+
+    steps: share of the stage's own number of steps that is taken, above 0.
+    scheduler: that takes them, with the stage's own spacing; "": the stage's own.
+    guidance_from, guidance_until: where guidance acts, from 0 (timestep 999, noise) to 1 (timestep 0, done); outside
+        only the prompt's half is evaluated. See `sampling.guidance_interval`.
+    guidance_every: both halves of the guidance at every so manieth step; see `sampling.guidance_reuse`.
+    full_every: the whole network at every so manieth step; see `models.deep_feature`.
+    depth: how many layers of the way up run at the other steps.
+    name: of a preset.
+    """
+
+    steps: float = 1.0
+    scheduler: str = ""
+    guidance_from: float = 0.0
+    guidance_until: float = 1.0
+    guidance_every: int = 1
+    full_every: int = 1
+    depth: int = 1
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.steps <= 1:
+            raise UsageError(f"The share of the steps must be above 0 and at most 1, not {self.steps:g}.")
+        if not 0 <= self.guidance_from <= self.guidance_until <= 1:
+            raise UsageError(
+                "Guidance must act from one place to a later one, both between 0 and 1, not from "
+                f"{self.guidance_from:g} to {self.guidance_until:g}."
+            )
+        if min(self.guidance_every, self.full_every, self.depth) < 1:
+            raise UsageError("guidance_every, full_every and depth of a speed must be 1 or more.")
+
+    def metadata(self) -> str | dict[str, Any]:
+        """A preset's name, or the settings that leave something out."""
+        changed = {key: value for key, value in asdict(self).items() if value != getattr(EXACT, key) and key != "name"}
+        return self.name or changed
+
+
+EXACT = Speed(name="exact")
+_STAGES = ("base", "interpolation", "upscaler", "extension")
+
+# name: what each stage leaves out.
+SPEEDS: dict[str, dict[str, Speed]] = {
+    "exact": dict.fromkeys(_STAGES, EXACT),
+    "balanced": dict.fromkeys(_STAGES, Speed(0.5, "dpmpp_2m", name="balanced")),
+    "fast": dict.fromkeys(_STAGES, Speed(0.5, "dpmpp_2m", full_every=2, name="fast")),
+}
+
+
+def speed_of(stage: str, speed: str | Speed) -> Speed:
+    """A preset's settings for a stage; one's own settings serve every stage.
+
+    Raises:
+        UsageError: there is no such preset.
+    """
+    if isinstance(speed, Speed):
+        return speed
+    if speed not in SPEEDS:
+        raise UsageError(f"Unknown speed '{speed}'. Choose {', '.join(SPEEDS)}.")
+    return SPEEDS[speed][stage]
