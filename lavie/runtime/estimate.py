@@ -10,6 +10,7 @@ from ..models.latents import pixels_per_batch
 from .device import MOST_ELEMENTS
 
 SLICES = 16  # of the UNet's largest feature map
+LEAST_SLICE = 2**16  # numbers: less takes time, and saves nothing that counts
 FLOAT32, UINT8 = 4, 1
 LATENT_COPIES = 8  # noise, latents, what the network sees, predictions and their blend
 PIXEL_COPIES = 3  # the low-resolution video, its noise, their sum
@@ -71,7 +72,7 @@ class Work:
 
     def slice_elements(self, means: Means) -> int:
         """`VideoUNet.slice_elements` for so many slices as the estimate reckons with."""
-        return max(1, math.prod(self.seen(means)) * self.unet.block_out_channels[0] // SLICES)
+        return max(LEAST_SLICE, math.prod(self.seen(means)) * self.unet.block_out_channels[0] // SLICES)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import Any
 
-from ..errors import LavieError
+import torch
+from torch import Tensor, nn
+
 from ..models import VideoUNet
+from ..models.blocks import Downsample, ResnetBlock, TemporalModule, Transformer, Upsample
 
 CPU = torch.device("cpu")
+BLOCKS = (ResnetBlock, Transformer, TemporalModule, Downsample, Upsample)
 
 
 class Placement:
@@ -48,23 +51,54 @@ class Placement:
 def offload_blocks(unet: VideoUNet, device: torch.device) -> None:
     """From now on every block of the UNet comes to the device when it runs, and goes when it is done.
 
-    Raises:
-        LavieError: this diffusers has no group offloading (0.33 and later have).
+    Simple and synchronous: its weights in main memory stay where they are, and a copy works.
+    (diffusers' group offloading copies the list of skip tensors that our blocks take theirs from.)
     """
-    try:
-        from diffusers.hooks import apply_group_offloading
-    except ImportError as lack:
-        raise LavieError("So little memory needs diffusers 0.33 or newer, which moves single blocks.") from lack
-    apply_group_offloading(unet, device, CPU, offload_type="block_level", num_blocks_per_group=1)
+    blocks = blocks_of(unet)
+    inside = {id(each) for block in blocks for each in _tensors(block)}
+    for each in _tensors(unet):
+        if id(each) not in inside:
+            each.data = each.data.to(device)
+    for block in blocks:
+        _bring_when_it_runs(block, device)
+
+
+def _bring_when_it_runs(block: nn.Module, device: torch.device) -> None:
+    homes: list[Tensor] = []
+
+    def bring(*_: Any) -> None:
+        for each in _tensors(block):
+            homes.append(each.data)
+            each.data = each.data.to(device, copy=True)
+
+    def send_home(*_: Any) -> None:
+        for each, home in zip(_tensors(block), homes, strict=True):
+            each.data = home
+        homes.clear()
+
+    block.register_forward_pre_hook(bring)
+    block.register_forward_hook(send_home, always_call=True)
+
+
+def blocks_of(unet: VideoUNet) -> list[nn.Module]:
+    """The resnets, transformers, samplers and temporal modules, none within another."""
+    blocks: list[nn.Module] = []
+    for module in unet.modules():  # outer ones come before inner ones
+        if isinstance(module, BLOCKS) and not any(module in set(block.modules()) for block in blocks):
+            blocks.append(module)
+    return blocks
 
 
 def block_bytes(unet: VideoUNet) -> int:
     """Weights on the device at once where `offload_blocks` is on: the largest block and all outside of blocks."""
-    lists = [child for child in unet.children() if isinstance(child, nn.ModuleList)]
-    blocks = [weight_bytes(block) for each in lists for block in each]
+    blocks = [weight_bytes(block) for block in blocks_of(unet)]
     return max(blocks) + weight_bytes(unet) - sum(blocks)
 
 
 def weight_bytes(module: nn.Module) -> int:
     """Parameters and buffers."""
-    return sum(each.numel() * each.element_size() for each in (*module.parameters(), *module.buffers()))
+    return sum(each.numel() * each.element_size() for each in _tensors(module))
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
