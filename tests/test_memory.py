@@ -171,3 +171,21 @@ def test_the_largest_block_and_what_is_outside_of_blocks_are_less_than_the_unet(
     parts = sum(map(weight_bytes, blocks_of(unet)))
     outside = (unet.conv_in, unet.conv_out, unet.conv_norm_out, unet.time_embedding)
     assert parts + sum(map(weight_bytes, outside)) == weight_bytes(unet)
+
+
+def test_weights_in_8_bits_make_almost_the_same_video_and_are_remembered():
+    pipeline, _ = load(UpscalePipeline, None)
+    whole = pipeline(FRAMES[:2], "a ball", num_inference_steps=1)
+    before = weight_bytes(pipeline.stage.unet)
+    pipeline.store_as_float8()
+    assert weight_bytes(pipeline.stage.unet) < 0.4 * before
+    made = pipeline(FRAMES[:2], "a ball", num_inference_steps=1)
+    assert 0 < np.abs(made.frames.astype(int) - whole.frames).mean() < 6
+    assert (made.metadata["weights"], "weights" in whole.metadata) == ("float8", False)
+
+
+def test_a_film_made_in_8_bits_says_so(tmp_path):
+    film, output = str(tmp_path / "film.gif"), str(tmp_path / "large.gif")
+    write_video(film, FRAMES[:2], 8)
+    assert main(["upscale", film, "-o", output, "--steps", "1", "--float8", "--quiet", "--device", "cpu"]) == 0
+    assert read_metadata(output)["weights"] == "float8"

@@ -77,6 +77,8 @@ def transform(args: argparse.Namespace, stage: str, pipeline_name: str, **settin
     clip = None if args.stream else _short_clip(args.input, cut)
     pipeline = getattr(pipelines, pipeline_name).from_pretrained(args.model, args.device, args.dtype, memory)
     pipeline.tell = teller(args)
+    if "float8" in args and args.float8:
+        pipeline.store_as_float8()
     if loras:
         pipeline.set_loras(loras)
     made = _streamed(args, pipeline, settings) if clip is None else _at_once(args, pipeline, clip, settings)

@@ -143,6 +143,7 @@ class StagePipeline:
     """
 
     stage_name: ClassVar[str]
+    float8 = False  # the weights are kept in 8 bits
 
     def __init__(self, stage: Stage, memory: int | None = None) -> None:
         self.stage = stage

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
 from ..runtime.budget import Plan
+from ..runtime.float8 import store_as_float8
 from ..sampling import TextCondition, blended, denoise, guided, regions, spans
 from ..sampling.conditioning import low_resolution_noise
 from ..sampling.guidance import Region
@@ -36,6 +38,14 @@ class UpscalePipeline(StagePipeline):
 
     stage_name = "upscaler"
     least_frames, enlargement = 1, 4
+
+    def store_as_float8(self) -> None:
+        """Keep the UNet's weights in 8 bits from now on; see `runtime.float8`."""
+        store_as_float8(self.stage.unet)
+        self.float8 = True
+
+    def origin(self) -> dict[str, Any]:
+        return {**super().origin(), **({"weights": "float8"} if self.float8 else {})}
 
     @staticmethod
     def frames_made(num_frames: int) -> int:
