@@ -150,6 +150,7 @@ def run_stage(args: argparse.Namespace) -> dict:
         "case": args.case,
         "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
         "limit": limit,
+        "taken before": peak.before,
         "peak": peak.bytes(),
         "plan": said,
         "made": list(made.frames.shape),
@@ -213,11 +214,11 @@ class Peak:
             torch.cuda.reset_peak_memory_stats()
         else:
             Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-        self._before = torch.cuda.memory_allocated() if device == "cuda" else resident("VmRSS")
+        self.before = torch.cuda.memory_allocated() if device == "cuda" else resident("VmRSS")
 
     def bytes(self) -> int:
         peak = torch.cuda.max_memory_allocated() if self.device == "cuda" else resident("VmHWM")
-        return peak - self._before
+        return peak - self.before
 
 
 def resident(field: str) -> int:
