@@ -17,7 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.activation_memory import resident
+from benchmarks.memory import resident
 from lavie.checkpoints import save_unet
 from lavie.config import find_family
 from lavie.models import UNetConfig, build_unet

@@ -124,7 +124,7 @@ class LaVieImageToVideo:
             return sample_conditioned_extension(network, text, context, attempt.config, generators, grey=grey, **shared)
 
         with host.cancellable(unet):
-            made = host.first_that_fits(attempts(config, *size, windowed=False), run, ADVICE)
+            made = host.first_that_fits(attempts(config, *size, windowed=False), run, ADVICE, unet)
         added = _decoded(vae, made, images, info, progress)
         return torch.cat((images[..., :3].to(added), added)), info.config.fps
 
@@ -219,7 +219,7 @@ class LaVieTransition:
             )
 
         with host.cancellable(unet):
-            made = host.first_that_fits(attempts(config, *size, windowed=False), run, ADVICE)
+            made = host.first_that_fits(attempts(config, *size, windowed=False), run, ADVICE, unet)
         between = _decoded(vae, made, first, info, progress)
         sides = (images[..., :3].to(between) for images in (first, second))
         whole = torch.cat((next(sides), between, next(sides)))

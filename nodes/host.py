@@ -21,10 +21,12 @@ from torch import Tensor, nn
 
 from ..lavie.errors import UsageError
 from ..lavie.models.text_encoder import TextEncoder
+from ..lavie.runtime.fallback import SLICE_ELEMENTS
 from ..lavie.runtime.memory import activation_bytes
 from .adapters import GraphText, GraphTokenizer, GraphUNet, StageInfo
 
 if TYPE_CHECKING:
+    from ..lavie.models import VideoUNet
     from ..lavie.runtime.fallback import Attempt
     from ..lavie.sampling import TextCondition
 
@@ -186,8 +188,10 @@ def free_models() -> None:
         management.soft_empty_cache()
 
 
-def first_that_fits(attempts: Iterable[Attempt], run: Callable[[Attempt], Result], advice: str) -> Result:
-    """Run the first attempt that memory allows; every change is told in the log.
+def first_that_fits(
+    attempts: Iterable[Attempt], run: Callable[[Attempt], Result], advice: str, unet: VideoUNet
+) -> Result:
+    """Run the first attempt that memory allows, the UNet in slices where it says so; every change is told in the log.
 
     Raises:
         torch.cuda.OutOfMemoryError: none fits; the message says what to lower, and the host unloads its models.
@@ -195,10 +199,13 @@ def first_that_fits(attempts: Iterable[Attempt], run: Callable[[Attempt], Result
     for attempt in attempts:
         if attempt.note:
             log.warning("LaVie ran out of memory: %s", attempt.note)
+        unet.slice_elements = SLICE_ELEMENTS if attempt.sliced else None
         try:
             return run(attempt)
         except out_of_memory():
             pass
+        finally:
+            unet.slice_elements = None
         free_cache()  # after the exception is gone, and with it the tensors that it holds
     raise torch.cuda.OutOfMemoryError(f"LaVie ran out of memory, even in its smallest steps. {advice}")
 

@@ -123,7 +123,7 @@ class LaVieAutoregressiveExtender:
             )
 
         with host.cancellable(unet):
-            longer = host.first_that_fits(attempts(config, *size, windowed=False), run, ADVICE)
+            longer = host.first_that_fits(attempts(config, *size, windowed=False), run, ADVICE, unet)
         made = longer[:, :, samples.shape[2] :] / info.scaling_factor
         given = base_latents(latent).to(host.storage_device())  # as they came, not scaled there and back
         return latent_of(torch.cat((given, made.to(given)), dim=2)), info.config.fps
@@ -240,7 +240,7 @@ class LaVieLongVideoSampler:
             )
 
         with host.cancellable(unet):
-            samples = host.first_that_fits(attempts(config, *size, windowed=False), run, ADVICE)
+            samples = host.first_that_fits(attempts(config, *size, windowed=False), run, ADVICE, unet)
         return latent_of((samples / info.scaling_factor).to(host.storage_device())), info.config.fps
 
 

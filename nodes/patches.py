@@ -106,7 +106,7 @@ def _attention(attention: nn.Module, patch: Callable, options: Options, block: B
     extra |= {"block": block, "block_index": 0, "n_heads": attention.heads, "attn_precision": None}
     extra["dim_head"] = attention.to_q.out_features // attention.heads
 
-    def forward(x: Tensor, text: Tensor | None = None) -> Tensor:
+    def forward(x: Tensor, text: Tensor | None = None, before: Tensor | None = None) -> Tensor:
         source = x.flatten(0, 1) if text is None else text
         q = attention.to_q(x).flatten(0, 1) if text is None else attention.to_q(x).flatten(1, 2)
         out = patch(q, attention.to_k(source), attention.to_v(source), extra)

@@ -129,7 +129,7 @@ class LaVieBaseSampler:
             )
 
         with host.cancellable(unet):
-            samples = host.first_that_fits(attempts(config, *size, windowed=False), run, ADVICE)
+            samples = host.first_that_fits(attempts(config, *size, windowed=False), run, ADVICE, unet)
         return latent_of((samples / info.scaling_factor).to(host.storage_device())), info.config.fps
 
 

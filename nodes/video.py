@@ -120,7 +120,7 @@ class LaVieTemporalInterpolator:
 
         with host.cancellable(unet):
             tries = attempts(config, len(images), *keys.shape[3:], windowed=True)
-            latents = host.first_that_fits(tries, run, ADVICE)
+            latents = host.first_that_fits(tries, run, ADVICE, unet)
         frames = decode(vae, latents / info.scaling_factor, frames=progress.frames("decode"))
         return frames[:, :height, :width], fps * info.config.fps / 8
 
@@ -221,7 +221,7 @@ class LaVieVideoUpscaler:
 
         with host.cancellable(unet):
             tries = attempts(config, frames, *size, windowed=True)
-            latents = host.first_that_fits(tries, run, ADVICE)
+            latents = host.first_that_fits(tries, run, ADVICE, unet)
         enlarged = decode(vae, latents / info.scaling_factor, used.tile, progress.frames("decode"))
         return (_color_corrected(enlarged, images[..., :3], config.color_correction),)
 

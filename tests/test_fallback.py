@@ -10,38 +10,54 @@ BASE, INTERPOLATION, UPSCALER = (RELEASED_STAGES[stage] for stage in ("base", "i
 
 def tried(config, num_frames=61, height=320, width=512, windowed=True):
     found = list(attempts(config, num_frames, height, width, windowed))
-    return [(each.split, each.config.window, each.config.overlap, each.config.tile) for each in found], found
+    settings = [(each.split, each.sliced, each.config.window, each.config.overlap, each.config.tile) for each in found]
+    return settings, found
 
 
 def test_the_first_attempt_is_what_was_asked_for():
     for config in (BASE, INTERPOLATION, UPSCALER):
         first = next(attempts(config, 16, 320, 512, True))
-        assert (first.config, first.split, first.note) == (config, False, "")
+        assert (first.config, first.split, first.sliced, first.note) == (config, False, False, "")
 
 
-def test_a_stage_without_windows_only_splits_its_guidance():
+def test_a_stage_without_windows_splits_its_guidance_and_works_in_slices():
     found = list(attempts(BASE, 16, 320, 512, windowed=False))
-    assert [(each.config, each.split) for each in found] == [(BASE, False), (BASE, True)]
-    assert "stays the same" in found[1].note
+    assert [(each.config, each.split, each.sliced) for each in found] == [
+        (BASE, False, False),
+        (BASE, True, False),
+        (BASE, True, True),
+    ]
+    assert all("stays the same" in each.note for each in found[1:])
 
 
 def test_the_upscaler_goes_on_to_smaller_windows_and_tiles():
     settings, found = tried(UPSCALER)
-    assert settings == [(False, 8, 2, 0), (True, 8, 2, 0), (True, 4, 1, 0), (True, 4, 1, 256)]
+    assert settings == [
+        (False, False, 8, 2, 0),
+        (True, False, 8, 2, 0),
+        (True, True, 8, 2, 0),
+        (True, True, 4, 1, 0),
+        (True, True, 4, 1, 256),
+    ]
     assert found[-1].config.tile_overlap == 64
-    assert all("changes the picture" in each.note for each in found[2:])
-    assert "4 frames" in found[2].note
-    assert "256 pixels" in found[3].note
+    assert all("changes the picture" in each.note for each in found[3:])
+    assert "4 frames" in found[3].note
+    assert "256 pixels" in found[4].note
 
 
 def test_interpolation_has_no_tiles():
     settings, _ = tried(INTERPOLATION, num_frames=40)
-    assert settings == [(False, 16, 4, 0), (True, 16, 4, 0), (True, 8, 2, 0)]
+    assert settings == [
+        (False, False, 16, 4, 0),
+        (True, False, 16, 4, 0),
+        (True, True, 16, 4, 0),
+        (True, True, 8, 2, 0),
+    ]
 
 
 def test_without_guidance_there_are_no_halves_to_compute_in_turn():
     settings, _ = tried(INTERPOLATION.replaced(guidance_scale=1.0), num_frames=40)
-    assert settings == [(False, 16, 4, 0), (False, 8, 2, 0)]
+    assert settings == [(False, False, 16, 4, 0), (False, True, 16, 4, 0), (False, True, 8, 2, 0)]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +78,9 @@ def test_the_halved_window_moves_and_overlaps(given, num_frames, expected):
 @pytest.mark.parametrize(("num_frames", "window"), [(1, 0), (2, 0), (9, 2)])
 def test_what_cannot_be_halved_any_more_is_left(num_frames, window):
     settings, _ = tried(UPSCALER.replaced(window=window, overlap=0), num_frames, 40, 48)
-    assert settings == [(False, window, 0, 0), (True, window, 0, 0)]
+    assert settings == [
+        (split, sliced, window, 0, 0) for split, sliced in ((False, False), (True, False), (True, True))
+    ]
 
 
 def test_given_tiles_are_halved():

@@ -8,6 +8,7 @@ import torch
 from graph import clip_of, decode, extend, interpolate, network, part, run, sample, stage, upscale
 
 OutOfMemory = torch.cuda.OutOfMemoryError
+WORDS = ("in turn", "in slices", "Windows of 2", "Tiles of 36")
 
 
 @pytest.fixture
@@ -56,6 +57,24 @@ def test_the_base_sampler_computes_the_guidance_in_turn(seen, caplog):
     assert hooks("base") == 0
 
 
+def test_the_base_sampler_goes_on_in_slices(monkeypatch, caplog):
+    whole = sample()
+    unet, sliced = network("base"), []
+    forward = unet.forward
+
+    def limited(*args, **kwargs):
+        sliced.append(unet.slice_elements is not None)
+        if not sliced[-1]:
+            raise OutOfMemory("CUDA out of memory.")
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(unet, "forward", limited)
+    torch.testing.assert_close(sample(), whole, atol=2e-3, rtol=1e-3)
+    assert sliced[:3] == [False, False, True]
+    assert all("the picture stays the same" in note for note in notes(caplog))
+    assert unet.slice_elements is None
+
+
 def test_the_extender_computes_the_guidance_in_turn(seen, caplog):
     clip = sample()
     whole = extend(clip)
@@ -68,10 +87,9 @@ def test_the_interpolator_goes_on_in_smaller_windows(seen, caplog):
     shapes = seen("interpolation", batch=1, frames=17)
     images = interpolate(clip_of(8, 16, 16), guidance_scale=2.0)
     assert images.shape == (29, 16, 16, 3)
-    first, second, third = ("Windows of" in note for note in [*notes(caplog), ""])
-    assert (first, second, third) == (False, True, False)
-    assert [shape[:3] for shape in shapes[:2]] == [(2, 8, 29), (1, 8, 29)]
-    assert {shape[:3] for shape in shapes[2:]} == {(1, 8, 13)}
+    assert ["Windows of" in note for note in notes(caplog)] == [False, False, True]
+    assert [shape[:3] for shape in shapes[:3]] == [(2, 8, 29), (1, 8, 29), (1, 8, 29)]
+    assert {shape[:3] for shape in shapes[3:]} == {(1, 8, 13)}
     assert hooks("interpolation") == 0
 
 
@@ -79,8 +97,8 @@ def test_the_upscaler_goes_on_in_smaller_windows_and_then_tiles(seen, caplog):
     seen("upscaler", frames=2, side=40)
     images = upscale(clip_of(4, 32, 72), guidance_scale=2.0, window=4, overlap=1, steps=1)
     assert images.shape == (4, 128, 288, 3)
-    assert [word in note for note, word in zip(notes(caplog), ("in turn", "Windows of 2", "Tiles of 36"), strict=True)]
-    assert all("changes the picture" in note for note in notes(caplog)[1:])
+    assert [word in note for note, word in zip(notes(caplog), WORDS, strict=True)]
+    assert all("changes the picture" in note for note in notes(caplog)[2:])
 
 
 def test_what_does_not_help_is_told_once_and_then_the_error(seen, caplog):

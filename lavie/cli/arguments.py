@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,30 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="precision; auto is float16 on a GPU, float32 on the CPU",
     )
+
+
+def add_memory_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="most memory to take: 8GB (or 8), 500MB, or auto for what is free; what must be given up for it is told "
+        "(default: no limit)",
+    )
+
+
+def chosen_memory(args: argparse.Namespace) -> int | None:
+    """Bytes on the device that is asked for; None: no limit."""
+    if args.memory is None:
+        return None
+    from ..runtime import choose_device
+    from ..runtime.free_memory import memory_limit
+
+    return memory_limit(args.memory, choose_device(args.device))
+
+
+def teller(args: argparse.Namespace) -> Callable[[str], None]:
+    """Says a line on standard error, where the user wants to hear it."""
+    return lambda words: None if args.quiet else print(words, file=sys.stderr)
 
 
 def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:

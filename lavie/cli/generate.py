@@ -12,15 +12,18 @@ from ..errors import UsageError
 from ..video import check_writable, read_video
 from .arguments import (
     add_lora_arguments,
+    add_memory_argument,
     add_model_arguments,
     add_output_arguments,
     add_sampling_arguments,
     check_not_input,
     check_schedule,
     chosen_loras,
+    chosen_memory,
     repaint_strength,
     sampling_settings,
     size,
+    teller,
     whole_number,
 )
 from .progress import StageProgress
@@ -55,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_sampling_arguments(parser)
     add_lora_arguments(parser)
     add_model_arguments(parser)
+    add_memory_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,11 +70,13 @@ def run(args: argparse.Namespace) -> int:
             check_not_input(args.video, output)
         check_writable(output)
     check_schedule(args, "base", strength)
+    memory = chosen_memory(args)
     loras = chosen_loras(args)
     source = None if args.video is None else read_video(args.video)
     from ..pipelines import CascadePipeline
 
-    pipeline = CascadePipeline.from_pretrained(args.model, args.device, args.dtype)
+    pipeline = CascadePipeline.from_pretrained(args.model, args.device, args.dtype, memory)
+    pipeline.tell = teller(args)
     pipeline.set_loras(loras)
     height, width = args.size or (None, None)
     results = []

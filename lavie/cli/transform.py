@@ -10,14 +10,17 @@ from ..config import LEAST_SEGMENT, MAX_FRAMES, find_family
 from ..errors import Cancelled, UsageError
 from ..video import VideoClip, check_writable, probe_video, read_video
 from .arguments import (
+    add_memory_argument,
     add_model_arguments,
     add_output_arguments,
     add_sampling_arguments,
     check_not_input,
     check_schedule,
     chosen_loras,
+    chosen_memory,
     frame_rate,
     sampling_settings,
+    teller,
     whole_number,
 )
 from .progress import SegmentProgress, StageProgress
@@ -35,6 +38,7 @@ def add_video_arguments(parser: argparse.ArgumentParser) -> None:
     _add_segment_arguments(parser)
     add_sampling_arguments(parser)
     add_model_arguments(parser)
+    add_memory_argument(parser)
 
 
 def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +66,7 @@ def transform(args: argparse.Namespace, stage: str, pipeline_name: str, **settin
     check_writable(args.output)
     config = getattr(find_family(args.model), stage)
     check_schedule(args, stage)
+    memory = chosen_memory(args)
     loras = chosen_loras(args) if "loras" in args else []
     probe_video(args.input)
     from .. import pipelines
@@ -70,7 +75,10 @@ def transform(args: argparse.Namespace, stage: str, pipeline_name: str, **settin
     settings |= sampling_settings(args)
     cut = None if args.stream is False else Cut.of(config, settings, args.segment)
     clip = None if args.stream else _short_clip(args.input, cut)
-    pipeline = getattr(pipelines, pipeline_name).from_pretrained(args.model, args.device, args.dtype)
+    pipeline = getattr(pipelines, pipeline_name).from_pretrained(args.model, args.device, args.dtype, memory)
+    pipeline.tell = teller(args)
+    if "float8" in args and args.float8:
+        pipeline.store_as_float8()
     if loras:
         pipeline.set_loras(loras)
     made = _streamed(args, pipeline, settings) if clip is None else _at_once(args, pipeline, clip, settings)

@@ -6,6 +6,7 @@ view (frames into the normalisation, pixels into tokens, time into a convolution
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,7 @@ from .attention import (
 )
 from .config import UNetConfig
 from .positions import FramePositions
+from .slices import by_frames, slices_of
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Conditioning:
 
     over_time: False leaves out every layer that looks along the frames, as for pictures in joint training.
     strategy: what is done in place of one temporal attention among all frames.
+    slice_elements: most numbers of a feature map that one operation works on at once, where no gradients are needed.
     """
 
     emb: Tensor
@@ -39,6 +42,7 @@ class Conditioning:
     frames: int
     over_time: bool = True
     strategy: TemporalStrategy | None = None
+    slice_elements: int | None = None
 
 
 class FrameNorm(nn.GroupNorm):
@@ -62,6 +66,31 @@ class FrameNorm(nn.GroupNorm):
         """
         sample = pixels.detach()[:, ::8, ::4].mean(dim=(1, 2)).unflatten(-1, (self.num_groups, -1))
         return sample.mean(-1, keepdim=True).expand_as(sample).flatten(1)[:, None, None]
+
+    def moments(self, x: Tensor, frames: int, elements: int) -> tuple[Tensor, Tensor]:
+        """What `normalised` needs of all of x, from a few frames at a time: the mean, and weight ÷ deviation.
+
+        Both float32 [batch · frames, channels, 1, 1].
+        """
+        means, squares = [], []
+        for part in slices_of(x, 0, elements):
+            pixels = x[part].float()
+            mean = pixels.mean((2, 3), keepdim=True)
+            means.append(mean)
+            squares.append((pixels - mean).square_().mean((2, 3), keepdim=True))
+        # [batch, frames, groups, channels of a group, 1, 1]
+        mean, square = (
+            torch.cat(each).unflatten(0, (-1, frames)).unflatten(2, (self.num_groups, -1)) for each in (means, squares)
+        )
+        of_group = mean.mean((1, 3), keepdim=True)
+        variance = (square + (mean - of_group) ** 2).mean((1, 3), keepdim=True)
+        weight = self.weight.to(mean).unflatten(0, (self.num_groups, -1))[..., None, None]
+        scale = weight * (variance + self.eps).rsqrt()
+        return tuple(each.expand_as(mean).flatten(0, 1).flatten(1, 2) for each in (of_group, scale))
+
+    def normalised(self, x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+        """A part of the feature map, by the `moments` of its frames."""
+        return ((x - mean).mul_(scale).add_(self.bias.to(mean)[:, None, None])).to(x.dtype)
 
 
 class TemporalConv(nn.Conv3d):
@@ -101,6 +130,7 @@ class ResnetBlock(nn.Module):
         kernel_sizes: tuple[int, int] = (3, 3),
     ) -> None:
         super().__init__()
+        self.temporal = temporal
         first, second = kernel_sizes
         conv = TemporalConv if temporal else lambda i, o, k: FrameConv(i, o, k, padding=k // 2)
         self.norm1 = FrameNorm(groups, in_channels, eps)
@@ -111,6 +141,8 @@ class ResnetBlock(nn.Module):
         self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
 
     def forward(self, x: Tensor, cond: Conditioning) -> Tensor:
+        if cond.slice_elements is not None:
+            return self._in_slices(x, cond)
         h = self.conv1(silu(self.norm1(x, cond.frames)), cond.frames)
         if self.time_emb_proj is not None:
             emb = self.time_emb_proj(silu(cond.emb))
@@ -119,9 +151,41 @@ class ResnetBlock(nn.Module):
         h = self.conv2(silu(self.norm2(h, cond.frames)), cond.frames)
         return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
 
+    def _in_slices(self, x: Tensor, cond: Conditioning) -> Tensor:
+        """`forward` over frames, or over rows where the convolutions look along the frames."""
+        emb = None if self.time_emb_proj is None else self.time_emb_proj(silu(cond.emb))
+        if emb is not None:
+            per_frame = emb if emb.ndim == 3 else emb[:, None]
+            emb = per_frame.expand(len(x) // cond.frames, cond.frames, -1).flatten(0, 1)[..., None, None]
+        h = torch.empty(len(x), self.conv1.out_channels, *x.shape[2:], dtype=x.dtype, device=x.device)
+        h = h.contiguous(memory_format=torch.channels_last)
+
+        moments = self.norm1.moments(x, cond.frames, cond.slice_elements)
+        for place, frames in self._places(x, cond):
+            part = silu(self.norm1.normalised(x[place], *(each[frames] for each in moments)), inplace=True)
+            part = self.conv1(part, cond.frames)
+            h[place] = part if emb is None else part.add_(emb[frames])
+
+        moments = self.norm2.moments(h, cond.frames, cond.slice_elements)
+        for place, frames in self._places(h, cond):
+            part = silu(self.norm2.normalised(h[place], *(each[frames] for each in moments)), inplace=True)
+            part = self.conv2(part, cond.frames)
+            h[place] = part.add_(x[place] if self.conv_shortcut is None else self.conv_shortcut(x[place]))
+        return h
+
+    def _places(self, x: Tensor, cond: Conditioning) -> list[tuple[tuple[slice, ...], slice]]:
+        """Where each part of a feature map lies, and which of the frames it has."""
+        everything = slice(None)
+        if self.temporal:
+            return [((everything, everything, part), everything) for part in slices_of(x, 2, cond.slice_elements)]
+        return [((part,), part) for part in slices_of(x, 0, cond.slice_elements)]
+
 
 class TransformerBlock(nn.Module):
-    """Spatial, text and temporal attention and the feed-forward, each a residual of a layer norm."""
+    """Spatial, text and temporal attention and the feed-forward, each a residual of a layer norm.
+
+    In slices the residuals are added to x itself.
+    """
 
     def __init__(self, channels: int, config: UNetConfig, only_cross_attention: bool) -> None:
         super().__init__()
@@ -145,22 +209,46 @@ class TransformerBlock(nn.Module):
         self.norm3 = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor, cond: Conditioning) -> Tensor:
-        text_only = isinstance(self.attn1, TextAttention)
-        x = x + (self.attn1(self.norm1(x), cond.text) if text_only else self.attn1(self.norm1(x)))
-        x = x + self.attn2(self.norm2(x), cond.text)
-        if self.temporal_last:
-            return self._over_time(x + self.ff(self.norm3(x)), cond)
-        x = self._over_time(x, cond)
-        return x + self.ff(self.norm3(x))
+        x = self._add_of_space(x, cond)
+        x = self._add(self._of_text, x, cond)
+        last = (self._of_feed_forward, self._of_time) if self.temporal_last else (self._of_time, self._of_feed_forward)
+        for residual in last if cond.over_time else (self._of_feed_forward,):
+            x = self._add(residual, x, cond)
+        return x
 
-    def _over_time(self, x: Tensor, cond: Conditioning) -> Tensor:
-        if not cond.over_time:
-            return x
+    @staticmethod
+    def _add(residual: Callable[[Tensor, Conditioning], Tensor], x: Tensor, cond: Conditioning) -> Tensor:
+        """x and a residual that treats every pixel by itself."""
+        if cond.slice_elements is None:
+            return x + residual(x, cond)
+        for part in slices_of(x, 2, cond.slice_elements):
+            x[:, :, part] += residual(x[:, :, part], cond)
+        return x
+
+    def _add_of_space(self, x: Tensor, cond: Conditioning) -> Tensor:
+        if isinstance(self.attn1, TextAttention):
+            return self._add(lambda part, cond: self.attn1(self.norm1(part), cond.text), x, cond)
+        if cond.slice_elements is None:
+            return x + self.attn1(self.norm1(x))
+        looks_back = isinstance(self.attn1, SparseCausalAttention)
+        clip = x if looks_back else x.flatten(0, 1)[None]
+        for part in reversed(slices_of(clip, 1, cond.slice_elements)):  # what is looked back to is still as it was
+            before = {"before": self.norm1(clip[:, [0, part.start - 1]])} if looks_back and part.start else {}
+            clip[:, part] += self.attn1(self.norm1(clip[:, part]), **before)
+        return x
+
+    def _of_text(self, x: Tensor, cond: Conditioning) -> Tensor:
+        return self.attn2(self.norm2(x), cond.text)
+
+    def _of_feed_forward(self, x: Tensor, cond: Conditioning) -> Tensor:
+        return self.ff(self.norm3(x))
+
+    def _of_time(self, x: Tensor, cond: Conditioning) -> Tensor:
         attention = getattr(self, f"attn_{self.temporal_name}")
         norm = getattr(self, f"norm_{self.temporal_name}")
         if cond.strategy is not None:
-            return x + cond.strategy(attention.among, norm(x))
-        return x + attention(norm(x), cond.positions)
+            return cond.strategy(attention.among, norm(x))
+        return attention(norm(x), cond.positions)
 
 
 class Transformer(nn.Module):
@@ -181,12 +269,17 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor, cond: Conditioning) -> Tensor:
         if self.resblock_temporal is not None and cond.over_time:
             x = self.resblock_temporal(x, cond)
-        h = self._project(self.proj_in, self.norm(x, frames=1)).permute(0, 2, 3, 1)
-        tokens = h.flatten(1, 2).unflatten(0, (-1, cond.frames))
+        elements = cond.slice_elements
+        h = by_frames(lambda part: self._project(self.proj_in, self.norm(part, frames=1)), x, elements)
+        tokens = h.permute(0, 2, 3, 1).flatten(1, 2).unflatten(0, (-1, cond.frames))
         for block in self.transformer_blocks:
             tokens = block(tokens, cond)
         h = tokens.flatten(0, 1).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
-        return self._project(self.proj_out, h) + x
+        if elements is None:
+            return self._project(self.proj_out, h) + x
+        for part in slices_of(h, 0, elements):
+            h[part] = self._project(self.proj_out, h[part]).add_(x[part])
+        return h
 
     @staticmethod
     def _project(layer: nn.Module, x: Tensor) -> Tensor:
@@ -210,7 +303,12 @@ class TemporalModule(nn.Module):
         self.shift_conv = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor, cond: Conditioning) -> Tensor:
-        return x + self.shift_conv(self.resblocks_3d_s(self.resblocks_3d_t(x, cond), cond))
+        h = self.resblocks_3d_s(self.resblocks_3d_t(x, cond), cond)
+        if cond.slice_elements is None:
+            return x + self.shift_conv(h)
+        for part in slices_of(h, 0, cond.slice_elements):
+            h[part] = self.shift_conv(h[part]).add_(x[part])
+        return h
 
 
 class Downsample(nn.Module):
@@ -218,8 +316,8 @@ class Downsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+    def forward(self, x: Tensor, slice_elements: int | None = None) -> Tensor:
+        return by_frames(self.conv, x, slice_elements)
 
 
 class Upsample(nn.Module):
@@ -227,6 +325,6 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x: Tensor, size: torch.Size) -> Tensor:
+    def forward(self, x: Tensor, size: torch.Size, slice_elements: int | None = None) -> Tensor:
         """`size` is that of the skip tensor to come, so that odd sizes come back as they went."""
-        return self.conv(interpolate(x, size=size, mode="nearest"))
+        return by_frames(lambda part: self.conv(interpolate(part, size=size, mode="nearest")), x, slice_elements)

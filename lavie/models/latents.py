@@ -151,9 +151,14 @@ def _in_slices(
         nn.Module.to(vae, precision)
 
 
+def pixels_per_batch(device: str) -> int:
+    """How many pixels a VAE takes at once on a kind of device, one frame at least."""
+    return PIXELS_PER_BATCH.get(device, PIXELS_PER_BATCH_ELSEWHERE)
+
+
 def _frames_per_batch(vae: AutoencoderKL, pixels: int) -> int:
     """For frames of so many pixels."""
-    return max(1, PIXELS_PER_BATCH.get(vae.device.type, PIXELS_PER_BATCH_ELSEWHERE) // pixels)
+    return max(1, pixels_per_batch(vae.device.type) // pixels)
 
 
 def _scale(vae: AutoencoderKL) -> int:

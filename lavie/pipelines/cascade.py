@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,13 +23,21 @@ if TYPE_CHECKING:
     from ..lora import Lora
 
 
-class CascadePipeline:
-    """Base, temporal interpolation and super-resolution; one stage is in memory at a time."""
+log = logging.getLogger(__name__)
 
-    def __init__(self, family: Family, device: torch.device, dtype: torch.dtype) -> None:
+
+class CascadePipeline:
+    """Base, temporal interpolation and super-resolution; one stage is in memory at a time.
+
+    memory, tell: see `StagePipeline`.
+    """
+
+    def __init__(self, family: Family, device: torch.device, dtype: torch.dtype, memory: int | None = None) -> None:
         self.family = family
         self.device = device
         self.dtype = dtype
+        self.memory = memory
+        self.tell: Callable[[str], None] = log.info
         self.loras: tuple[Lora, ...] = ()
 
     @classmethod
@@ -37,10 +46,11 @@ class CascadePipeline:
         name_or_path: str = BUNDLED,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
+        memory: int | None = None,
     ) -> CascadePipeline:
         """A family by name ("lavie-tiny", "lavie") or folder; the stages load when they are needed."""
         chosen = choose_device(device)
-        return cls(find_family(name_or_path), chosen, choose_dtype(dtype, chosen))
+        return cls(find_family(name_or_path), chosen, choose_dtype(dtype, chosen), memory)
 
     def set_loras(self, loras: Sequence[Lora]) -> None:
         """Put exactly these LoRAs on the base and the interpolation stage whenever they are loaded."""
@@ -104,7 +114,8 @@ class CascadePipeline:
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        loaded = pipeline.from_pretrained(self.family, self.device, self.dtype)
+        loaded = pipeline.from_pretrained(self.family, self.device, self.dtype, self.memory)
+        loaded.tell = self.tell
         if self.loras and pipeline is not UpscalePipeline:
             loaded.set_loras(self.loras)
         return loaded

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
-from ..models.latents import encode_video
+from ..runtime.budget import Plan
 from ..sampling import TextCondition, blended, denoise, regions, spans
 from ..sampling.conditioning import key_frame_of
 from ..speed import Speed
@@ -37,6 +37,10 @@ class InterpolationPipeline(StagePipeline):
     def frames_made(num_frames: int) -> int:
         """How many frames come of so many."""
         return FACTOR * (num_frames - 1) + 1
+
+    def planned(self, config: StageConfig, num_frames: int, height: int, width: int) -> Plan:
+        """`within_memory` for frames of so many pixels."""
+        return self.within_memory(config, (self.frames_made(num_frames), -(-height // 8), -(-width // 8)), encodes=True)
 
     def __call__(
         self,
@@ -77,19 +81,31 @@ class InterpolationPipeline(StagePipeline):
             overlap=overlap,
         )
         height, width = frames.shape[1:3]
+        plan = self.planned(config, *frames.shape[:3])
+        config = plan.config
         video = padded_video(frames, self.stage.device)
         text = self.stage.embed([prompt], config.negative_prompt)
         if first_frame is None:
             generators, draw = checked_seeds([seed]), None
-            keys = encode_video(self.stage.vae, video, generator=generators[0])
+            keys = self.stage.encode(video, plan, generator=generators[0])
         else:
             generators, draw = segment_noise(seed, FACTOR * first_frame)
             shape = (4, len(frames), video.shape[3] // 8, video.shape[4] // 8)
-            keys = encode_video(self.stage.vae, video, noise=film_noise(seed, first_frame)("key frames", shape, 0))
+            keys = self.stage.encode(video, plan, noise=film_noise(seed, first_frame)("key frames", shape, 0))
+        self.stage.bring("unet")
         latents = sample_interpolation(
-            self.stage.unet, text, keys, config, generators, device=self.stage.device, draw=draw, callback=callback
+            self.stage.unet,
+            text,
+            keys,
+            config,
+            generators,
+            device=self.stage.device,
+            split=plan.means.split,
+            draw=draw,
+            callback=callback,
         )
-        result = self.stage.decode(latents, "nearest", config.tile, callback)[0, :, :height, :width]
+        decoded = self.stage.decode(latents, "nearest", plan.vae_tile, callback, frames_per_batch=plan.vae_frames)
+        result = decoded[0, :, :height, :width]
         metadata = {
             **self.origin(),
             "prompt": prompt,
@@ -101,6 +117,7 @@ class InterpolationPipeline(StagePipeline):
             "speed": config.speed.metadata(),
             "window": config.window,
             "overlap": config.overlap,
+            **plan.vae_metadata,
         }
         return VideoOutput(result, fps * config.fps / 8, metadata)
 

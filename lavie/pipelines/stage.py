@@ -17,10 +17,14 @@ from ..checkpoints import load_unet, single_file_parts
 from ..config import BUNDLED, Family, StageConfig, find_family
 from ..errors import LavieError, UsageError
 from ..models import VideoUNet
-from ..models.latents import decode_slices, to_uint8
+from ..models.latents import decode_slices, encode_video, to_uint8
 from ..models.text_encoder import TextEncoder, load_text_encoder
 from ..models.vae import load_vae
 from ..runtime import choose_device, choose_dtype, storage_device
+from ..runtime.budget import Plan, fitted
+from ..runtime.estimate import Means, Weights, Work
+from ..runtime.free_memory import taken
+from ..runtime.placement import Placement, block_bytes, weight_bytes
 from ..sampling import TextCondition
 from .output import Callback
 
@@ -37,7 +41,10 @@ Change = Callable[[Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class Stage:
-    """The parts of a stage on their device; `dtype` is the precision of UNet and text encoder."""
+    """The parts of a stage on their device; `dtype` is the precision of UNet and text encoder.
+
+    placement: brings the parts to the device when they are used, where memory is limited.
+    """
 
     name: str
     family: Family
@@ -47,6 +54,7 @@ class Stage:
     text_encoder: TextEncoder
     device: torch.device
     dtype: torch.dtype
+    placement: Placement | None = None
 
     @classmethod
     def load(
@@ -55,8 +63,9 @@ class Stage:
         name_or_path: str | Family,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
+        placed: bool = False,
     ) -> Stage:
-        """Load the stage `name` of a family.
+        """Load the stage `name` of a family; `placed` into main memory, from where `placement` brings its parts.
 
         Raises:
             LavieError: the family has no such stage, or its files are missing, broken or of another stage.
@@ -66,30 +75,43 @@ class Stage:
         device = choose_device(device)
         dtype = choose_dtype(dtype, device)
         require_files(family, config)
-        return cls(
-            name=name,
-            family=family,
-            config=config,
-            unet=load_unet(family.path(config.unet), stage=name, dtype=dtype, device=device),
-            vae=load_vae(part_source(family, config.vae, "vae"), dtype=torch.float32, device=device),
-            text_encoder=load_text_encoder(
-                part_source(family, config.text_encoder, "text_encoder"),
-                family.path(config.tokenizer),
-                dtype=dtype,
-                device=device,
-            ),
-            device=device,
+        home = torch.device("cpu") if placed else device
+        unet = load_unet(family.path(config.unet), stage=name, dtype=dtype, device=home)
+        vae = load_vae(part_source(family, config.vae, "vae"), dtype=torch.float32, device=home)
+        text_encoder = load_text_encoder(
+            part_source(family, config.text_encoder, "text_encoder"),
+            family.path(config.tokenizer),
             dtype=dtype,
+            device=home,
         )
+        placement = Placement(unet, vae, text_encoder.model, device) if placed else None
+        return cls(name, family, config, unet, vae, text_encoder, device, dtype, placement)
+
+    def bring(self, part: str) -> None:
+        """The part "unet", "vae" or "text_encoder" is about to be used."""
+        if self.placement is not None:
+            self.placement.bring(part)
 
     def embed(self, prompts: list[str], negative_prompt: str) -> TextCondition:
         """Embeddings of the prompts, with the stage's suffix, and of the negative prompt for each."""
+        self.bring("text_encoder")
         prompts = [prompt + self.config.prompt_suffix for prompt in prompts]
         states = self.text_encoder.encode([*prompts, negative_prompt])
         return TextCondition.of(states[:-1], states[-1:])
 
+    def encode(self, video: Tensor, plan: Plan, **options: Any) -> Tensor:
+        """`encode_video` by a plan."""
+        self.bring("vae")
+        return encode_video(self.vae, video, frames_per_batch=plan.means.vae_frames or None, **options)
+
     def decode(
-        self, latents: Tensor, rounding: str, tile: int, callback: Callback | None, change: Change | None = None
+        self,
+        latents: Tensor,
+        rounding: str,
+        tile: int,
+        callback: Callback | None,
+        change: Change | None = None,
+        frames_per_batch: int | None = None,
     ) -> np.ndarray:
         """uint8 frames [batch, frames, height, width, 3] of scaled latents, a few frames at a time.
 
@@ -104,8 +126,9 @@ class Stage:
             if callback is not None:
                 callback(f"{self.name} decode", done, total, 0.0, None)
 
+        self.bring("vae")
         frames, start = [], 0
-        for part in decode_slices(self.vae, latents, tile=tile or None, callback=progress):
+        for part in decode_slices(self.vae, latents, frames_per_batch, tile or None, progress):
             changed = part if change is None else change(part, start)
             frames.append(to_uint8(changed, rounding).permute(0, 2, 3, 4, 1).cpu())
             start += part.shape[2]
@@ -113,12 +136,20 @@ class Stage:
 
 
 class StagePipeline:
-    """A pipeline of one stage; `stage_name` tells which."""
+    """A pipeline of one stage; `stage_name` tells which.
+
+    memory: most bytes that a call may take, as far as they can be estimated; None: any. tell: is told in words how a
+    call keeps to it.
+    """
 
     stage_name: ClassVar[str]
+    float8 = False  # the weights are kept in 8 bits
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, memory: int | None = None) -> None:
         self.stage = stage
+        self.memory = memory
+        self.tell: Callable[[str], None] = log.info
+        self._told: set[str] | None = None
         self.loras: tuple[Lora, ...] = ()
         self._loras: LoraStack | None = None
 
@@ -128,13 +159,38 @@ class StagePipeline:
         name_or_path: str | Family = BUNDLED,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
+        memory: int | None = None,
     ) -> Self:
         """Load this stage of a family: "lavie-tiny", "lavie" or a folder.
 
         Raises:
             LavieError: files are missing, broken or of another stage.
         """
-        return cls(Stage.load(cls.stage_name, name_or_path, device, dtype))
+        return cls(Stage.load(cls.stage_name, name_or_path, device, dtype, placed=memory is not None), memory)
+
+    def within_memory(
+        self, config: StageConfig, latents: tuple[int, int, int], batch: int = 1, encodes: bool = False
+    ) -> Plan:
+        """How a call keeps to `memory`, which the stage is then set for; as asked where there is no limit.
+
+        Args:
+            latents: frames, height and width of what is denoised.
+            encodes: frames come in through the VAE.
+
+        Raises:
+            UsageError: so little memory is not enough.
+        """
+        stage = self.stage
+        if self.memory is None:
+            return Plan(config, Means())
+        work = _work(stage, latents, batch, encodes)
+        plan = fitted(work, config, self.memory, stage.name != "base", offloads=stage.device.type != "cpu")
+        if self._told is None or not self._told.issuperset(plan.notes):  # a film's segments need not say it again
+            self.tell(f"{stage.name}: {plan}")
+            self._told = set(plan.notes)
+        stage.placement.mode = plan.means.offload
+        stage.unet.slice_elements = work.slice_elements(plan.means) if plan.means.sliced else None
+        return plan
 
     def origin(self) -> dict[str, Any]:
         """Model and LoRAs, for the metadata of a video."""
@@ -162,6 +218,28 @@ class StagePipeline:
             if lora.left:
                 log.warning("%s: %d layers have no place here: %s", lora.name, len(lora.left), ", ".join(lora.left))
         return reports
+
+
+def _work(stage: Stage, latents: tuple[int, int, int], batch: int, encodes: bool) -> Work:
+    weights = Weights(
+        unet=weight_bytes(stage.unet),
+        block=block_bytes(stage.unet),
+        vae=weight_bytes(stage.vae),
+        text_encoder=weight_bytes(stage.text_encoder.model),
+    )
+    widths = stage.vae.config.block_out_channels
+    return Work(
+        stage.unet.config,
+        weights,
+        batch,
+        *latents,
+        itemsize=stage.dtype.itemsize,
+        scale=2 ** (len(widths) - 1),
+        vae_width=widths[0],
+        encodes=encodes,
+        device=stage.device.type,
+        beside=max(0, taken(stage.device) - stage.placement.weight_bytes()),
+    )
 
 
 def to_video(frames: np.ndarray, device: torch.device) -> Tensor:

@@ -12,7 +12,6 @@ from torch import Tensor
 from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
-from ..models.latents import encode_video
 from ..sampling import Known, TextCondition, denoise
 from ..speed import Speed
 from .output import Callback, VideoOutput
@@ -81,8 +80,11 @@ class TextToVideoPipeline(StagePipeline):
             spacing=spacing,
         )
         schedule_of(config, strength)  # refuses what cannot work before the video is encoded
-        initial = None if video is None else encode_video(self.stage.vae, to_video(video, self.stage.device))
+        latents = (config.num_frames, config.height // SCALE, config.width // SCALE)
+        plan = self.within_memory(config, latents, len(prompts), encodes=video is not None)
+        initial = None if video is None else self.stage.encode(to_video(video, self.stage.device), plan)
         text = self.stage.embed(prompts, config.negative_prompt)
+        self.stage.bring("unet")
         latents = sample_text_to_video(
             self.stage.unet,
             text,
@@ -91,10 +93,11 @@ class TextToVideoPipeline(StagePipeline):
             device=self.stage.device,
             initial=initial,
             strength=strength,
+            split=plan.means.split,
             callback=callback,
         )
-        clips = self.stage.decode(latents, "nearest", config.tile, callback)
-        repainted = {} if video is None else {"strength": strength}
+        clips = self.stage.decode(latents, "nearest", plan.vae_tile, callback, frames_per_batch=plan.vae_frames)
+        repainted = plan.vae_metadata if video is None else {"strength": strength, **plan.vae_metadata}
         return [
             VideoOutput(frames, config.fps, {**self._metadata(prompt, seed, config), **repainted})
             for frames, prompt, seed in zip(clips, prompts, seeds, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
+from ..runtime.budget import Plan
+from ..runtime.float8 import store_as_float8
 from ..sampling import TextCondition, blended, denoise, regions, spans
 from ..sampling.conditioning import low_resolution_noise
 from ..sampling.guidance import Region
@@ -37,10 +40,22 @@ class UpscalePipeline(StagePipeline):
     stage_name = "upscaler"
     least_frames, enlargement = 1, 4
 
+    def store_as_float8(self) -> None:
+        """Keep the UNet's weights in 8 bits from now on; see `runtime.float8`."""
+        store_as_float8(self.stage.unet)
+        self.float8 = True
+
+    def origin(self) -> dict[str, Any]:
+        return {**super().origin(), **({"weights": "float8"} if self.float8 else {})}
+
     @staticmethod
     def frames_made(num_frames: int) -> int:
         """How many frames come of so many."""
         return num_frames
+
+    def planned(self, config: StageConfig, num_frames: int, height: int, width: int) -> Plan:
+        """`within_memory` for frames of so many pixels."""
+        return self.within_memory(config, (num_frames, height, width))
 
     def __call__(
         self,
@@ -94,9 +109,12 @@ class UpscalePipeline(StagePipeline):
             color_correction=color_correction,
         )
         check_color_correction(config.color_correction)
+        plan = self.planned(config, *frames.shape[:3])
+        config = plan.config
         video = to_video(frames, self.stage.device)
         text = self.stage.embed([prompt], config.negative_prompt)
         generators, draw = (checked_seeds([seed]), None) if first_frame is None else segment_noise(seed, first_frame)
+        self.stage.bring("unet")
         latents = sample_upscale(
             self.stage.unet,
             text,
@@ -105,11 +123,12 @@ class UpscalePipeline(StagePipeline):
             generators,
             device=self.stage.device,
             chunks=chunks,
+            split=plan.means.split,
             draw=draw,
             callback=callback,
         )
         correct = partial(_corrected, video[0].transpose(0, 1), config.color_correction)
-        result = self.stage.decode(latents, "truncate", config.tile, callback, correct)[0]
+        result = self.stage.decode(latents, "truncate", plan.vae_tile, callback, correct, plan.vae_frames)[0]
         metadata = {
             **self.origin(),
             "prompt": prompt,
@@ -127,6 +146,7 @@ class UpscalePipeline(StagePipeline):
             "tile": config.tile,
             "tile_overlap": config.tile_overlap,
             "color_correction": config.color_correction,
+            **plan.vae_metadata,
         }
         return VideoOutput(result, fps, metadata)
 

@@ -9,14 +9,17 @@ from ..config import StageConfig
 
 SMALLEST_WINDOW = 2
 SMALLEST_TILE = 32
+SLICE_ELEMENTS = 2**22  # 8 MB in float16: an eighth of what one frame of the upscaler has at its largest
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """Settings to sample with; `split`: guidance halves in turn; `note`: what is changed, empty where nothing is."""
+    """Settings to sample with; `split`: guidance halves in turn; `sliced`: the UNet in slices; `note`: what is changed,
+    empty where nothing is."""
 
     config: StageConfig
     split: bool
+    sliced: bool
     note: str
 
 
@@ -28,24 +31,26 @@ def attempts(config: StageConfig, num_frames: int, height: int, width: int, wind
         height, width: of its input in pixels; they count for the upscaler, the stage that works in tiles.
         windowed: the stage works in windows of frames (interpolation and upscaler).
     """
-    yield Attempt(config, False, "")
+    yield Attempt(config, False, False, "")
     split = config.guidance_scale != 1
     if split:
-        yield Attempt(config, True, "The two halves of the guidance are computed in turn; the picture stays the same.")
+        note = "The two halves of the guidance are computed in turn; the picture stays the same."
+        yield Attempt(config, True, False, note)
+    yield Attempt(config, split, True, "The network works in slices; the picture stays the same.")
     window = _halved(min(config.window or num_frames, num_frames), SMALLEST_WINDOW) if windowed else None
     if window:
         overlap = min(max(1, config.overlap // 2), window - 1)
         config = config.replaced(window=window, overlap=overlap)
-        yield Attempt(
-            config, split, f"Windows of {window} frames, {overlap} shared; this changes the picture a little."
-        )
+        note = f"Windows of {window} frames, {overlap} shared; this changes the picture a little."
+        yield Attempt(config, split, True, note)
     tiled = windowed and not config.fps  # the frame rate of the upscaler alone is that of its input
     side = max(height, width)
     tile = _halved(min(config.tile or side, side), SMALLEST_TILE) if tiled else None
     if tile:
         overlap = min(config.tile_overlap or tile // 4, tile // 2)
         config = config.replaced(tile=tile, tile_overlap=overlap)
-        yield Attempt(config, split, f"Tiles of {tile} pixels, {overlap} shared; this changes the picture a little.")
+        note = f"Tiles of {tile} pixels, {overlap} shared; this changes the picture a little."
+        yield Attempt(config, split, True, note)
 
 
 def _halved(size: int, least: int) -> int | None:

@@ -11,7 +11,7 @@ from ...video import check_writable
 from ..output import Callback, StreamedVideo
 from .parts import Parts
 from .run import AfterSegment, Run, Streamable
-from .segments import Cut
+from .segments import Cut, stage_settings
 from .settings import run_settings
 from .source import Source
 
@@ -54,6 +54,7 @@ def stream_video(
         raise UsageError("A window of 0 takes all frames at once: say how many frames a segment may have (--segment).")
     film = Source.survey(source)
     _check_film(film, pipeline.least_frames)
+    settings |= _within_memory(pipeline, film, cut, settings)
     stored = film.metadata.get("prompt")
     known = stored if isinstance(stored, str) else ""
     asked = {"prompt": known if prompt is None else prompt, "fps": fps or film.fps, "seed": 0, **settings}
@@ -69,6 +70,14 @@ def stream_video(
             parts.remove()
     parts.remove()
     return made
+
+
+def _within_memory(pipeline: Streamable, film: Source, cut: Cut, settings: dict[str, Any]) -> dict[str, int]:
+    """Windows and tiles that all segments must have where memory is limited, the shorter last one, too."""
+    asked = stage_settings(pipeline.stage.config, settings)
+    chosen = pipeline.planned(asked, min(cut.size, film.num_frames), film.height, film.width).config
+    names = ("window", "overlap", "tile", "tile_overlap")
+    return {name: getattr(chosen, name) for name in names if getattr(chosen, name) != getattr(asked, name)}
 
 
 def _check_film(film: Source, least: int) -> None:

@@ -32,6 +32,7 @@ def run_settings(pipeline: StagePipeline, cut: Cut, film: Source, asked: dict[st
         "input": film.description(),
         "stage": stage.name,
         "model": {"name": stage.family.name, "files": _model_files(stage)},
+        "float8": pipeline.float8,
         "loras": [{**lora.metadata(), "digest": _digest(lora)} for lora in pipeline.loras],
         "segment": cut.size,
         "segment_overlap": cut.overlap,

@@ -1,0 +1,140 @@
+"""A stage within a limit of memory: exact means first, then tiles and windows, which change the picture and say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from ..config import StageConfig
+from ..errors import UsageError
+from .estimate import Means, Work, stage_bytes
+from .fallback import Attempt, attempts
+
+MARGIN = 1.1  # for what kernels take for themselves, and for gaps between tensors
+VAE_TILES = (256, 128, 64, 32)  # edges in latent pixels
+FRAMES_OF_KEYS = 4  # output frames from one key frame of interpolation to the next
+
+OFFLOADED = {
+    "parts": "Text encoder, UNet and VAE are on the device in turn.",
+    "blocks": "Text encoder, VAE and single blocks of the UNet are on the device in turn, which takes time.",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a stage keeps to a limit.
+
+    config: the settings asked for, with smaller windows and tiles where nothing else was enough. bytes: what it is
+    estimated to take at the peak, of `limit` (0: none). notes: what was chosen, a sentence each.
+    """
+
+    config: StageConfig
+    means: Means
+    bytes: int = 0
+    limit: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def vae_tile(self) -> int:
+        return self.means.vae_tile or self.config.tile
+
+    @property
+    def vae_frames(self) -> int | None:
+        return self.means.vae_frames or None
+
+    @property
+    def vae_metadata(self) -> dict[str, int]:
+        """What of the decoding changes the picture and the settings do not say."""
+        return {"vae_tile": self.vae_tile} if self.vae_tile != self.config.tile else {}
+
+    def __str__(self) -> str:
+        return " ".join((f"{in_words(self.bytes)} of {in_words(self.limit)}.", *self.notes))
+
+
+def fitted(work: Work, config: StageConfig, limit: int, windowed: bool, offloads: bool) -> Plan:
+    """The first plan whose estimate keeps to the limit.
+
+    Args:
+        windowed: the stage works in windows of frames (interpolation, upscaler).
+        offloads: parts can be kept elsewhere, as they can for a GPU.
+
+    Raises:
+        UsageError: not even the last plan fits; names what that one needs.
+    """
+    plans = [plan_of(work, config, limit, *each) for each in _choices(work, config, windowed, offloads)]
+    for plan in plans:
+        if plan.bytes <= limit:
+            return plan
+    least = min(plan.bytes for plan in plans)
+    raise UsageError(
+        f"The memory of {in_words(limit)} is too small: {in_words(least)} is the least that this takes. Allow more "
+        "(--memory), or ask for a smaller size or fewer frames."
+    )
+
+
+def plan_of(work: Work, config: StageConfig, limit: int, attempt: Attempt, offload: str, vae: tuple[int, int]) -> Plan:
+    """vae: frames and tile that the VAE sees at once; see `Means`."""
+    chosen = attempt.config
+    interpolates = bool(chosen.fps) and work.encodes and chosen.window > 0
+    means = Means(
+        guided=chosen.guidance_scale != 1,
+        split=attempt.split,
+        sliced=attempt.sliced,
+        offload=offload,
+        vae_frames=vae[0],
+        vae_tile=vae[1] or chosen.tile,
+        window=FRAMES_OF_KEYS * (chosen.window - 1) + 1 if interpolates else chosen.window,
+        tile=chosen.tile,
+    )
+    needed = round(MARGIN * stage_bytes(work, means))
+    return Plan(chosen, means, needed, limit, tuple(_notes(config, means, chosen, vae)))
+
+
+def _choices(
+    work: Work, config: StageConfig, windowed: bool, offloads: bool
+) -> Iterator[tuple[Attempt, str, tuple[int, int]]]:
+    """What to try, in this order; each of the three is as wanted at first."""
+    tries = list(_ever_smaller(config, work, windowed))
+    exact = [each for each in tries if each.config == config]
+    places = ("none", "parts", "blocks") if offloads else ("none",)
+    ways = [(each, "none") for each in exact] + [(exact[-1], place) for place in places[1:]]
+    tiles = [(1, tile) for tile in VAE_TILES if tile < max(work.height, work.width)]
+    yield *ways[0], (0, 0)
+    for vae in ((1, 0), *tiles):
+        yield from ((*way, vae) for way in ways)
+    for each, vae in product(tries[len(exact) :], [(1, 0), *tiles]):
+        yield each, places[-1], vae
+
+
+def _ever_smaller(config: StageConfig, work: Work, windowed: bool) -> Iterator[Attempt]:
+    """`attempts`, and again from the last one's windows and tiles until they cannot be halved."""
+    frames = (work.frames - 1) // FRAMES_OF_KEYS + 1 if windowed and config.fps else work.frames
+    tries = list(attempts(config, frames, work.height, work.width, windowed))
+    yield from tries
+    while tries[-1].config != config:
+        config = tries[-1].config
+        tries = list(attempts(config, frames, work.height, work.width, windowed))
+        yield from (each for each in tries if each.config != config)
+
+
+def _notes(asked: StageConfig, means: Means, chosen: StageConfig, vae: tuple[int, int]) -> Iterator[str]:
+    if means.split:
+        yield "The two halves of the guidance are computed in turn."
+    if means.sliced:
+        yield "The network works in slices."
+    if means.offload in OFFLOADED:
+        yield OFFLOADED[means.offload]
+    if vae[0]:
+        yield "The VAE sees one frame at a time."
+    if vae[1]:
+        yield f"It decodes tiles of {vae[1]} latent pixels, which changes the picture a little."
+    if chosen.window != asked.window:
+        yield f"Windows of {chosen.window} frames, {chosen.overlap} shared, which changes the picture a little."
+    if chosen.tile != asked.tile:
+        yield f"Tiles of {chosen.tile} pixels, {chosen.tile_overlap} shared, which changes the picture a little."
+
+
+def in_words(size: int) -> str:
+    """As 3.1 GB."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"

@@ -1,0 +1,136 @@
+"""What a stage takes at its peak, before it runs: weights, feature maps, latents, frames."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..models import UNetConfig
+from ..models.latents import pixels_per_batch
+from .device import MOST_ELEMENTS
+
+SLICES = 16  # of the UNet's largest feature map
+LEAST_SLICE = 2**16  # numbers: less takes time, and saves nothing that counts
+FLOAT32, UINT8 = 4, 1
+LATENT_COPIES = 8  # noise, latents, what the network sees, predictions and their blend
+PIXEL_COPIES = 3  # the low-resolution video, its noise, their sum
+DECODER_MAPS = 6  # of a VAE's first width, at the full size of the picture; encoding takes 5
+DECODER_MAPS_ON_CPU = 9.7  # whose convolutions lay what goes in and out of them out anew
+
+
+def feature_maps(config: UNetConfig, sliced: bool) -> float:
+    """How many feature maps of the UNet's first level are alive at the peak of one evaluation.
+
+    Counted at full size by runtime.live; smaller networks need no more.
+    """
+    if config.temporal_convolutions:
+        return 11.2 if sliced else 16.2
+    return 9.2 if sliced else 24.2
+
+
+def unet_bytes(config: UNetConfig, itemsize: int, seen: tuple[int, ...], sliced: bool = False) -> int:
+    """One evaluation, beside the weights, of so many clips, frames, rows and columns of latents."""
+    return round(feature_maps(config, sliced) * math.prod(seen) * config.block_out_channels[0] * itemsize)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Bytes of a stage's parts; `block`: of the UNet's largest block with what lies outside of blocks."""
+
+    unet: int
+    block: int
+    vae: int
+    text_encoder: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage is asked for: latents [batch, 4, frames, height, width] on a kind of device.
+
+    itemsize: bytes of a number in the UNet. scale: pixels per latent pixel along an edge. vae_width: channels of the
+    VAE's first level. encodes: frames come in through the VAE. beside: bytes that are taken already, weights apart.
+    """
+
+    unet: UNetConfig
+    weights: Weights
+    batch: int
+    frames: int
+    height: int
+    width: int
+    itemsize: int
+    scale: int
+    vae_width: int
+    encodes: bool
+    device: str
+    beside: int = 0
+
+    def seen(self, means: Means) -> tuple[int, int, int, int]:
+        """Clips, frames, height and width of one evaluation of the UNet."""
+        batch = self.batch * (2 if means.guided and not means.split else 1)
+        height, width = (min(means.tile or side, side) for side in (self.height, self.width))
+        return batch, min(means.window or self.frames, self.frames), height, width
+
+    def slice_elements(self, means: Means) -> int:
+        """`VideoUNet.slice_elements` for so many slices as the estimate reckons with."""
+        return max(LEAST_SLICE, math.prod(self.seen(means)) * self.unet.block_out_channels[0] // SLICES)
+
+
+@dataclass(frozen=True)
+class Means:
+    """How a stage works.
+
+    split: guidance halves in turn. sliced: the UNet in slices. offload: "none", "parts" (one part on the device at a
+    time) or "blocks" (and of the UNet one block). vae_frames: frames that the VAE sees at once, 0 as many as the device
+    handles well. vae_tile: edge in latent pixels, 0 the whole picture. window, tile: in latents, 0 for all.
+    """
+
+    guided: bool = True
+    split: bool = False
+    sliced: bool = False
+    offload: str = "none"
+    vae_frames: int = 0
+    vae_tile: int = 0
+    window: int = 0
+    tile: int = 0
+
+
+def stage_bytes(work: Work, means: Means) -> int:
+    """The peak over encoding the text, encoding frames, denoising and decoding."""
+    weights, parts = work.weights, means.offload != "none"
+    whole = weights.unet + weights.vae + weights.text_encoder
+    of_unet = weights.block if means.offload == "blocks" else weights.unet
+    denoising = denoising_bytes(work, means) + (of_unet if parts else whole)
+    coding = (weights.vae if parts else whole) + decoding_bytes(work, means)
+    text = weights.text_encoder if parts else whole
+    return work.beside + max(denoising, coding, text)
+
+
+def denoising_bytes(work: Work, means: Means) -> int:
+    """One evaluation and the clip's latents."""
+    return unet_bytes(work.unet, work.itemsize, work.seen(means), means.sliced) + _stored_latents(work)
+
+
+def decoding_bytes(work: Work, means: Means) -> int:
+    """The VAE on some frames, or tiles of them, and the clip before and after."""
+    sides = (min(means.vae_tile or side, side) * work.scale for side in (work.height, work.width))
+    frame = work.batch
+    for side in sides:
+        frame *= side
+    at_once = means.vae_frames or max(1, pixels_per_batch(work.device) // frame)
+    maps = DECODER_MAPS_ON_CPU if work.device == "cpu" else DECODER_MAPS
+    seen = round(maps * min(at_once, work.frames) * frame * work.vae_width * FLOAT32)
+    return seen + _stored_latents(work) + _video(work)
+
+
+def _stored_latents(work: Work) -> int:
+    pixels = work.batch * work.frames * work.height * work.width
+    if work.device != "cpu" and 4 * pixels > MOST_ELEMENTS:
+        return 0
+    low_resolution = 3 * PIXEL_COPIES if work.unet.num_class_embeds else 0
+    return (4 * LATENT_COPIES + low_resolution) * pixels * FLOAT32
+
+
+def _video(work: Work) -> int:
+    """The decoded frames, twice while they are put together; on another device there is only a part of them."""
+    pixels = work.batch * work.frames * work.height * work.width * work.scale**2
+    return 2 * 3 * pixels * UINT8 if work.device == "cpu" else 0
