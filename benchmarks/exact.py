@@ -15,20 +15,16 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.activation_memory import INTERPOLATION, UPSCALER
 from benchmarks.measure import flops, machine, matrix_rate, save, spread, take_turns
 from benchmarks.official_flow import OfficialFlow, fused, materialised
-from lavie.models import UNetConfig, build_unet
+from benchmarks.released import UNETS
+from lavie.models import build_unet
 from lavie.runtime import choose_device
 from lavie.runtime.device import DTYPES
 
 # Latents [batch, channels, frames, height, width]. The base and interpolation as released; 8 frames of 1280×2048, one
 # official chunk, on a GPU, and a sixteenth of that picture on the CPU.
-STAGES = {
-    "base": (UNetConfig(), (1, 4, 16, 40, 64)),
-    "interpolation": (INTERPOLATION, (1, 8, 61, 40, 64)),
-    "upscaler": (UPSCALER, (1, 7, 8, 320, 512)),
-}
+STAGES = {"base": (1, 4, 16, 40, 64), "interpolation": (1, 8, 61, 40, 64), "upscaler": (1, 7, 8, 320, 512)}
 ON_CPU = {"interpolation": (1, 8, 61, 20, 32), "upscaler": (1, 7, 8, 80, 128)}
 
 
@@ -53,7 +49,7 @@ def main() -> None:
 @torch.no_grad()
 def measure(stage: str, device: torch.device, dtype: torch.dtype, runs: int, compiled: bool) -> dict:
     """Print and return one stage's table."""
-    config, shape = STAGES[stage]
+    config, shape = UNETS[stage], STAGES[stage]
     shape = ON_CPU.get(stage, shape) if device.type == "cpu" else shape
     torch.manual_seed(0)
     unet = build_unet(config).eval().to(device, dtype)

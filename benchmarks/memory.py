@@ -19,27 +19,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.released import UNETS
 from lavie.models import UNetConfig, VideoUNet, build_unet, to_channels_last
 from lavie.models.meta import WithoutWeights
 from lavie.runtime.estimate import SLICES, Means, Weights, Work, stage_bytes
 from lavie.runtime.free_memory import memory_limit
 from lavie.runtime.placement import weight_bytes
 
-UPSCALER = UNetConfig(
-    in_channels=7,
-    block_out_channels=(256, 512, 512, 1024),
-    down_block_types=("DownBlock3D",) + ("CrossAttnDownBlock3D",) * 3,
-    up_block_types=("CrossAttnUpBlock3D",) * 3 + ("UpBlock3D",),
-    cross_attention_dim=1024,
-    use_linear_projection=True,
-    only_cross_attention=(True, True, True, False),
-    num_class_embeds=1000,
-    temporal_convolutions=True,
-)
-INTERPOLATION = UNetConfig(
-    in_channels=8, sparse_causal_attention=True, temporal_positions=False, temporal_attention_last=True
-)
-UNETS = {"base": UNetConfig(), "interpolation": INTERPOLATION, "upscaler": UPSCALER}
 VAES = {"f8": (128, 256, 512, 512), "f4": (128, 256, 512)}
 STAGES = ("base", "interpolation", "upscaler")
 # Network, frames, height and width of latents, sliced: in the released models' proportions, smaller.
