@@ -224,7 +224,7 @@ def test_the_speed_suite_compares_with_the_exact_way(capsys, monkeypatch):
     assert (exact["faster"], exact["arithmetic"], exact["SSIM"], exact["PSNR"]) == (1, 1, 1, None)
     assert half["arithmetic"] == 0.75  # one of two steps has both halves of the guidance
     assert half["seconds"] > 0
-    assert 5 < half["PSNR"] < 60
+    assert 5 < half["PSNR"] < 80  # the last step has little left to guide
     assert set(half["shares"]) <= set(synthetic.ATTRIBUTES)
     assert "as the prompt says" in speed.show(figures)
 

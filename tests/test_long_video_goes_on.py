@@ -160,7 +160,7 @@ def test_the_command_goes_on_from_a_film_by_the_extension_stage(capsys, tmp_path
         (["0: a, 40: b", "--frames", "30"], "begins at frame 40"),
         (["a", "--frames", "0"], "between 1 and"),
         (["a", "--frames", "100000"], "between 1 and"),
-        (["a", "--frames", "10000", "--method", "free_noise"], "10000 frames in one pass would take 28 GB or more"),
+        (["a", "--frames", "10000", "--method", "free_noise"], "10000 frames in one pass would take 13 GB or more"),
         (["a", "--method", "fifo", "--resample", "3"], "no setting resample"),
         (["a", "--anchor", "2"], "between 0 and 1"),
         (["a", "--method", "fifo", "--motion-injection"], "no setting motion_injection"),

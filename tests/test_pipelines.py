@@ -355,7 +355,7 @@ VIDEO = np.zeros((2, 16, 16, 3), np.uint8)
     ],
 )
 def test_a_video_or_strength_that_cannot_work_is_refused_before_it_is_encoded(base, settings, message, monkeypatch):
-    monkeypatch.setattr("lavie.pipelines.text_to_video.encode_video", lambda *_: pytest.fail("encoded"))
+    monkeypatch.setattr("lavie.pipelines.stage.encode_video", lambda *_, **__: pytest.fail("encoded"))
     with pytest.raises(UsageError, match=message) as refusal:
         base(PROMPT, **settings)
     assert str(refusal.value).endswith(".")
