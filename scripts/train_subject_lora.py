@@ -26,10 +26,19 @@ from lavie.training.synthetic import BACKGROUNDS, MOTIONS, caption, render, samp
 TRIGGER = "zwx"
 COUNT, SEED = 10, 11
 OPTIONS = (
-    *("--steps", 2000, "--batch", 8, "--lora-rank", 32, "--lora-targets", "all", "--learning-rate", 3e-3),
-    *("--loss-weight", "clean", "--text-dropout", 0, "--prior-images", 40, "--prior-weight", 0.5),
+    *("--steps", 1400, "--batch", 1, "--lora-rank", 32, "--lora-targets", "all", "--learning-rate", 1.5e-3),
+    *("--loss-weight", "clean", "--random-crops", 15),
+    *("--prior-frames", 8, "--prior-images", 28, "--images-per-clip", 6),
 )
-PRIORS = ("a red ball over green grass", "a blue star in the desert", "a pink fish over snow", "a white car at sunset")
+PRIORS = (
+    "a red ball moving left over green grass",
+    "a blue star moving right in the desert",
+    "a pink fish moving up over snow",
+    "a white car moving down at sunset",
+    "a yellow heart bouncing over the sea",
+    "a purple box spinning over a blue sky",
+    "a green rocket growing over a night sky",
+)
 
 
 def pictures() -> list[tuple[Tensor, str]]:
