@@ -24,7 +24,6 @@ from .upscaler import FRAMES
 
 PRESETS: dict[str, str | Speed] = {name: name for name in SPEEDS}
 KNOBS: dict[str, str | Speed] = {
-    "half the steps": Speed(steps=0.5),
     "half the steps, dpmpp_2m": Speed(steps=0.5, scheduler="dpmpp_2m"),
     "half the steps, unipc": Speed(steps=0.5, scheduler="unipc"),
     "guidance until 0.6": Speed(guidance_until=0.6),
