@@ -97,8 +97,9 @@ class StageConfig:
             UsageError: there is no such speed.
         """
         speed = speed_of(stage, speed)
-        steps = max(1, round(speed.steps * self.num_inference_steps))
-        return replace(self, num_inference_steps=steps, scheduler=speed.scheduler or self.scheduler, speed=speed)
+        steps, scheduler = max(1, round(speed.steps * self.num_inference_steps)), speed.scheduler or self.scheduler
+        spacing = self.spacing if scheduler == self.scheduler else "default"  # not every scheduler has every spacing
+        return replace(self, num_inference_steps=steps, scheduler=scheduler, spacing=spacing, speed=speed)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ class Speed:
     """What a stage leaves out; by default nothing, which changes no bit.
 
     steps: share of the stage's own number of steps that is taken, above 0.
-    scheduler: that takes them, with the stage's own spacing; "": the stage's own.
+    scheduler: that takes them; "": the stage's own.
     guidance_from, guidance_until: where guidance acts, from 0 (timestep 999, noise) to 1 (timestep 0, done); outside
         only the prompt's half is evaluated. See `sampling.guidance_interval`.
     guidance_every: both halves of the guidance at every so manieth step; see `sampling.guidance_reuse`.
@@ -54,8 +54,8 @@ _STAGES = ("base", "interpolation", "upscaler", "extension")
 # name: what each stage leaves out.
 SPEEDS: dict[str, dict[str, Speed]] = {
     "exact": dict.fromkeys(_STAGES, EXACT),
-    "balanced": dict.fromkeys(_STAGES, Speed(0.5, "dpmpp_2m", name="balanced")),
-    "fast": dict.fromkeys(_STAGES, Speed(0.5, "dpmpp_2m", full_every=2, name="fast")),
+    "balanced": dict.fromkeys(_STAGES, Speed(0.5, "ddim", name="balanced")),
+    "fast": dict.fromkeys(_STAGES, Speed(0.5, "ddim", full_every=2, name="fast")),
 }
 
 

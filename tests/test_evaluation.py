@@ -218,7 +218,7 @@ def test_the_retention_suite_tells_pictures_from_videos(capsys):
 
 def test_the_speed_suite_compares_with_the_exact_way(capsys, monkeypatch):
     pipeline, make, _ = speed.STAGES["base"]
-    monkeypatch.setitem(speed.STAGES, "base", (pipeline, make, {"exact": "exact", "half": Speed(guidance_until=0.6)}))
+    monkeypatch.setitem(speed.STAGES, "base", (pipeline, make, {"exact": "exact", "half": Speed(guidance_from=0.6)}))
     figures = json.loads(evaluate(capsys, "speed", "--method", "base", "--clips", "2", "--steps", "2", "--json"))
     exact, half = (figures["stages"]["base"][name] for name in ("exact", "half"))
     assert (exact["faster"], exact["arithmetic"], exact["SSIM"], exact["PSNR"]) == (1, 1, 1, None)
