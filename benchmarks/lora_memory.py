@@ -17,7 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.memory import resident
+from benchmarks.measure import peak, start_of_peak
 from lavie.checkpoints import save_unet
 from lavie.config import find_family
 from lavie.models import UNetConfig, build_unet
@@ -74,16 +74,12 @@ def measure(family: Path, case: str, device: str, steps: int) -> None:
         device="cpu" if device.type == "cpu" else "auto",
     )
     pictures = [Picture(f"{index}", "a zwx", torch.rand(3, 1, HEIGHT, WIDTH) * 2 - 1) for index in range(2)]
-    before = resident("VmRSS")
-    if device.type == "cpu":
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = start_of_peak(device)
     with tempfile.TemporaryDirectory() as run:
         file = Path(run) / "zwx.safetensors"
         settings = LoraSettings(trigger="zwx")
         result = train_lora(find_family(str(family)), pictures, settings, loop, Path(run) / "run", file, device)
-    on_gpu = device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated() if on_gpu else resident("VmHWM") - before
-    print(f"{case:28s} {peak / 1e9:6.2f} GB   {result.seconds / steps:7.2f} s a step", flush=True)
+    print(f"{case:28s} {(peak(device) - before) / 1e9:6.2f} GB   {result.seconds / steps:7.2f} s a step", flush=True)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.measure import peak, start_of_peak
 from benchmarks.released import UNETS
 from lavie.models import UNetConfig, VideoUNet, build_unet, to_channels_last
 from lavie.models.meta import WithoutWeights
@@ -85,7 +86,8 @@ def table(results: list[dict]) -> str:
 def run_network(args: argparse.Namespace) -> dict:
     """One evaluation of a UNet, or one frame decoded."""
     name, frames, height, width, sliced = CASES[args.case]
-    peak = Peak(args.device)
+    device = torch.device(args.device)
+    before = start_of_peak(device)
     module = filled(new_vae(VAES[name]) if name in VAES else new_unet(UNETS[name]), args.device)
     weights = weight_bytes(module)
     asked = {"frames": frames, "height": height, "width": width, "batch": 1, "encodes": False}
@@ -107,7 +109,8 @@ def run_network(args: argparse.Namespace) -> dict:
             module(sample, 500, torch.randn(1, 77, config.cross_attention_dim, device=args.device), labels)
     seconds = round(time.perf_counter() - started, 1)
     estimate = stage_bytes(work, Means(guided=False, sliced=sliced))
-    return {"case": args.case, "weights": weights, "peak": peak.bytes(), "estimate": estimate, "seconds": seconds}
+    taken = peak(device) - before
+    return {"case": args.case, "weights": weights, "peak": taken, "estimate": estimate, "seconds": seconds}
 
 
 def run_stage(args: argparse.Namespace) -> dict:
@@ -120,7 +123,7 @@ def run_stage(args: argparse.Namespace) -> dict:
     if args.device == "cuda":
         limit = memory_limit(args.limit, device)
         torch.cuda.set_per_process_memory_fraction(min(1.0, limit / torch.cuda.get_device_properties(0).total_memory))
-    peak = Peak(args.device)
+    before = start_of_peak(device)
     limit = memory_limit(args.limit, device)
     names = {"base": "TextToVideoPipeline", "interpolation": "InterpolationPipeline", "upscaler": "UpscalePipeline"}
     pipeline = getattr(pipelines, names[args.case])(new_stage(args.case, args.model, device), limit)
@@ -137,7 +140,7 @@ def run_stage(args: argparse.Namespace) -> dict:
         "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
         "limit": limit,
         "taken before": peak.before,
-        "peak": peak.bytes(),
+        "peak": peak(device) - before,
         "plan": said,
         "made": list(made.frames.shape),
         "seconds": round(time.perf_counter() - started, 1),
@@ -189,28 +192,6 @@ def filled(module: torch.nn.Module, device: str, dtype: torch.dtype = torch.floa
 
     module.load_state_dict({name: weight(each) for name, each in module.state_dict().items()}, assign=True)
     return (to_channels_last(module) if isinstance(module, VideoUNet) else module).eval()
-
-
-class Peak:
-    """The most memory that is taken from now on, above what is taken now."""
-
-    def __init__(self, device: str) -> None:
-        self.device = device
-        if device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        else:
-            Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-        self.before = torch.cuda.memory_allocated() if device == "cuda" else resident("VmRSS")
-
-    def bytes(self) -> int:
-        peak = torch.cuda.max_memory_allocated() if self.device == "cuda" else resident("VmHWM")
-        return peak - self.before
-
-
-def resident(field: str) -> int:
-    """Bytes of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
 if __name__ == "__main__":
