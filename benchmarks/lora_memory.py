@@ -78,7 +78,8 @@ def measure(family: Path, case: str, device: str, steps: int) -> None:
     with tempfile.TemporaryDirectory() as run:
         file = Path(run) / "zwx.safetensors"
         settings = LoraSettings(trigger="zwx")
-        result = train_lora(find_family(str(family)), pictures, settings, loop, Path(run) / "run", file, device)
+        base, size = find_family(str(family)), (HEIGHT, WIDTH)
+        result = train_lora(base, pictures, size, settings, loop, Path(run) / "run", file, device)
     print(f"{case:28s} {(peak(device) - before) / 1e9:6.2f} GB   {result.seconds / steps:7.2f} s a step", flush=True)
 
 

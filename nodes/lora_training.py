@@ -170,9 +170,11 @@ def _train(
     family: Family, images: Tensor, captions: str, settings: Any, loop: Any, output: Path, device: torch.device
 ) -> None:
     from ..lavie.training.lora import train_lora
+    from ..lavie.training.lora.data import reading_size
 
     progress = host.Progress()
-    pictures = _pictures(images, captions, settings.trigger, (family.base.height, family.base.width))
+    size = (family.base.height, family.base.width)
+    pictures = _pictures(images, captions, settings.trigger, reading_size(*size, settings.random_crops))
     run = host.output_folder() / RUNS / f"{output.stem}-{_digest(pictures, settings, loop, family)}"
     host.free_models()
 
@@ -193,7 +195,8 @@ def _train(
         except host.interruption() as pressed:
             cancel = pressed
 
-    result = train_lora(family, pictures, settings, loop, run, output, device, progress.step, after_step, after_samples)
+    told = (progress.step, after_step, after_samples)
+    result = train_lora(family, pictures, size, settings, loop, run, output, device, *told)
     if result.stopped:
         log.info("LaVie LoRA Trainer: stopped after %d steps; the same settings go on from there.", result.steps)
         raise cancel or UsageError(f"Training was stopped after {result.steps} steps; queue it again to go on.")

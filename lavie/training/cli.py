@@ -295,8 +295,8 @@ def _add_lora(group: argparse._ArgumentGroup) -> None:
         type=whole_number(0, 1000),
         default=0,
         metavar="N",
-        help="windows of each picture that are learnt beside the whole, so that neither place nor size is learnt with "
-        "the subject (default: 0)",
+        help="windows of each picture, cut from its original pixels, that are learnt beside the whole, so that neither "
+        "place nor size is learnt with the subject (default: 0)",
     )
 
 

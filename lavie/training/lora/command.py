@@ -9,7 +9,7 @@ from ...config import find_family
 from ...errors import UsageError
 from ..arguments import chosen_device, loop_settings, with_defaults
 from ..processes import tell
-from .data import pictures_in
+from .data import pictures_in, reading_size
 from .settings import LoraSettings
 from .train import LoraResult, train_lora
 
@@ -51,11 +51,11 @@ def train_lora_from(args: argparse.Namespace) -> LoraResult:
     if height % 8 or width % 8:
         raise UsageError(f"--size must be divisible by 8, not {height}x{width}.")
     (folder,) = args.images
-    pictures, report = pictures_in(Path(folder).expanduser(), height, width, settings.trigger)
+    read_at = reading_size(height, width, settings.random_crops)
+    pictures, report = pictures_in(Path(folder).expanduser(), *read_at, settings.trigger)
     tell(report.text())
-    result = train_lora(
-        family, pictures, settings, loop_settings(args), args.run_folder, args.output, device, report=_told
-    )
+    size, loop = (height, width), loop_settings(args)
+    result = train_lora(family, pictures, size, settings, loop, args.run_folder, args.output, device, report=_told)
     if result.file is not None:
         tell(f"wrote {result.file}")
     return result

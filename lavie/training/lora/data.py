@@ -24,13 +24,13 @@ from ..data.randomness import generator_of
 from ..stages import Parts
 from ..stages.denoiser import Denoiser
 
-SMALLEST_CROP = 0.55
+SMALLEST_CROP = 0.5
 Report = Callable[[int, int], None]  # done, in all; may raise to stop
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture, float32 [3, 1, height, width] in −1…1, and what its caption says of it, perhaps nothing."""
+    """One picture, float32 [3, 1, height, width] in −1…1, of any size, and its caption, perhaps nothing."""
 
     name: str
     caption: str
@@ -68,6 +68,11 @@ def with_trigger(caption: str, trigger: str) -> str:
     return f"{trigger}, {caption}" if caption else trigger
 
 
+def reading_size(height: int, width: int, crops: int) -> tuple[int, int]:
+    """What pictures are read at to learn from at height×width: with crops so large that the smallest need not grow."""
+    return (round(height / SMALLEST_CROP), round(width / SMALLEST_CROP)) if crops else (height, width)
+
+
 def pictures_in(folder: Path, height: int, width: int, trigger: str = "") -> tuple[list[Picture], DataReport]:
     """The pictures of a folder and its subfolders in that size, and what became of every file.
 
@@ -99,14 +104,14 @@ def pictures_in(folder: Path, height: int, width: int, trigger: str = "") -> tup
     return pictures, report
 
 
-def with_crops(pictures: Sequence[Picture], crops: int, seed: int) -> list[Picture]:
-    """Each picture whole, and then `crops` random windows of it in its own size, so that neither place nor size is
-    learnt with the subject. A window is SMALLEST_CROP…1 of its height and width."""
-    return [
-        picture if index == 0 else replace(picture, pixels=_window(picture.pixels, generator_of(seed, index, place)))
-        for place, picture in enumerate(pictures)
-        for index in range(crops + 1)
-    ]
+def with_crops(pictures: Sequence[Picture], crops: int, seed: int, size: tuple[int, int]) -> list[Picture]:
+    """Each picture whole, and then `crops` random windows of it, all in that height and width, so that neither place
+    nor size is learnt with the subject. A window is SMALLEST_CROP…1 of the picture's height and width."""
+    made = []
+    for place, picture in enumerate(pictures):
+        windows = (_window(picture.pixels, generator_of(seed, index + 1, place)) for index in range(crops))
+        made += [replace(picture, pixels=_resized(pixels, size)) for pixels in (picture.pixels, *windows)]
+    return made
 
 
 def _window(pixels: Tensor, generator: torch.Generator) -> Tensor:
@@ -114,8 +119,13 @@ def _window(pixels: Tensor, generator: torch.Generator) -> Tensor:
     share, down, right = (torch.rand(3, generator=generator) * torch.tensor([1 - SMALLEST_CROP, 1, 1])).tolist()
     rows, columns = (round(side * (1 - share)) for side in (height, width))
     top, left = round(down * (height - rows)), round(right * (width - columns))
-    window = pixels[:, 0, top : top + rows, left : left + columns]
-    return interpolate(window[None], (height, width), mode="bicubic", antialias=True)[0, :, None].clamp(-1, 1)
+    return pixels[..., top : top + rows, left : left + columns]
+
+
+def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    if pixels.shape[-2:] == size:
+        return pixels
+    return interpolate(pixels[:, 0][None], size, mode="bicubic", antialias=True)[0, :, None].clamp(-1, 1)
 
 
 def encoded(name: str, pictures: Sequence[Picture], parts: Parts, report: Report | None = None) -> Encoded:

@@ -43,6 +43,7 @@ class LoraResult:
 def train_lora(
     family: Family,
     pictures: Sequence[Picture],
+    size: tuple[int, int],
     settings: LoraSettings,
     loop: LoopSettings,
     run: Path,
@@ -58,19 +59,20 @@ def train_lora(
     motion stays the base's.
 
     Args:
-        pictures: of one size, divisible by 8.
+        pictures: of the shape of `size`; larger ones make sharper `random_crops`, see `reading_size`.
+        size: height and width in pixels that are learnt at, divisible by 8.
         run: for checkpoints and logs; the same call with the same folder goes on to the very step.
         output: the .safetensors file to write, kohya's names and metadata.
         report: told of the phases "encode" and "prior" before the first step.
         on_step, on_samples: as in `loop.train`; samples show the first captions.
 
     Raises:
-        UsageError: no pictures, pictures of several sizes, or settings that cannot work.
+        UsageError: no pictures, a size that does not fit, or settings that cannot work.
         LavieError: the family's files are missing or broken, or the file cannot be written.
     """
     if output.suffix != ".safetensors":
         raise UsageError(f"A LoRA is written as .safetensors, not {output.name}.")
-    size = _size(pictures)
+    _check(pictures, size)
     prompts = tuple(dict.fromkeys(picture.caption for picture in pictures))[:PREVIEW_PROMPTS]
     stage = lora_stage(family, settings, size, device, prompts)
     own, prior = _sources(stage, pictures, settings, size, loop.seed, run / PRIOR, report)
@@ -130,11 +132,11 @@ def _sources(
     def phase(name: str) -> Callable[[int, int], None] | None:
         return None if report is None else lambda done, total: report(name, done, total)
 
-    own = encoded(OWN, with_crops(pictures, settings.random_crops, seed), stage.parts, phase("encode"))
+    own = encoded(OWN, with_crops(pictures, settings.random_crops, seed, size), stage.parts, phase("encode"))
     if not settings.prior_images:
         return own, None
-    prompts, count, size = settings.prior_prompts, settings.prior_images, (settings.prior_frames, *size)
-    return own, own_clips(stage.model, stage.parts, prompts, count, size, seed, kept, phase("prior"))
+    prompts, count, shape = settings.prior_prompts, settings.prior_images, (settings.prior_frames, *size)
+    return own, own_clips(stage.model, stage.parts, prompts, count, shape, seed, kept, phase("prior"))
 
 
 def _data(
@@ -159,13 +161,9 @@ def _data(
     )
 
 
-def _size(pictures: Sequence[Picture]) -> tuple[int, int]:
-    sizes = {tuple(picture.pixels.shape[-2:]) for picture in pictures}
-    if not sizes:
+def _check(pictures: Sequence[Picture], size: tuple[int, int]) -> None:
+    if not pictures:
         raise UsageError("There are no pictures to learn from.")
-    if len(sizes) > 1:
-        raise UsageError("The pictures to learn from must be of one size.")
-    height, width = sizes.pop()
+    height, width = size
     if height % 8 or width % 8:
-        raise UsageError(f"The pictures must have a height and width divisible by 8, not {height}x{width}.")
-    return height, width
+        raise UsageError(f"The size to learn at must be divisible by 8, not {height}x{width}.")
