@@ -202,7 +202,8 @@ def test_crops_are_windows_of_the_picture(seed, size):
 def test_crops_are_cut_from_the_original_pixels(seed):
     """Of a chequered picture read at twice the size, windows keep a contrast that one blown up afterwards has lost."""
     rows, columns = reading_size(HEIGHT, WIDTH, crops=4)
-    assert (rows, columns) == (2 * HEIGHT, 2 * WIDTH) and reading_size(HEIGHT, WIDTH, 0) == (HEIGHT, WIDTH)
+    assert (rows, columns) == (2 * HEIGHT, 2 * WIDTH)
+    assert reading_size(HEIGHT, WIDTH, 0) == (HEIGHT, WIDTH)
     chequered = (torch.arange(rows)[:, None] // 2 + torch.arange(columns) // 2) % 2 * 2.0 - 1
     large = Picture("chequers", "chequers", chequered.expand(3, 1, rows, columns))
     small = with_crops([large], 0, seed, (HEIGHT, WIDTH))
