@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
 
 PERCENT, CHANGE, NUMBER = "{:.1%}", "{:+.2%}", "{:.2f}"
 
@@ -31,6 +34,11 @@ class Request:
     other_lora: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     progress: Callable[[int], None] = lambda clips: None
+
+
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """Seconds; on a CPU those of the process, which other work on the machine leaves alone."""
+    return time.process_time if device.type == "cpu" else time.perf_counter
 
 
 def table(title: str, columns: Mapping[str, str], rows: Mapping[str, Mapping[str, float | None]]) -> str:

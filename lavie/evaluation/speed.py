@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from ..training.synthetic import Scene, caption, frame_times
 from .arithmetic import counted_arithmetic
 from .fidelity import psnr, squared_error, ssim
 from .interpolation import FACTOR, NUM_FRAMES
-from .report import NUMBER, PERCENT, Request, table
+from .report import NUMBER, PERCENT, Request, clock_of, table
 from .synthetic import held_out_scenes, mean, rendered, score
 from .upscaler import FRAMES
 
@@ -90,7 +89,7 @@ def _measured(stage: str, scenes: list[Scene], request: Request) -> dict[str, di
 def _made(
     pipeline: StagePipeline, make: Make, scenes: list[Scene], speeds: dict[str, str | Speed], request: Request
 ) -> dict[str, Case]:
-    cases, clock = {name: Case() for name in speeds}, _clock(pipeline)
+    cases, clock = {name: Case() for name in speeds}, clock_of(pipeline.stage.device)
     for index, scene in enumerate(scenes):
         for name, case in cases.items():
             with counted_arithmetic(pipeline.stage.unet) if index == 0 else nullcontext([]) as counts:
@@ -103,11 +102,6 @@ def _made(
                 case.seconds.append(seconds)
         request.progress(1)
     return cases
-
-
-def _clock(pipeline: StagePipeline) -> Callable[[], float]:
-    """On a CPU the time of the process, which other work on the machine leaves alone."""
-    return time.process_time if pipeline.stage.device.type == "cpu" else time.perf_counter
 
 
 def _figures(case: Case, exact: Case) -> dict:
