@@ -255,6 +255,14 @@ def test_only_what_is_made_in_one_pass_is_too_long_at_ten_thousand_frames(stage,
         check()
 
 
+def test_the_command_line_offers_the_methods_without_loading_them():
+    from lavie.cli import extend
+    from lavie.pipelines import long_video
+
+    assert set(extend.METHODS) == set(long_video.METHODS)
+    assert extend.GOES_ON == long_video.GOES_ON
+
+
 # -- what the methods are for ------------------------------------------------------------------------------------------
 
 
