@@ -170,11 +170,10 @@ def _train(
     family: Family, images: Tensor, captions: str, settings: Any, loop: Any, output: Path, device: torch.device
 ) -> None:
     from ..lavie.training.lora import train_lora
-    from ..lavie.training.lora.data import reading_size
 
     progress = host.Progress()
     size = (family.base.height, family.base.width)
-    pictures = _pictures(images, captions, settings.trigger, reading_size(*size, settings.random_crops))
+    pictures = _pictures(images, captions, settings.trigger, settings.reading_size(*size))
     run = host.output_folder() / RUNS / f"{output.stem}-{_digest(pictures, settings, loop, family)}"
     host.free_models()
 

@@ -51,6 +51,7 @@ OF_LORAS = (
     "prior_weight",
     "prior_frames",
     "random_crops",
+    "crop_scale",
 )
 ALSO_OF_LORAS = ("images", "size", "images_per_clip", "text_dropout", "loss_weight", "lora_rank", "train_text")
 NOT_OF_LORAS = (*(name for name in OF_DENOISING if name not in ALSO_OF_LORAS), "sprite_weight")
@@ -297,6 +298,14 @@ def _add_lora(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="windows of each picture, cut from its original pixels, that are learnt beside the whole, so that neither "
         "place nor size is learnt with the subject (default: 0)",
+    )
+    group.add_argument(
+        "--crop-scale",
+        type=real_number(0.1, 1),
+        nargs=2,
+        default=(0.5, 1.0),
+        metavar=("MIN", "MAX"),
+        help="their share of a picture's height and width (default: 0.5 1)",
     )
 
 

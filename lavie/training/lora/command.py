@@ -9,7 +9,7 @@ from ...config import find_family
 from ...errors import UsageError
 from ..arguments import chosen_device, loop_settings, with_defaults
 from ..processes import tell
-from .data import pictures_in, reading_size
+from .data import pictures_in
 from .settings import LoraSettings
 from .train import LoraResult, train_lora
 
@@ -42,6 +42,7 @@ def train_lora_from(args: argparse.Namespace) -> LoraResult:
         text_dropout=args.text_dropout,
         loss_weight=args.loss_weight,
         random_crops=args.random_crops,
+        crop_scale=tuple(args.crop_scale),
         prior_prompts=tuple(args.prior_prompt),
         prior_images=args.prior_images if args.prior_prompt else 0,
         prior_weight=args.prior_weight,
@@ -51,7 +52,7 @@ def train_lora_from(args: argparse.Namespace) -> LoraResult:
     if height % 8 or width % 8:
         raise UsageError(f"--size must be divisible by 8, not {height}x{width}.")
     (folder,) = args.images
-    read_at = reading_size(height, width, settings.random_crops)
+    read_at = settings.reading_size(height, width)
     pictures, report = pictures_in(Path(folder).expanduser(), *read_at, settings.trigger)
     tell(report.text())
     size, loop = (height, width), loop_settings(args)

@@ -24,7 +24,6 @@ from ..data.randomness import generator_of
 from ..stages import Parts
 from ..stages.denoiser import Denoiser
 
-SMALLEST_CROP = 0.5
 Report = Callable[[int, int], None]  # done, in all; may raise to stop
 
 
@@ -68,11 +67,6 @@ def with_trigger(caption: str, trigger: str) -> str:
     return f"{trigger}, {caption}" if caption else trigger
 
 
-def reading_size(height: int, width: int, crops: int) -> tuple[int, int]:
-    """What pictures are read at to learn from at height×width: with crops so large that the smallest need not grow."""
-    return (round(height / SMALLEST_CROP), round(width / SMALLEST_CROP)) if crops else (height, width)
-
-
 def pictures_in(folder: Path, height: int, width: int, trigger: str = "") -> tuple[list[Picture], DataReport]:
     """The pictures of a folder and its subfolders in that size, and what became of every file.
 
@@ -104,20 +98,23 @@ def pictures_in(folder: Path, height: int, width: int, trigger: str = "") -> tup
     return pictures, report
 
 
-def with_crops(pictures: Sequence[Picture], crops: int, seed: int, size: tuple[int, int]) -> list[Picture]:
+def with_crops(
+    pictures: Sequence[Picture], crops: int, crop_scale: tuple[float, float], seed: int, size: tuple[int, int]
+) -> list[Picture]:
     """Each picture whole, and then `crops` random windows of it, all in that height and width, so that neither place
-    nor size is learnt with the subject. A window is SMALLEST_CROP…1 of the picture's height and width."""
+    nor size is learnt with the subject. crop_scale: a window's least and largest share of the height and width."""
     made = []
     for place, picture in enumerate(pictures):
-        windows = (_window(picture.pixels, generator_of(seed, index + 1, place)) for index in range(crops))
+        windows = (_window(picture.pixels, crop_scale, generator_of(seed, index + 1, place)) for index in range(crops))
         made += [replace(picture, pixels=_resized(pixels, size)) for pixels in (picture.pixels, *windows)]
     return made
 
 
-def _window(pixels: Tensor, generator: torch.Generator) -> Tensor:
+def _window(pixels: Tensor, crop_scale: tuple[float, float], generator: torch.Generator) -> Tensor:
     height, width = pixels.shape[-2:]
-    share, down, right = (torch.rand(3, generator=generator) * torch.tensor([1 - SMALLEST_CROP, 1, 1])).tolist()
-    rows, columns = (round(side * (1 - share)) for side in (height, width))
+    between, down, right = torch.rand(3, generator=generator).tolist()
+    least, largest = crop_scale
+    rows, columns = (round(side * (least + (largest - least) * between)) for side in (height, width))
     top, left = round(down * (height - rows)), round(right * (width - columns))
     return pixels[..., top : top + rows, left : left + columns]
 

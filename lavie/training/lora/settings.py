@@ -17,6 +17,7 @@ TARGETS = {
 }
 TEXT_TARGETS = r".*\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
 MOST_RANK = 320
+LEAST_CROP = 0.1
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,16 @@ class LoraSettings:
     key of `TARGETS`; those that look along the frames never do. train_text: the text encoder gets changes, too.
     trigger: the word that calls for what is learnt; it is put before every caption that does not hold it, and is the
     whole caption of pictures that have none. text_dropout: share of captions left out. loss_weight: of the noise
-    levels, see `lavie.training.objective`. random_crops: how many windows of each picture are learnt beside the whole.
+    levels, see `lavie.training.objective`. random_crops: how many windows of each picture are learnt beside the whole;
+    crop_scale: their least and largest share of its height and width.
     prior_prompts, prior_images: pictures of these prompts in turn, so many in all, made by the base itself before it
     learns, that keep it as it is where the trigger is missing (DreamBooth's prior preservation, Ruiz et al. 2022);
     prior_weight: what they count. prior_frames: above 1 they are clips of so many frames, and the pictures learn beside
     them, `images_per_clip` beside each (paper, equation 3): the motion, too, stays as it is.
 
     Raises:
-        UsageError: a rank outside 1…320, unknown targets, a prior prompt with the trigger, or none where one is needed.
+        UsageError: a rank outside 1…320, unknown targets, shares outside 0.1…1 or out of order, a prior prompt with the
+            trigger, or none where one is needed.
     """
 
     rank: int = 16
@@ -45,6 +48,7 @@ class LoraSettings:
     text_dropout: float = 0.0
     loss_weight: str = "uniform"
     random_crops: int = 0
+    crop_scale: tuple[float, float] = (0.5, 1.0)
     prior_prompts: tuple[str, ...] = ()
     prior_images: int = 0
     prior_weight: float = 1.0
@@ -58,6 +62,11 @@ class LoraSettings:
             raise UsageError(f"The alpha of a LoRA must be above 0, not {self.alpha}.")
         if self.targets not in TARGETS:
             raise UsageError(f"Unknown targets '{self.targets}'. Choose {', '.join(TARGETS)}.")
+        if not LEAST_CROP <= self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise UsageError(
+                f"Crops have a least and a largest share of the picture, {LEAST_CROP:g} to 1, not "
+                f"{' to '.join(f'{share:g}' for share in self.crop_scale)}."
+            )
         if self.prior_images and not self.prior_prompts:
             raise UsageError("Prior pictures need a prompt that says what they show (prior_prompts).")
         if self.prior_frames > 1 and not (self.prior_images and self.prior_weight):
@@ -67,6 +76,11 @@ class LoraSettings:
         words = {word for prompt in self.prior_prompts for word in prompt.lower().split()}
         if self.trigger and set(self.trigger.lower().split()) <= words:
             raise UsageError(f"A prior prompt holds the trigger '{self.trigger}', which it is to be without.")
+
+    def reading_size(self, height: int, width: int) -> tuple[int, int]:
+        """What pictures are read at to learn at height×width: so large that the smallest window need not grow."""
+        share = self.crop_scale[0] if self.random_crops else 1.0
+        return round(height / share), round(width / share)
 
     @property
     def jointly(self) -> bool:

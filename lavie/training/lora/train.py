@@ -59,7 +59,7 @@ def train_lora(
     motion stays the base's.
 
     Args:
-        pictures: of the shape of `size`; larger ones make sharper `random_crops`, see `reading_size`.
+        pictures: of the shape of `size`; larger ones make sharper crops, see `settings.reading_size`.
         size: height and width in pixels that are learnt at, divisible by 8.
         run: for checkpoints and logs; the same call with the same folder goes on to the very step.
         output: the .safetensors file to write, kohya's names and metadata.
@@ -132,7 +132,8 @@ def _sources(
     def phase(name: str) -> Callable[[int, int], None] | None:
         return None if report is None else lambda done, total: report(name, done, total)
 
-    own = encoded(OWN, with_crops(pictures, settings.random_crops, seed, size), stage.parts, phase("encode"))
+    windows = with_crops(pictures, settings.random_crops, settings.crop_scale, seed, size)
+    own = encoded(OWN, windows, stage.parts, phase("encode"))
     if not settings.prior_images:
         return own, None
     prompts, count, shape = settings.prior_prompts, settings.prior_images, (settings.prior_frames, *size)
