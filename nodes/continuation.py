@@ -16,6 +16,7 @@ from ..lavie.pipelines.transition import sample_transition
 from ..lavie.runtime.fallback import Attempt, attempts
 from ..lavie.runtime.memory import activation_bytes
 from ..lavie.sampling import seeded
+from ..lavie.sampling.seam import SEAM_FRAMES
 from . import host
 from .adapters import StageInfo
 from .inputs import (
@@ -75,6 +76,12 @@ class LaVieImageToVideo:
                     "keep: the images set the size. crop, stretch: they are brought to the model's own size.",
                 ),
                 "speed": SPEED,
+                "seam_frames": integer(
+                    SEAM_FRAMES,
+                    0,
+                    64,
+                    "Of an extension MODEL: frames over which a clip's jump from the last one fades out. 0: it stays.",
+                ),
             },
         }
 
@@ -95,6 +102,7 @@ class LaVieImageToVideo:
         anchor: float = 0.0,
         resize: str = "keep",
         speed: str = "exact",
+        seam_frames: int = SEAM_FRAMES,
     ) -> tuple[Tensor, float]:
         info = _stage_of(model, "LaVie Image to Video")
         require_vae(vae, 8, "LaVie Image to Video")
@@ -121,7 +129,8 @@ class LaVieImageToVideo:
                 )
                 return longer[:, :, context_frames:]
             generators = [seeded(seed)]
-            return sample_conditioned_extension(network, text, context, attempt.config, generators, grey=grey, **shared)
+            shared |= {"grey": grey, "seam_frames": seam_frames}
+            return sample_conditioned_extension(network, text, context, attempt.config, generators, **shared)
 
         with host.cancellable(unet):
             made = host.first_that_fits(attempts(config, *size, windowed=False), run, ADVICE, unet)

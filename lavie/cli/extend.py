@@ -60,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resample", type=whole_number(1, 20), metavar="N", help="replacement: every step N times")
     parser.add_argument("--drift-correction", type=share, metavar="X", help="0…1: keep the first clip's colours")
+    parser.add_argument(
+        "--seam-frames",
+        type=whole_number(0, 64),
+        metavar="N",
+        help="conditioned: frames over which a clip's jump from the last one fades out (default: 4)",
+    )
     parser.add_argument("--anchor", type=share, metavar="X", help="0…1: later clips hold on to the first frame")
     parser.add_argument(
         "--motion-injection",
@@ -120,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
             resample=args.resample,
             drift_correction=args.drift_correction,
             anchor=args.anchor,
+            seam_frames=args.seam_frames,
             motion_injection=args.motion_injection,
             motion=args.motion,
             free_init_iterations=args.free_init_iterations,

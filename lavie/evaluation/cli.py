@@ -54,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gap-only", action="store_true", help="synthetic: only the word-swap gap per noise level, in seconds"
     )
     parser.add_argument(
+        "--presets-only", action="store_true", help="speed: only exact, balanced and fast, not the knobs one by one"
+    )
+    parser.add_argument(
         "--method",
         default="",
         help="extension: conditioned (the extension stage, default) or replacement (the base stage, training-free); "
@@ -68,6 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.gap_only and args.suite != "synthetic":
         raise UsageError("--gap-only belongs to the suite 'synthetic'.")
+    if args.presets_only and args.suite != "speed":
+        raise UsageError("--presets-only belongs to the suite 'speed'.")
     from tqdm import tqdm
 
     from .report import Request, rounded
@@ -84,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
                 batch=args.batch,
                 device=args.device,
                 method=args.method,
+                presets_only=args.presets_only,
                 lora=args.lora,
                 trigger=args.trigger,
                 other_lora=args.other_lora,

@@ -20,7 +20,7 @@ class Request:
     batch: clips at a time. settings: of the pipeline, None for the model's own. progress: is told of clips done.
     method: how to extend (extension and long suites; "" is the extension's own, or all), or a stage (speed suite; "" is
     all). lora, trigger: a LoRA's file and its word; other_lora: another one to put on beside it, "" for none (lora
-    suite only).
+    suite only). presets_only: leave out the knobs one by one (speed suite only).
     """
 
     model: str
@@ -29,6 +29,7 @@ class Request:
     batch: int = 8
     device: str = "auto"
     method: str = ""
+    presets_only: bool = False
     lora: str = ""
     trigger: str = ""
     other_lora: str = ""

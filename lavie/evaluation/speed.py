@@ -74,6 +74,7 @@ class Case:
 
 def _measured(stage: str, scenes: list[Scene], request: Request) -> dict[str, dict]:
     pipeline_class, make_of, speeds = STAGES[stage]
+    speeds = PRESETS if request.presets_only else speeds
     pipeline = pipeline_class.from_pretrained(request.model, device=request.device)
     config = pipeline.stage.config.replaced(**request.settings)
     pipeline = pipeline_class(replace(pipeline.stage, config=config))

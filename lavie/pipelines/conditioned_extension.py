@@ -15,6 +15,7 @@ from ..models import VideoUNet
 from ..models.latents import encode_video
 from ..sampling import Anchor, TextCondition, denoise, livelier, matched_statistics
 from ..sampling.conditioning import first_frame_condition, mask_condition
+from ..sampling.seam import SEAM_FRAMES, check_seam_frames, without_seam
 from ..sampling.statistics import check_strength
 from ..speed import Speed
 from .extend import WINDOW
@@ -52,6 +53,7 @@ class ExtensionPipeline(StagePipeline):
         context_frames: int = 1,
         drift_correction: float = 0.0,
         anchor: float = 0.0,
+        seam_frames: int = SEAM_FRAMES,
         negative_prompt: str | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -66,7 +68,7 @@ class ExtensionPipeline(StagePipeline):
             num_frames: how many frames to add; or
             recursions: how many clips to add, each as long as the model's window less the known frames (default: 1).
             context_frames: how many of the last frames the network is shown; more than 1 needs the mask form.
-            drift_correction, anchor: 0…1, see `sample_conditioned_extension`.
+            drift_correction, anchor, seam_frames: see `sample_conditioned_extension`.
             speed: as in `TextToVideoPipeline.generate`.
 
         Raises:
@@ -97,6 +99,7 @@ class ExtensionPipeline(StagePipeline):
             drift_correction=drift_correction,
             anchor=anchor,
             first_frame=self._encoded([video[:1] for video in videos], 1, generators) if anchor else None,
+            seam_frames=seam_frames,
             callback=callback,
         )
         height, width = videos[0].shape[1:3]
@@ -109,6 +112,7 @@ class ExtensionPipeline(StagePipeline):
                     **self._metadata(prompt, seed, num_frames, context_frames, config),
                     "drift_correction": drift_correction,
                     "anchor": anchor,
+                    "seam_frames": seam_frames,
                 },
             )
             for video, clip, prompt, seed in zip(videos, added, prompts, seeds, strict=True)
@@ -161,13 +165,16 @@ def sample_conditioned_extension(
     drift_correction: float = 0.0,
     anchor: float = 0.0,
     first_frame: Tensor | None = None,
+    seam_frames: int = SEAM_FRAMES,
     motion: float = 0.0,
     split: bool = False,
     callback: Callback | None = None,
 ) -> Tensor:
     """Scaled latents [batch, 4, num_frames, h, w] of what follows the last known ones [batch, 4, F, h, w].
 
-    Every recursion shows the network the last F latents made so far, and drops its own version of them.
+    Every recursion shows the network the last F latents made so far, and drops its own version of them. Over
+    `seam_frames` new frames it fades out how that version differed; with 0 it is the recursion of the paper (section
+    5.6) and of SEINE.
 
     Args:
         text: for all frames, or for each of the F + num_frames.
@@ -178,6 +185,7 @@ def sample_conditioned_extension(
             `matched_statistics`.
         anchor: 0…1, how long new frames hold on to the colours and the layout of the film's first; see `Anchor`.
         first_frame: scaled latents [batch, 4, 1, h, w] of that one; by default it is the first known one.
+        seam_frames: see `without_seam`.
         motion: how much more new frames change; see `livelier`.
         split: evaluate the two halves of the guidance in turn; see `guided`.
 
@@ -187,6 +195,7 @@ def sample_conditioned_extension(
     check_latents(context, len(generators))
     check_num_frames(num_frames)
     check_strength(drift_correction)
+    check_seam_frames(seam_frames)
     window, known = config.num_frames or WINDOW, context.shape[2]
     check_texts(text.frames, known + num_frames)
     new = new_frames(known, window)
@@ -197,11 +206,13 @@ def sample_conditioned_extension(
     still = Anchor(context[:, :, :1] if first_frame is None else first_frame, anchor)
     for number in range(rounds):
         noise = stored_noise((4, window, *context.shape[3:]), generators, device)
-        shown = condition(clips[-1][:, :, -known:].to(noise))
+        end = clips[-1][:, :, -known:].to(noise)
+        shown = condition(end)
         texts = text.at(torch.arange(number * new, number * new + window).clamp(max=last))
         predict = guided_by(config, unet, texts, shown, split=split, device=device, strategy=strategy)
         made = denoise(predict, noise, schedule_of(config), generators, after_step, anchor=still)
-        clips.append(matched_statistics(made, clips[1], drift_correction) if len(clips) > 1 else made)
+        made = matched_statistics(made, clips[1], drift_correction) if len(clips) > 1 else made
+        clips.append(without_seam(made, end, seam_frames))
     return torch.cat([clip[:, :, known:].to(clips[1]) for clip in clips[1:]], dim=2)[:, :, :num_frames]
 
 

@@ -14,6 +14,7 @@ from ..errors import UsageError
 from ..models import VideoUNet
 from ..models.latents import encode_video
 from ..sampling import PromptSchedule, TextCondition, seeded
+from ..sampling.seam import SEAM_FRAMES
 from ..speed import Speed
 from .conditioned_extension import ExtensionPipeline, sample_conditioned_extension
 from .extend import WINDOW, sample_extension
@@ -71,6 +72,7 @@ class LongVideoPipeline(StagePipeline):
         resample: int | None = None,
         drift_correction: float | None = None,
         anchor: float | None = None,
+        seam_frames: int | None = None,
         motion_injection: bool | None = None,
         partitions: int | None = None,
         lookahead: bool | None = None,
@@ -97,6 +99,7 @@ class LongVideoPipeline(StagePipeline):
             context_frames: how many frames neighbouring clips ("replacement") or windows ("free_noise") share.
             resample: of "replacement"; see `sample_extension`.
             drift_correction, anchor: of both that go on; see `sample_extension`.
+            seam_frames: of "conditioned"; see `without_seam`.
             motion_injection: of "free_noise"; see `sample_free_noise`.
             partitions, lookahead: of "fifo"; see `sample_fifo`.
             motion: above 0, the more the video changes; see `livelier`.
@@ -127,6 +130,7 @@ class LongVideoPipeline(StagePipeline):
             resample=resample,
             drift_correction=drift_correction,
             anchor=anchor,
+            seam_frames=seam_frames,
             motion_injection=motion_injection,
             partitions=partitions,
             lookahead=lookahead,
@@ -199,6 +203,7 @@ class LongVideoPipeline(StagePipeline):
             grey=grey,
             drift_correction=own["drift_correction"],
             anchor=own["anchor"],
+            seam_frames=own["seam_frames"],
             first_frame=given[:, :, :1],
             motion=first["motion"],
             callback=callback,
@@ -289,7 +294,7 @@ def method_settings(method: str, window: int, **given: Any) -> dict[str, Any]:
         raise UsageError(f"Unknown method '{method}'. Choose one of: {', '.join(METHODS)}.")
     stride = max(1, window // 4)
     settings = {
-        CONDITIONED: {"context_frames": 1, "drift_correction": 0.0, "anchor": 0.0},
+        CONDITIONED: {"context_frames": 1, "drift_correction": 0.0, "anchor": 0.0, "seam_frames": SEAM_FRAMES},
         "replacement": {"context_frames": stride, "resample": 1, "drift_correction": 0.0, "anchor": 0.0},
         "free_noise": {"context_frames": window - stride, "motion_injection": False},
         "fifo": {"partitions": 4, "lookahead": True},
