@@ -27,7 +27,7 @@ TRIGGER = "zwx"
 COUNT, SEED = 10, 11
 OPTIONS = (
     *("--steps", 1400, "--batch", 1, "--lora-rank", 32, "--lora-targets", "all", "--learning-rate", 1.5e-3),
-    *("--loss-weight", "clean", "--random-crops", 15),
+    *("--loss-weight", "clean", "--random-crops", 15, "--crop-scale", 0.55, 1),
     *("--prior-frames", 8, "--prior-images", 28, "--images-per-clip", 6),
 )
 PRIORS = (
