@@ -26,7 +26,12 @@ PROMPT = "a red ball moving left over green grass"
 
 
 class Continues(nn.Module):
-    """Sees clean latents that start with the last known frame and rise by 0.01 a frame; keeps what it was given."""
+    """Sees clean latents that start with the last known frame and rise by 0.01 a frame; keeps what it was given.
+
+    off: how far its version of all of them is off.
+    """
+
+    off = 0.0
 
     def __init__(self, channels):
         super().__init__()
@@ -38,7 +43,7 @@ class Continues(nn.Module):
         known = self._known(sample)
         start = sample[:, -4:, known - 1 : known]
         after = (torch.arange(sample.shape[2]) - known + 1).clamp(min=0)
-        clean = start + 0.01 * after[:, None, None]
+        clean = start + self.off + 0.01 * after[:, None, None]
         alpha = alphas_cumprod()[int(timestep)]
         return (sample[:, :4] - alpha.sqrt() * clean) / (1 - alpha).sqrt()
 
@@ -96,6 +101,17 @@ def test_the_mask_is_the_official_one(golden):
         condition = mask_condition(latents, missing, latents[:, :, 7:8])
         assert torch.equal(condition[:, :1], mask)
         assert torch.equal(condition[:, 1:][:, :, ~missing], latents[:, :, ~missing])
+
+
+@pytest.mark.parametrize("seam_frames", [0, 4])
+def test_every_recursion_comes_back_in_even_steps_to_what_the_network_makes(config, context, seam_frames):
+    unet = Continues(8)
+    unet.off = 0.5
+    made = extended(unet, context[:, :, -1:], config, 30, seam_frames=seam_frames)
+    back = (torch.arange(1, 16) / (seam_frames + 1)).clamp(max=1)
+    errors = 0.5 * torch.cat((back, 1 + back))  # the second recursion goes on from a frame that is off by 0.5
+    difference = made - expected(context, 30)
+    torch.testing.assert_close(difference, errors[None, None, :, None, None].expand_as(made), atol=3e-3, rtol=0)
 
 
 def test_drift_is_corrected_to_the_first_clip_that_was_made(config, context):
