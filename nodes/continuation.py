@@ -22,6 +22,7 @@ from .adapters import StageInfo
 from .inputs import (
     ANCHOR,
     SAMPLING,
+    SEAM,
     SPEED,
     choice,
     integer,
@@ -76,12 +77,7 @@ class LaVieImageToVideo:
                     "keep: the images set the size. crop, stretch: they are brought to the model's own size.",
                 ),
                 "speed": SPEED,
-                "seam_frames": integer(
-                    SEAM_FRAMES,
-                    0,
-                    64,
-                    "Of an extension MODEL: frames over which a clip's jump from the last one fades out. 0: it stays.",
-                ),
+                "seam_frames": SEAM,
             },
         }
 
@@ -121,7 +117,7 @@ class LaVieImageToVideo:
 
         def run(attempt: Attempt) -> Tensor:
             network = host.network(model, text, 1)
-            shared = {"device": device, "num_frames": num_frames, "anchor": anchor}
+            shared = {"device": device, "num_frames": num_frames, "anchor": anchor, "seam_frames": seam_frames}
             shared |= {"split": attempt.split, "callback": progress.step}
             if info.stage == "base":
                 longer = sample_extension(
@@ -129,8 +125,7 @@ class LaVieImageToVideo:
                 )
                 return longer[:, :, context_frames:]
             generators = [seeded(seed)]
-            shared |= {"grey": grey, "seam_frames": seam_frames}
-            return sample_conditioned_extension(network, text, context, attempt.config, generators, **shared)
+            return sample_conditioned_extension(network, text, context, attempt.config, generators, grey=grey, **shared)
 
         with host.cancellable(unet):
             made = host.first_that_fits(attempts(config, *size, windowed=False), run, ADVICE, unet)

@@ -15,6 +15,7 @@ from ..lavie.config import MAX_FRAMES, MAX_SIDE
 from ..lavie.errors import UsageError
 from ..lavie.sampling import SCHEDULERS, SPACINGS, TextCondition
 from ..lavie.sampling.conditioning import MAX_NOISE_LEVEL
+from ..lavie.sampling.seam import SEAM_FRAMES
 from ..lavie.speed import SPEEDS
 from .adapters import STAGE_NODES, StageInfo, check_width
 
@@ -72,6 +73,9 @@ TILE = integer(
 TILE_OVERLAP = integer(-1, -1, MAX_SIDE, "Input pixels that neighbouring tiles share and blend." + OWN_NOTE, step=8)
 ANCHOR = number(
     0.0, 0.0, 1.0, "Above 0: later clips hold on to the first frame's colours and layout for longer.", step=0.05
+)
+SEAM = integer(
+    SEAM_FRAMES, 0, 64, "Frames over which the jump fades out that a clip makes from the last one. 0: the jump stays."
 )
 SPEED = choice(
     list(SPEEDS),

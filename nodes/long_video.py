@@ -12,11 +12,13 @@ from ..lavie.pipelines.extend import WINDOW, sample_extension
 from ..lavie.pipelines.long_video import IN_ONE_PASS, TRAINING_FREE, check_length, method_settings
 from ..lavie.runtime.fallback import Attempt, attempts
 from ..lavie.runtime.memory import activation_bytes
+from ..lavie.sampling.seam import SEAM_FRAMES
 from . import host
 from .inputs import (
     ANCHOR,
     HEIGHT,
     SAMPLING,
+    SEAM,
     SPEED,
     WIDTH,
     base_latents,
@@ -72,6 +74,7 @@ class LaVieAutoregressiveExtender:
                 "motion": MOTION,
                 "anchor": ANCHOR,
                 "speed": SPEED,
+                "seam_frames": SEAM,
             },
         }
 
@@ -93,6 +96,7 @@ class LaVieAutoregressiveExtender:
         motion: float = 0.0,
         anchor: float = 0.0,
         speed: str = "exact",
+        seam_frames: int = SEAM_FRAMES,
     ) -> tuple[dict, float]:
         info = stage_of(model, "base", "LaVie Autoregressive Extender")
         config = info.config.at_speed(info.stage, speed).replaced(
@@ -117,6 +121,7 @@ class LaVieAutoregressiveExtender:
                 resample=resample,
                 drift_correction=drift_correction,
                 anchor=anchor,
+                seam_frames=seam_frames,
                 motion=motion,
                 split=attempt.split,
                 callback=progress.step,
@@ -178,6 +183,7 @@ class LaVieLongVideoSampler:
                     },
                 ),
                 "speed": SPEED,
+                "seam_frames": SEAM,
             },
         }
 
@@ -203,6 +209,7 @@ class LaVieLongVideoSampler:
         anchor: float = 0.0,
         motion_injection: bool = False,
         speed: str = "exact",
+        seam_frames: int = SEAM_FRAMES,
     ) -> tuple[dict, float]:
         info = stage_of(model, "base", "LaVie Long Video Sampler")
         config = info.config.at_speed(info.stage, speed).replaced(
@@ -215,6 +222,7 @@ class LaVieLongVideoSampler:
             resample=own(resample, 1),
             drift_correction=own(drift_correction, 0.0),
             anchor=own(anchor, 0.0),
+            seam_frames=own(seam_frames, SEAM_FRAMES),
             motion_injection=own(motion_injection, False),
         )
         unet, text = model.model.diffusion_model, text_condition(positive, negative, model)

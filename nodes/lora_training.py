@@ -103,6 +103,14 @@ class LaVieLoraTrainer:
                     "What each noise level counts. clean: by the error of the clean picture; lavie-tiny learns fastest "
                     "with it. min-snr: gamma 5.",
                 ),
+                "handheld_share": number(
+                    0.0,
+                    0.0,
+                    0.9,
+                    "Share of the clips that are your pictures before a hand-held camera instead of the base's own: "
+                    "moving subjects look right, too. Needs prior_frames above 1.",
+                    step=0.05,
+                ),
             },
         }
 
@@ -127,6 +135,7 @@ class LaVieLoraTrainer:
         random_crops: int = 0,
         prior_frames: int = 1,
         loss_weight: str = "uniform",
+        handheld_share: float = 0.0,
     ) -> dict[str, Any]:
         from ..lavie.training.loop import LoopSettings
         from ..lavie.training.lora import LoraSettings
@@ -145,6 +154,7 @@ class LaVieLoraTrainer:
             prior_frames=prior_frames if prompts else 1,
             random_crops=random_crops,
             loss_weight=loss_weight,
+            handheld_share=handheld_share,
         )
         device = host.compute_device()
         loop = LoopSettings(

@@ -92,6 +92,28 @@ def test_progress_counts_the_steps_of_all_rounds_and_shows_every_clip_so_far(sta
     assert all(torch.equal(x0[:, :, :4], clip[:, :, -4:]) for *_, x0 in told[:3])
 
 
+@pytest.mark.parametrize("anchor", [0.0, 0.4])
+def test_a_seam_is_what_the_free_network_made_of_the_last_known_frame(stage, text, clip, anchor):
+    """With one step left free of one, the known frame is the network's guess: the new ones differ from a hard
+    continuation by what that guess is off, less from frame to frame."""
+    made = {frames: extended(stage, text, clip, 12, steps=5, anchor=anchor, seam_frames=frames) for frames in (0, 1, 6)}
+    for each in made.values():
+        assert torch.equal(each[:, :, :16], clip)
+        assert each.isfinite().all()
+    faded = (made[6] - made[1])[:, :, 16:].square().mean((0, 1, 3, 4)).sqrt()
+    assert bool((faded[:6] > 1e-3).all())
+    torch.testing.assert_close(made[6][:, :, 22:], made[1][:, :, 22:])  # beyond the seam nothing is taken back
+    share = (faded[1:6] / faded[1]).tolist()  # frame 1 differs by 5 sevenths of the jump, then 4, 3, 2, 1
+    assert share == pytest.approx([1, 4 / 5, 3 / 5, 2 / 5, 1 / 5], rel=1e-3)
+
+
+def test_without_a_seam_known_frames_hold_the_new_ones_to_the_last_step(stage, text, clip):
+    """The new frames are those of the network that is shown the true ones in every step, and differ from those that
+    follow frames which it was left to change."""
+    hard, soft = (extended(stage, text, clip, 12, steps=5, seam_frames=frames)[:, :, 23:] for frames in (0, 4))
+    assert not torch.allclose(hard, soft, atol=1e-3)
+
+
 def test_cancelling_leaves_the_round(stage, text, clip):
     def cancel(stage, done, *_):
         if done == 2:
@@ -124,12 +146,14 @@ def test_clips_are_as_long_as_the_model_is_used_to(given, num_frames, context, w
         (4, 0, "between 1 and 15"),
         (4, 16, "between 1 and 15"),
         (4, 5, "only 3"),
+        (4, 4, "0 frames or more, not -1"),
     ],
 )
 def test_what_cannot_be_extended_is_refused(stage, text, clip, num_frames, context_frames, message):
+    seam = {"seam_frames": -1} if "not -1" in message else {}
     given = clip[:, :, :3] if message == "only 3" else clip
     with pytest.raises(UsageError, match=message):
-        extended(stage, text, given, num_frames, context_frames)
+        extended(stage, text, given, num_frames, context_frames, **seam)
 
 
 def test_what_is_no_latents_is_refused(stage, text, clip):

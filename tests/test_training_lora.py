@@ -19,7 +19,9 @@ from lavie.errors import UsageError
 from lavie.lora import Lora
 from lavie.lora.names import is_temporal
 from lavie.training.lora import TARGETS, LoraSettings
-from lavie.training.lora.data import Picture, pictures_in, with_crops, with_trigger
+from lavie.training.lora.data import Picture, pictures_in, with_crops, with_handheld, with_trigger
+from lavie.training.lora.settings import HANDHELD_MAX_TIMESTEP
+from lavie.training.stages.stage import DenoisingStage
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +231,52 @@ def test_beside_clips_of_the_bases_own_the_pictures_learn_jointly(family, images
     assert any(tensor.any() for name, tensor in load_file(output).items() if name.endswith("lora_up.weight"))
 
 
+@pytest.mark.parametrize("size", [(16, 24), (32, 48)])
+def test_before_a_hand_held_camera_the_picture_is_the_same_somewhere_else_in_every_frame(size):
+    """A ramp shows where a window stands: it moves from frame to frame, keeps its size, stays within."""
+    rows, columns = 2 * size[0], 2 * size[1]
+    across = torch.linspace(-1, 1, columns).expand(3, 1, rows, columns)
+    made = with_handheld([Picture("ramp", "a ramp", across)], 6, (0.5, 0.9), 3, size, 8)
+    assert [clip.caption for clip in made] == ["a ramp"] * 6
+    paths = []
+    for clip in made:
+        assert clip.pixels.shape == (3, 8, *size)
+        assert clip.pixels.abs().max() <= 1
+        middle = clip.pixels[0].mean(1)  # [frames, width]
+        extent = middle[:, -1] - middle[:, 0]
+        assert 0.9 < extent[0] / 2 * columns / size[0] < 2.9
+        torch.testing.assert_close(extent, extent[:1].expand(8), atol=0.02, rtol=0.02)
+        paths.append(middle[:, size[1] // 2] - middle[0, size[1] // 2])
+    travelled = torch.stack(paths).diff(dim=1).abs()
+    assert (travelled.amax(1) > 0).all()
+    assert (travelled < 0.5).all()
+    assert not torch.allclose(paths[0], paths[1])
+
+
+def test_hand_held_clips_of_the_pictures_learn_in_turn_with_the_bases_own(family, images, tmp_path, monkeypatch):
+    """Half of the clips are of the pictures, with their captions, and only they keep to the lower noise levels."""
+    seen = []
+    prepared = DenoisingStage._prepared
+
+    def noting(stage, example, device):
+        made = prepared(stage, example, device)
+        seen.append((example.clip.name.split(",")[1], made.captions[0], int(made.timesteps[0]), made.latents.shape[1]))
+        return made
+
+    monkeypatch.setattr(DenoisingStage, "_prepared", noting)
+    prior = ("--prior-prompt", "a red ball moving left", "--prior-images", 2, "--prior-frames", 3)
+    output, steps = tmp_path / "zorb.safetensors", 12
+    more = (*prior, "--images-per-clip", 1, "--handheld-share", 0.5, "--random-crops", 1)
+    assert train(family, images, output, *more, steps=steps) == 0
+    handheld = [each for each in seen if each[0] == " hand-held"]
+    own = [each for each in seen if each not in handheld]
+    assert len(handheld) == len(own) == steps  # two clips a step
+    assert {frames for *_, frames in seen} == {3 + 1}
+    assert {caption for _, caption, *_ in own} == {"a red ball moving left"}
+    assert all("zorb" in caption for _, caption, *_ in handheld)
+    assert max(level for *_, level, _ in handheld) < HANDHELD_MAX_TIMESTEP < max(level for *_, level, _ in own)
+
+
 # what cannot work
 
 
@@ -243,6 +291,8 @@ def test_beside_clips_of_the_bases_own_the_pictures_learn_jointly(family, images
         ({"targets": "everything"}, "Unknown targets"),
         ({"prior_images": 5}, "need a prompt"),
         ({"prior_frames": 8}, "Prior clips need"),
+        ({"handheld_share": 0.5}, "needs prior clips"),
+        ({"handheld_share": 1.0}, "0 to below 1 of the clips, not 1"),
         ({"trigger": "zorb", "prior_prompts": ("a zorb",), "prior_images": 1}, "holds the trigger"),
     ],
 )

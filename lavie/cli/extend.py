@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seam-frames",
         type=whole_number(0, 64),
         metavar="N",
-        help="conditioned: frames over which a clip's jump from the last one fades out (default: 4)",
+        help="conditioned, replacement: frames over which a clip's jump from the last one fades out (default: 4)",
     )
     parser.add_argument("--anchor", type=share, metavar="X", help="0…1: later clips hold on to the first frame")
     parser.add_argument(

@@ -14,6 +14,7 @@ from ..sampling import Anchor, Known, StepCallback, TextCondition, livelier, mat
 from ..sampling.anchor import check_anchor
 from ..sampling.denoise import check_resample
 from ..sampling.guidance import Predict
+from ..sampling.seam import RELEASE, SEAM_FRAMES, check_seam_frames, without_seam
 from ..sampling.statistics import check_strength
 from .output import Callback
 from .request import check_latents, check_num_frames, check_texts
@@ -35,6 +36,7 @@ def sample_extension(
     resample: int = 1,
     drift_correction: float = 0.0,
     anchor: float = 0.0,
+    seam_frames: int = SEAM_FRAMES,
     motion: float = 0.0,
     split: bool = False,
     callback: Callback | None = None,
@@ -43,6 +45,7 @@ def sample_extension(
 
     The base model makes its usual clip, of which the first frames are known (see `Known`). Where more frames are
     wanted than fit in one clip, the last ones made are known to the next. The given frames come back as they are.
+    In the last steps the known ones go free: what becomes of them tells by how much the new ones are off.
 
     Args:
         text: for all frames, or for each of the F + num_frames.
@@ -53,6 +56,8 @@ def sample_extension(
         drift_correction: 0…1, how far colours and contrast of new frames are drawn to those of the given clip's first
             window; see `matched_statistics`.
         anchor: 0…1, how long new frames hold on to the colours and the layout of the very first one; see `Anchor`.
+        seam_frames: over how many new frames that fades out, see `without_seam`; with 0 nothing goes free, and clips
+            go on with a jump.
         motion: how much more new frames change; see `livelier`.
         split: evaluate the two halves of the guidance in turn; see `guided`.
 
@@ -64,7 +69,7 @@ def sample_extension(
     check_num_frames(num_frames)
     check_num_frames(given + num_frames)
     check_texts(text.frames, given + num_frames)
-    check_fitting(resample, drift_correction, anchor)
+    check_fitting(resample, drift_correction, anchor, seam_frames)
     rounds = extension_rounds(given, num_frames, context_frames, window)
     generators = checked_seeds([(seed + clip) % 2**64 for clip in range(len(latents))])
     _, after_step = counted(callback, "extension", len(rounds) * config.num_inference_steps * resample)
@@ -73,7 +78,12 @@ def sample_extension(
     def predict(frames: slice) -> Predict:
         return guided_by(config, unet, text.at(frames), split=split, device=device, strategy=strategy)
 
-    fitting = {"resample": resample, "drift_correction": drift_correction, "anchor": anchor}
+    fitting = {
+        "resample": resample,
+        "drift_correction": drift_correction,
+        "anchor": anchor,
+        "seam_frames": seam_frames,
+    }
     return extended(predict, latents, rounds, config, generators, after_step, device, **fitting)
 
 
@@ -88,6 +98,7 @@ def extended(
     resample: int = 1,
     drift_correction: float = 0.0,
     anchor: float = 0.0,
+    seam_frames: int = SEAM_FRAMES,
     iterations: int = 1,
 ) -> Tensor:
     """`sample_extension` in the given rounds; predict: for a clip that is these frames of the whole."""
@@ -95,26 +106,30 @@ def extended(
     for context, new in rounds:
         start = latents.shape[2] - context
         noise = stored_noise((4, context + new, *latents.shape[3:]), generators, device)
+        known = latents[:, :, -context:]
         made = denoised(
             predict(slice(start, start + context + new)),
             noise,
             config,
             generators,
             callback,
-            _first_frames(latents[:, :, -context:], new),
+            _first_frames(known, new),
             resample,
             iterations,
             still,
+            RELEASE if seam_frames else 0.0,
         )
+        made = without_seam(made, known, seam_frames)
         made = matched_statistics(made[:, :, context:].to(latents), first, drift_correction)
         latents = torch.cat((latents, made), dim=2)
     return latents
 
 
-def check_fitting(resample: int, drift_correction: float, anchor: float) -> None:
+def check_fitting(resample: int, drift_correction: float, anchor: float, seam_frames: int) -> None:
     check_resample(resample)
     check_strength(drift_correction)
     check_anchor(anchor)
+    check_seam_frames(seam_frames)
 
 
 def extension_rounds(given: int, num_frames: int, context_frames: int, window: int) -> list[tuple[int, int]]:

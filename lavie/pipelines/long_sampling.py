@@ -36,6 +36,7 @@ from ..sampling import (
 )
 from ..sampling.fifo import frames_before, queue_windows
 from ..sampling.guidance import Predict
+from ..sampling.seam import SEAM_FRAMES
 from .extend import WINDOW, check_fitting, extended, extension_rounds
 from .output import Callback
 from .request import check_num_frames, check_size, check_texts
@@ -55,6 +56,7 @@ def sample_replacement(
     resample: int = 1,
     drift_correction: float = 0.0,
     anchor: float = 0.0,
+    seam_frames: int = SEAM_FRAMES,
     motion: float = 0.0,
     free_init_iterations: int = 1,
     split: bool = False,
@@ -62,7 +64,7 @@ def sample_replacement(
 ) -> Tensor:
     """Clip after clip, each of which knows the last `context_frames` of the one before; see `sample_extension`."""
     window = _window(text, config, num_frames)
-    check_fitting(resample, drift_correction, anchor)
+    check_fitting(resample, drift_correction, anchor, seam_frames)
     rounds = extension_rounds(window, num_frames - window, context_frames, window) if num_frames > window else []
     generators, steps = checked_seeds(seeds), config.num_inference_steps
     total = steps * (1 + len(rounds) * resample) * max(1, free_init_iterations)
@@ -86,6 +88,7 @@ def sample_replacement(
         resample,
         drift_correction,
         anchor,
+        seam_frames,
         free_init_iterations,
     )
 

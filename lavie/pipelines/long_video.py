@@ -98,8 +98,7 @@ class LongVideoPipeline(StagePipeline):
             transition: over how many frames a prompt goes over to the next; see `PromptSchedule.over_time`.
             context_frames: how many frames neighbouring clips ("replacement") or windows ("free_noise") share.
             resample: of "replacement"; see `sample_extension`.
-            drift_correction, anchor: of both that go on; see `sample_extension`.
-            seam_frames: of "conditioned"; see `without_seam`.
+            drift_correction, anchor, seam_frames: of both that go on; see `sample_extension` and `without_seam`.
             motion_injection: of "free_noise"; see `sample_free_noise`.
             partitions, lookahead: of "fifo"; see `sample_fifo`.
             motion: above 0, the more the video changes; see `livelier`.
@@ -295,7 +294,13 @@ def method_settings(method: str, window: int, **given: Any) -> dict[str, Any]:
     stride = max(1, window // 4)
     settings = {
         CONDITIONED: {"context_frames": 1, "drift_correction": 0.0, "anchor": 0.0, "seam_frames": SEAM_FRAMES},
-        "replacement": {"context_frames": stride, "resample": 1, "drift_correction": 0.0, "anchor": 0.0},
+        "replacement": {
+            "context_frames": stride,
+            "resample": 1,
+            "drift_correction": 0.0,
+            "anchor": 0.0,
+            "seam_frames": SEAM_FRAMES,
+        },
         "free_noise": {"context_frames": window - stride, "motion_injection": False},
         "fifo": {"partitions": 4, "lookahead": True},
     }

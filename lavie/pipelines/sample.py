@@ -70,12 +70,13 @@ def denoised(
     resample: int = 1,
     iterations: int = 1,
     anchor: Anchor | None = None,
+    release: float = 0.0,
 ) -> Tensor:
     """`denoise` with a stage's schedule, and again from refined noise, `iterations` times in all; see `free_init`."""
 
     def sample(noise: Tensor) -> Tensor:
         schedule = schedule_of(config)
-        return denoise(predict, noise, schedule, generators, callback, None, known, resample, anchor)
+        return denoise(predict, noise, schedule, generators, callback, None, known, resample, anchor, release)
 
     return free_init(sample, noise, generators, iterations)
 

@@ -65,6 +65,11 @@ def check_resample(resample: int) -> None:
         raise UsageError(f"Every step must be done once or more often, not {resample} times.")
 
 
+def check_release(release: float) -> None:
+    if not 0 <= release <= 1:
+        raise UsageError(f"Known parts go free for a share of 0 to 1 of the steps, not {release:g}.")
+
+
 @torch.no_grad()
 def denoise(
     predict: Predict,
@@ -76,6 +81,7 @@ def denoise(
     known: Known | None = None,
     resample: int = 1,
     anchor: Anchor | None = None,
+    release: float = 0.0,
 ) -> Tensor:
     """From standard normal noise [batch, 4, frames, height, width] to scaled latents of the same shape, float32.
 
@@ -88,22 +94,26 @@ def denoise(
         resample: how often every step is done where parts are known, with noise of the step put back in between
             (RePaint's resampling with a jump length of 1): the more, the better the rest fits.
         anchor: a frame whose low frequencies the clip begins with; see `Anchor`.
+        release: 0…1, share of the steps, the last ones, in which known parts are not replaced any more. Above 0 they
+            come back as the network left them, as the rest was made to fit; see `without_seam`.
 
     Raises:
-        UsageError: resample is not positive.
+        UsageError: resample is not positive, or release outside 0…1.
     """
     check_resample(resample)
+    check_release(release)
     if schedule.start and initial is None:
         raise ValueError("a schedule that starts in the middle needs initial latents")
     latents = schedule.noised(initial.to(noise), noise, 0) if schedule.start else noise * schedule.init_noise_sigma
     known = known and known.like(noise)
     repeats = 1 if known is None else resample
+    held = len(schedule) - round(release * len(schedule))
     for evaluation in range(len(schedule) * repeats):
         step, again = evaluation // repeats, (evaluation + 1) % repeats > 0
         timestep = schedule.timesteps[step]
         if anchor is not None:
             latents = anchor.put_into(latents, noise, schedule, step)
-        if known is not None:
+        if known is not None and step < held:
             latents = known.put_into(latents, schedule.noised(known.latents, noise, step))
         model_input = schedule.model_input(latents, step)
         prediction = predict(model_input, timestep, WHOLE)
@@ -114,4 +124,4 @@ def denoise(
         if callback is not None:
             x0, total = schedule.x0(prediction, step, model_input), len(schedule) * repeats
             callback(evaluation + 1, total, float(timestep), x0 if known is None else known.put_into(x0))
-    return latents if known is None else known.put_into(latents)
+    return latents if known is None or release else known.put_into(latents)

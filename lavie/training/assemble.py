@@ -40,6 +40,7 @@ DEFAULTS = {
     "warmup": 200,
     "ema": 0.999,
     "sprite_weight": 1.0,
+    "handheld_share": 0.3,
 }
 
 

@@ -53,7 +53,10 @@ OF_LORAS = (
     "random_crops",
     "crop_scale",
 )
-ALSO_OF_LORAS = ("images", "size", "images_per_clip", "text_dropout", "loss_weight", "lora_rank", "train_text")
+ALSO_OF_LORAS = (
+    *("images", "size", "images_per_clip", "text_dropout", "loss_weight", "lora_rank", "train_text"),
+    "handheld_share",
+)
 NOT_OF_LORAS = (*(name for name in OF_DENOISING if name not in ALSO_OF_LORAS), "sprite_weight")
 
 MOST_STEPS = 100_000_000
@@ -209,9 +212,9 @@ def _add_objective(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--handheld-share",
         type=real_number(0, 1),
-        default=0.3,
         metavar="P",
-        help="upscaler: share of clips made of --images by a handheld camera's moves (default: 0.3)",
+        help="share of clips made of --images by a handheld camera's moves (default: upscaler 0.3; lora 0, which needs "
+        "--prior-frames, and learns them from the lower half of the noise levels)",
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ...errors import LavieError, UsageError
+from ...sampling.schedulers import NUM_TRAIN_TIMESTEPS
 
 CROPS = ("center", "random", "patch")
 
@@ -39,12 +40,14 @@ class Clip:
 
     name: the file, or what the source calls it. tensors: "video" float32 [3, frames, height, width] in −1…1, or
     precomputed "latents" [4, frames, h, w], scaled (upscaler: and "low_resolution" [3, frames, h, w]); perhaps "mask"
-    [1, frames, h, w] in 0…1, which marks what weighs more in the loss, and "text" [77, channels].
+    [1, frames, h, w] in 0…1, which marks what weighs more in the loss, and "text" [77, channels]. max_timestep: it is
+    learnt from noise levels below this one.
     """
 
     caption: str
     name: str
     tensors: dict[str, Tensor] = field(repr=False)
+    max_timestep: int = NUM_TRAIN_TIMESTEPS
 
 
 class UnreadableClip(LavieError):  # noqa: N818 (it says what the clip is)

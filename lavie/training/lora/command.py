@@ -21,6 +21,7 @@ DEFAULTS = {
     "warmup": 50,
     "ema": 0.0,
     "lora_rank": 16,
+    "handheld_share": 0.0,
 }
 
 
@@ -48,6 +49,7 @@ def train_lora_from(args: argparse.Namespace) -> LoraResult:
         prior_weight=args.prior_weight,
         prior_frames=args.prior_frames,
         images_per_clip=args.images_per_clip,
+        handheld_share=args.handheld_share,
     )
     if height % 8 or width % 8:
         raise UsageError(f"--size must be divisible by 8, not {height}x{width}.")

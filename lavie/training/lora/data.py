@@ -16,20 +16,26 @@ from ...errors import UsageError
 from ...models.latents import encode_video
 from ...pipelines.text_to_video import sample_text_to_video
 from ...sampling import TextCondition
+from ...sampling.schedulers import NUM_TRAIN_TIMESTEPS
 from ..data import Clip, ClipRequest, Source, UnreadableClip
 from ..data.decode import IMAGE_SUFFIXES, read_picture
 from ..data.entries import read_caption
 from ..data.filters import DataReport
+from ..data.handheld import ROOM, walk, windows
 from ..data.randomness import generator_of
 from ..stages import Parts
 from ..stages.denoiser import Denoiser
 
 Report = Callable[[int, int], None]  # done, in all; may raise to stop
+HANDHELD_SPEED = 0.02  # heights a frame, of the walk's deviation in each direction
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture, float32 [3, 1, height, width] in −1…1, of any size, and its caption, perhaps nothing."""
+    """One picture, float32 [3, 1, height, width] in −1…1, of any size, and its caption, perhaps nothing.
+
+    Or what a hand-held camera shows of it, [3, frames, height, width].
+    """
 
     name: str
     caption: str
@@ -37,10 +43,20 @@ class Picture:
 
 
 class Encoded(Source):
-    """Pictures or clips as scaled latents [4, frames, h, w] in memory, with captions."""
+    """Pictures or clips as scaled latents [4, frames, h, w] in memory, with captions.
 
-    def __init__(self, name: str, captions: Sequence[str], latents: Sequence[Tensor]) -> None:
+    max_timestep: they are learnt from noise levels below this one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        captions: Sequence[str],
+        latents: Sequence[Tensor],
+        max_timestep: int = NUM_TRAIN_TIMESTEPS,
+    ) -> None:
         self.name, self.captions, self.latents = name, tuple(captions), tuple(latents)
+        self.max_timestep = max_timestep
         self.report = DataReport(name, kept=len(self.captions))
 
     def __len__(self) -> int:
@@ -52,7 +68,8 @@ class Encoded(Source):
     def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
         if request.num_frames != self.latents[row].shape[1]:
             raise UsageError(f"{self.name} are no clips of {request.num_frames} frames.")
-        return Clip(self.captions[row], f"{self.name}, picture {row}", {"latents": self.latents[row]})
+        name, tensors = f"{self.name}, picture {row}", {"latents": self.latents[row]}
+        return Clip(self.captions[row], name, tensors, self.max_timestep)
 
     def fingerprint(self) -> str:
         sums = [latents.double().sum().item() for latents in self.latents]
@@ -110,6 +127,31 @@ def with_crops(
     return made
 
 
+def with_handheld(
+    pictures: Sequence[Picture],
+    clips: int,
+    crop_scale: tuple[float, float],
+    seed: int,
+    size: tuple[int, int],
+    num_frames: int,
+) -> list[Picture]:
+    """`clips` of each picture as before a hand-held camera: windows of that height and width that walk over it.
+
+    crop_scale: the windows' least and largest share of the picture; all leave room to move in.
+    """
+    least, largest = (min(share, 1 / ROOM) for share in crop_scale)
+    made = []
+    for place, picture in enumerate(pictures):
+        for index in range(clips):
+            generator = generator_of(seed, "handheld", index, place)
+            share = least + (largest - least) * torch.rand((), generator=generator).item()
+            height, width = (round(side / share) for side in size)
+            path = walk(num_frames, (height - size[0], width - size[1]), generator, HANDHELD_SPEED * size[0])
+            seen = windows(_resized(picture.pixels, (height, width))[:, 0], path, *size)
+            made.append(replace(picture, pixels=seen))
+    return made
+
+
 def _window(pixels: Tensor, crop_scale: tuple[float, float], generator: torch.Generator) -> Tensor:
     height, width = pixels.shape[-2:]
     between, down, right = torch.rand(3, generator=generator).tolist()
@@ -125,7 +167,13 @@ def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return interpolate(pixels[:, 0][None], size, mode="bicubic", antialias=True)[0, :, None].clamp(-1, 1)
 
 
-def encoded(name: str, pictures: Sequence[Picture], parts: Parts, report: Report | None = None) -> Encoded:
+def encoded(
+    name: str,
+    pictures: Sequence[Picture],
+    parts: Parts,
+    report: Report | None = None,
+    max_timestep: int = NUM_TRAIN_TIMESTEPS,
+) -> Encoded:
     """The pictures through the stage's VAE."""
     latents = []
     for index, picture in enumerate(pictures):
@@ -133,7 +181,7 @@ def encoded(name: str, pictures: Sequence[Picture], parts: Parts, report: Report
         latents.append(encode_video(parts.vae, pixels)[0].float().cpu())
         if report is not None:
             report(index + 1, len(pictures))
-    return Encoded(name, [picture.caption for picture in pictures], latents)
+    return Encoded(name, [picture.caption for picture in pictures], latents, max_timestep)
 
 
 def own_clips(

@@ -18,6 +18,7 @@ TARGETS = {
 TEXT_TARGETS = r".*\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
 MOST_RANK = 320
 LEAST_CROP = 0.1
+HANDHELD_MAX_TIMESTEP = 500
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,13 @@ class LoraSettings:
     learns, that keep it as it is where the trigger is missing (DreamBooth's prior preservation, Ruiz et al. 2022);
     prior_weight: what they count. prior_frames: above 1 they are clips of so many frames, and the pictures learn beside
     them, `images_per_clip` beside each (paper, equation 3): the motion, too, stays as it is.
+    handheld_share: of the clips; so many are not the base's own, but the pictures as before a hand-held camera, learnt
+    from noise levels below `HANDHELD_MAX_TIMESTEP`, where a clip shows its motion and asks only for what moves. So
+    the layers along the frames meet the subject, which single pictures keep from them.
 
     Raises:
         UsageError: a rank outside 1…320, unknown targets, shares outside 0.1…1 or out of order, a prior prompt with the
-            trigger, or none where one is needed.
+            trigger, or none where one is needed, or a hand-held camera without clips.
     """
 
     rank: int = 16
@@ -54,6 +58,7 @@ class LoraSettings:
     prior_weight: float = 1.0
     prior_frames: int = 1
     images_per_clip: int = 4
+    handheld_share: float = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.rank <= MOST_RANK:
@@ -72,6 +77,14 @@ class LoraSettings:
         if self.prior_frames > 1 and not (self.prior_images and self.prior_weight):
             raise UsageError(
                 "Prior clips need prompts (prior_prompts), their number (prior_images) and a weight above 0."
+            )
+        if not 0 <= self.handheld_share < 1:
+            raise UsageError(
+                f"A hand-held camera makes a share of 0 to below 1 of the clips, not {self.handheld_share:g}."
+            )
+        if self.handheld_share and not self.jointly:
+            raise UsageError(
+                "A hand-held camera (handheld_share) needs prior clips beside its own: prior_frames above 1."
             )
         words = {word for prompt in self.prior_prompts for word in prompt.lower().split()}
         if self.trigger and set(self.trigger.lower().split()) <= words:

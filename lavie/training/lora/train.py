@@ -21,11 +21,11 @@ from ..stages import Base, Denoiser, Parts
 from ..stages.preview import PREVIEW_PROMPTS
 from ..start import load_text_of, load_vae_of
 from .adapters import add_adapters, halve_frozen, lora_tensors, metadata
-from .data import Encoded, Picture, encoded, own_clips, with_crops
-from .settings import LoraSettings
+from .data import Encoded, Picture, encoded, own_clips, with_crops, with_handheld
+from .settings import HANDHELD_MAX_TIMESTEP, LoraSettings
 
 Report = Callable[[str, int, int], None]  # phase, done, in all; may raise to stop
-OWN, PRIOR = "pictures", "prior.safetensors"
+OWN, HANDHELD, PRIOR = "pictures", "pictures, hand-held", "prior.safetensors"
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -67,7 +67,7 @@ def train_lora(
         on_step, on_samples: as in `loop.train`; samples show the first captions.
 
     Raises:
-        UsageError: no pictures, a size that does not fit, or settings that cannot work.
+        UsageError: no pictures, pictures of another shape, a size that does not fit, or settings that cannot work.
         LavieError: the family's files are missing or broken, or the file cannot be written.
     """
     if output.suffix != ".safetensors":
@@ -75,18 +75,18 @@ def train_lora(
     _check(pictures, size)
     prompts = tuple(dict.fromkeys(picture.caption for picture in pictures))[:PREVIEW_PROMPTS]
     stage = lora_stage(family, settings, size, device, prompts)
-    own, prior = _sources(stage, pictures, settings, size, loop.seed, run / PRIOR, report)
+    sources = _sources(stage, pictures, settings, size, loop.seed, run / PRIOR, report)
     add_adapters(stage.model.unet, stage.parts.text_encoder.model, settings, loop.seed)
     if loop.mixed_precision != "no":
         halve_frozen(stage.model, HALF[loop.mixed_precision])
-    data = _data(own, prior, settings, size, loop)
-    recorded = {**asdict(settings), "pictures": own.fingerprint()}
+    data = _data(sources, settings, size, loop)
+    recorded = {**asdict(settings), "pictures": sources.own.fingerprint()}
     loop = replace(loop, save_frozen=False)  # the family stays as it is
     result = train(stage, data, loop, run, on_step, recorded, on_samples)
     if result.is_main and not result.stopped:
         text = result.model.text_model if settings.train_text else None
         tensors = lora_tensors(result.model.unet, text, settings)
-        told = metadata(output.stem, family.name, settings, loop, result.steps, list(own.captions), size)
+        told = metadata(output.stem, family.name, settings, loop, result.steps, list(sources.own.captions), size)
         write_safetensors(tensors, output, told)
     return LoraResult(None if result.stopped else output, result.steps, result.seconds, result.stopped, result.signal)
 
@@ -120,6 +120,15 @@ def lora_stage(
     )
 
 
+@dataclass(frozen=True)
+class _Sources:
+    """own: the pictures. prior: what the base makes. handheld: clips of the pictures."""
+
+    own: Encoded
+    prior: Encoded | None = None
+    handheld: Encoded | None = None
+
+
 def _sources(
     stage: Base,
     pictures: Sequence[Picture],
@@ -128,24 +137,27 @@ def _sources(
     seed: int,
     kept: Path,
     report: Report | None,
-) -> tuple[Encoded, Encoded | None]:
+) -> _Sources:
     def phase(name: str) -> Callable[[int, int], None] | None:
         return None if report is None else lambda done, total: report(name, done, total)
 
-    windows = with_crops(pictures, settings.random_crops, settings.crop_scale, seed, size)
-    own = encoded(OWN, windows, stage.parts, phase("encode"))
+    crops, crop_scale, frames = settings.random_crops, settings.crop_scale, settings.prior_frames
+    own = encoded(OWN, with_crops(pictures, crops, crop_scale, seed, size), stage.parts, phase("encode"))
     if not settings.prior_images:
-        return own, None
-    prompts, count, shape = settings.prior_prompts, settings.prior_images, (settings.prior_frames, *size)
-    return own, own_clips(stage.model, stage.parts, prompts, count, shape, seed, kept, phase("prior"))
+        return _Sources(own)
+    prompts, count, shape = settings.prior_prompts, settings.prior_images, (frames, *size)
+    prior = own_clips(stage.model, stage.parts, prompts, count, shape, seed, kept, phase("prior"))
+    if not settings.handheld_share:
+        return _Sources(own, prior)
+    moved = with_handheld(pictures, 1 + crops, crop_scale, seed, size, frames)
+    return _Sources(own, prior, encoded(HANDHELD, moved, stage.parts, phase("encode"), HANDHELD_MAX_TIMESTEP))
 
 
-def _data(
-    own: Encoded, prior: Encoded | None, settings: LoraSettings, size: tuple[int, int], loop: LoopSettings
-) -> TrainingData:
+def _data(sources: _Sources, settings: LoraSettings, size: tuple[int, int], loop: LoopSettings) -> TrainingData:
+    own, prior, handheld = sources.own, sources.prior, sources.handheld
     if prior is not None and settings.jointly:
         return TrainingData(
-            videos=Mixture([prior], {prior.name: 1.0}),
+            videos=_clips(prior, handheld, settings.handheld_share),
             request=ClipRequest(settings.prior_frames, *size),
             batch_size=loop.batch_size,
             seed=loop.seed,
@@ -162,9 +174,22 @@ def _data(
     )
 
 
+def _clips(prior: Encoded, handheld: Encoded | None, share: float) -> Mixture:
+    if handheld is None:
+        return Mixture([prior])
+    return Mixture([prior, handheld], {prior.name: 1 - share, handheld.name: share})
+
+
 def _check(pictures: Sequence[Picture], size: tuple[int, int]) -> None:
     if not pictures:
         raise UsageError("There are no pictures to learn from.")
     height, width = size
     if height % 8 or width % 8:
         raise UsageError(f"The size to learn at must be divisible by 8, not {height}x{width}.")
+    for picture in pictures:
+        rows, columns = picture.pixels.shape[-2:]
+        if abs(rows * width - columns * height) > max(height, width):
+            raise UsageError(
+                f"The picture {picture.name} is {rows}x{columns}, which is not the shape of {height}x{width}: crop it "
+                "first, as `pictures_in` does."
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -103,7 +104,7 @@ class DenoisingStage(ABC):
         captions = tuple("" if drop else clip.caption for clip, drop in zip(clips, dropped.tolist(), strict=True))
         return Prepared(
             latents=latents,
-            timesteps=self._timesteps(latents.shape[1], len(pictures), generator),
+            timesteps=self._timesteps(example.clip, latents.shape[1], len(pictures), generator),
             noise=torch.randn(latents.shape, generator=generator),
             captions=captions,
             condition=condition,
@@ -112,9 +113,10 @@ class DenoisingStage(ABC):
             text=self._precomputed_text(clips, dropped),
         )
 
-    def _timesteps(self, frames: int, pictures: int, generator: torch.Generator) -> Tensor:
+    def _timesteps(self, clip: Clip, frames: int, pictures: int, generator: torch.Generator) -> Tensor:
         """Noise levels int64 [1 + M], or [T + M] in a run that anchors some of its clips."""
         timesteps = torch.randint(NUM_TRAIN_TIMESTEPS, (1 + pictures,), generator=generator)
+        timesteps[0] = timesteps[0] * clip.max_timestep // NUM_TRAIN_TIMESTEPS
         if not self.settings.anchor_share:
             return timesteps
         levels = timesteps[0].repeat(frames - pictures)
@@ -167,4 +169,4 @@ def pooled(mask: Tensor, factor: int) -> Tensor:
 
 
 def on_device(clip: Clip, device: torch.device) -> Clip:
-    return Clip(clip.caption, clip.name, {name: tensor.to(device) for name, tensor in clip.tensors.items()})
+    return replace(clip, tensors={name: tensor.to(device) for name, tensor in clip.tensors.items()})
