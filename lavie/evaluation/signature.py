@@ -5,6 +5,7 @@ The judge's silhouettes tell one-coloured shapes apart. A subject of several col
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import lru_cache
 
@@ -19,6 +20,9 @@ from .judge import PATCH, Path, look, patches
 
 EXAMPLES = 2  # clips of every shape in every motion
 INSIDE = 0.62  # of the patch: where the sprite is
+# A trail or a pale limb moves what is found of a generated sprite off its middle: it is looked at from around there, too.
+SHIFTS = (-0.15, 0.0, 0.15)  # radii, in each direction
+SCALES = (0.9, 1.0, 1.12)
 
 
 def nearest_sprite(video: np.ndarray | Tensor, colour: str, shapes: tuple[str, ...]) -> str | None:
@@ -28,9 +32,20 @@ def nearest_sprite(video: np.ndarray | Tensor, colour: str, shapes: tuple[str, .
     if sprite is None:
         return None
     known, names = _bank(colour, shapes, reading.background)
-    seen = _colours(sprite.frames, sprite.path)
-    votes = names[torch.cdist(seen, known).argmin(1)]
+    distances = torch.stack([torch.cdist(_colours(sprite.frames, path), known) for path in _around(sprite.path)])
+    votes = names[distances.amin(0).argmin(1)]
     return shapes[votes.bincount(minlength=len(shapes)).argmax()]
+
+
+def _around(path: Path) -> list[Path]:
+    """The path, and where the sprite may be instead."""
+    radius = (path.area / math.pi).sqrt()
+    return [
+        Path(path.x + across * radius, path.y + down * radius, path.area * scale**2)
+        for across in SHIFTS
+        for down in SHIFTS
+        for scale in SCALES
+    ]
 
 
 @lru_cache(maxsize=64)
