@@ -1,10 +1,13 @@
 """A subject of several colours is known by them, whatever else moves there."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from lavie.evaluation import signature
+from lavie.evaluation.judge import Path
 from lavie.evaluation.lora import COLOUR, KNOWN, SUBJECT, subject_scenes
 from lavie.evaluation.signature import nearest_sprite
 from lavie.evaluation.synthetic import rendered_clips
@@ -18,6 +21,25 @@ def test_the_subject_alone_is_the_subject(shape):
     scenes = [replace(scene, shape=shape) for scene in SCENES[:3]]
     seen = [nearest_sprite(clip, COLOUR, KNOWN) for clip in rendered_clips(scenes, 4, 64, 96)]
     assert [name == SUBJECT for name in seen] == [shape == SUBJECT] * 3
+
+
+@pytest.mark.parametrize(("across", "down", "scale"), [(0.15, -0.15, 1.0), (-0.15, 0.0, 1.12), (0.0, 0.15, 0.9)])
+def test_a_middle_that_is_a_little_off_is_found(monkeypatch, across, down, scale):
+    """What the judge takes for the sprite is moved and resized before it is compared: the subject stays the subject."""
+    found = signature.look
+
+    def off(video, shapes):
+        reading, sprite = found(video, shapes)
+        radius = (sprite.path.area / math.pi).sqrt()
+        path = Path(sprite.path.x + across * radius, sprite.path.y + down * radius, sprite.path.area * scale**2)
+        return reading, replace(sprite, path=path)
+
+    scenes = SCENES[:4]
+    for scene in scenes:
+        signature._bank(COLOUR, KNOWN, scene.background)  # from where the sprites are
+    clips = list(rendered_clips(scenes, 4, 64, 96))
+    monkeypatch.setattr(signature, "look", off)
+    assert [nearest_sprite(clip, COLOUR, KNOWN) for clip in clips] == [SUBJECT] * 4
 
 
 def test_the_subject_in_one_colour_is_not_the_subject():

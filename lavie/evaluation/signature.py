@@ -20,7 +20,7 @@ from .judge import PATCH, Path, look, patches
 
 EXAMPLES = 2  # clips of every shape in every motion
 INSIDE = 0.62  # of the patch: where the sprite is
-# A trail or a pale limb moves what is found of a generated sprite off its middle: it is looked at from around there, too.
+# A trail or a pale limb moves what is found of a generated sprite off its middle: around there is looked at, too.
 SHIFTS = (-0.15, 0.0, 0.15)  # radii, in each direction
 SCALES = (0.9, 1.0, 1.12)
 
