@@ -10,9 +10,12 @@ import torch
 from lavie import InterpolationPipeline, TextToVideoPipeline, UpscalePipeline
 from lavie.config import RELEASED_STAGES, StageConfig, find_family
 from lavie.errors import LavieError, UsageError
-from lavie.models import build_unet
+from lavie.models import UNetConfig, build_unet
 from lavie.models.deep_feature import DeepFeature
+from lavie.runtime.device import MOST_ELEMENTS
+from lavie.runtime.estimate import Means, Weights, Work, denoising_bytes, kept_bytes, kept_channels
 from lavie.sampling import TextCondition, blended, create_schedule, denoise, draw_noise, guided, regions, seeded, spans
+from lavie.sampling import past as past_module
 from lavie.sampling.denoise import WHOLE
 from lavie.sampling.guidance_interval import in_interval
 from lavie.sampling.past import Past, Pasts
@@ -231,6 +234,54 @@ def test_the_past_forgets_what_is_old():
     assert pasts.at((slice(0, 2), *region[1:]), 800.0).recent("x", 2) is None
     assert pasts.at(region, 800.0).recent("x", 2) is None
     assert Past().recent("x", 1) is None
+
+
+# -- the memory of what is kept ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 9])
+@torch.no_grad()
+def test_the_estimate_knows_how_wide_the_kept_feature_is(depth):
+    torch.manual_seed(0)
+    unet = build_unet({**NETWORKS["base"], "block_out_channels": [32, 64, 64]}).eval()
+    deep = DeepFeature(depth)
+    evaluate(unet, deep=deep)
+    assert deep.value.shape[1] == kept_channels(unet.config, Speed(full_every=2, depth=depth))
+    assert kept_channels(unet.config, EXACT) == 0
+
+
+@pytest.mark.parametrize(("window", "overlap", "tile", "tile_overlap"), [(0, 0, 0, 0), (3, 1, 0, 0), (3, 1, 4, 2)])
+def test_the_estimate_counts_what_all_windows_and_tiles_keep(base, monkeypatch, window, overlap, tile, tile_overlap):
+    kept, keep = {}, Past.keep
+
+    def noting(past, name, tensor):
+        keep(past, name, tensor)
+        kept[past.region, name] = tensor.numel()
+
+    monkeypatch.setattr(Past, "keep", noting)
+    frames, side = 5, 6
+    parts = regions((frames, side, side), spans(frames, window or frames, overlap), tile or None, tile_overlap)
+    speed = Speed(full_every=2)
+    run(base, speed, steps=2, frames=frames, parts=parts, overlap=overlap)
+    work = Work(base.config, Weights(0, 0, 0, 0), 1, frames, side, side, 4, 8, 32, False, "cpu")
+    means = Means(True, window=window, overlap=overlap, tile=tile, tile_overlap=tile_overlap)
+    means = replace(means, kept_channels=kept_channels(base.config, speed))
+    assert kept_bytes(work, means) == 4 * sum(kept.values())
+    assert denoising_bytes(work, means) - denoising_bytes(work, replace(means, kept_channels=0)) == kept_bytes(
+        work, means
+    )
+
+
+def test_a_device_holds_no_more_than_a_clip_may_take_whatever_the_number_of_tiles(monkeypatch):
+    """Each tile's feature is small enough to lie there; together they would fill the card."""
+    asked, pasts = [], Pasts()
+    monkeypatch.setattr(past_module, "storage_device", lambda n, device: asked.append(n) or torch.device("cpu"))
+    for timestep in (900.0, 800.0):
+        for first in range(4):
+            pasts.at((slice(first, first + 1), *WHOLE[1:]), timestep).keep("x", torch.zeros(4))
+    assert asked == [4, 8, 12, 16] + 4 * [16]
+    work = Work(UNetConfig(), Weights(0, 0, 0, 0), 1, 61, 320, 512, 2, 4, 128, False, "cuda")
+    assert kept_bytes(work, Means(kept_channels=256, tile=128, tile_overlap=32)) == 2 * MOST_ELEMENTS
 
 
 # -- presets and settings ----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from itertools import product
 
 from ..config import StageConfig
 from ..errors import UsageError
-from .estimate import Means, Work, stage_bytes
+from .estimate import Means, Work, kept_channels, stage_bytes
 from .fallback import Attempt, attempts
 
 MARGIN = 1.1  # for what kernels take for themselves, and for gaps between tensors
@@ -86,6 +86,9 @@ def plan_of(work: Work, config: StageConfig, limit: int, attempt: Attempt, offlo
         vae_tile=vae[1] or chosen.tile,
         window=FRAMES_OF_KEYS * (chosen.window - 1) + 1 if interpolates else chosen.window,
         tile=chosen.tile,
+        overlap=FRAMES_OF_KEYS * (chosen.overlap - 1) + 1 if interpolates else chosen.overlap,
+        tile_overlap=chosen.tile_overlap,
+        kept_channels=kept_channels(work.unet, chosen.speed),
     )
     needed = round(MARGIN * stage_bytes(work, means))
     return Plan(chosen, means, needed, limit, tuple(_notes(config, means, chosen, vae)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..models import UNetConfig
 from ..models.latents import pixels_per_batch
+from ..speed import Speed
 from .device import MOST_ELEMENTS
 
 SLICES = 16  # of the UNet's largest feature map
@@ -82,7 +83,9 @@ class Means:
 
     split: guidance halves in turn. sliced: the UNet in slices. offload: "none", "parts" (one part on the device at a
     time) or "blocks" (and of the UNet one block). vae_frames: frames that the VAE sees at once, 0 as many as the device
-    handles well. vae_tile: edge in latent pixels, 0 the whole picture. window, tile: in latents, 0 for all.
+    handles well. vae_tile: edge in latent pixels, 0 the whole picture. window, tile: in latents, 0 for all; overlap,
+    tile_overlap: what neighbours share of them. kept_channels: of the feature that fast mode keeps of every window and
+    tile, see `kept_channels`.
     """
 
     guided: bool = True
@@ -93,6 +96,32 @@ class Means:
     vae_tile: int = 0
     window: int = 0
     tile: int = 0
+    overlap: int = 0
+    tile_overlap: int = 0
+    kept_channels: int = 0
+
+
+def kept_channels(config: UNetConfig, speed: Speed) -> int:
+    """How wide the feature is that a speed keeps from step to step, see `models.deep_feature`; 0: it keeps none."""
+    if speed.full_every == 1:
+        return 0
+    return config.block_out_channels[0 if speed.depth <= config.layers_per_block else 1]
+
+
+def kept_bytes(work: Work, means: Means) -> int:
+    """What fast mode keeps of all windows and tiles, for each half of the guidance; a device holds a part of it."""
+    elements = means.kept_channels * work.batch * (2 if means.guided else 1)
+    elements *= _covered(work.frames, means.window, means.overlap)
+    for side in (work.height, work.width):
+        elements *= _covered(side, means.tile, means.tile_overlap)
+    return work.itemsize * (elements if work.device == "cpu" else min(elements, MOST_ELEMENTS))
+
+
+def _covered(length: int, size: int, overlap: int) -> int:
+    """How much spans of a size that share an overlap cover in all, see `sampling.windows.spans`."""
+    if not size or size >= length:
+        return length
+    return size * math.ceil((length - overlap) / (size - overlap))
 
 
 def stage_bytes(work: Work, means: Means) -> int:
@@ -107,9 +136,9 @@ def stage_bytes(work: Work, means: Means) -> int:
 
 
 def denoising_bytes(work: Work, means: Means) -> int:
-    """One evaluation and the clip's latents."""
+    """One evaluation, the clip's latents, and what fast mode keeps."""
     alive = unet_bytes(work.unet, work.itemsize, work.seen(means), means.sliced)
-    return round(alive * (KEPT_ON_CPU if work.device == "cpu" else 1)) + _stored_latents(work)
+    return round(alive * (KEPT_ON_CPU if work.device == "cpu" else 1)) + _stored_latents(work) + kept_bytes(work, means)
 
 
 def decoding_bytes(work: Work, means: Means) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -16,16 +17,20 @@ Slices = tuple[slice, ...]
 class Past:
     """The steps of one region so far.
 
-    step: its number, from 0. kept: tensors by name, each with the step that it is of.
+    step: its number, from 0. kept: tensors by name, each with the step that it is of. ledger: how many numbers every
+    region of the run keeps, by region and name.
     """
 
     timestep: float = math.inf
     step: int = 0
     kept: dict[str, tuple[int, Tensor]] = field(default_factory=dict)
+    region: tuple = ()
+    ledger: Counter = field(default_factory=Counter)
 
     def keep(self, name: str, tensor: Tensor) -> None:
-        """A very large one lies in main memory."""
-        self.kept[name] = self.step, tensor.to(storage_device(tensor.numel(), tensor.device))
+        """What all regions keep together lies in main memory from where it would be too much for a device."""
+        self.ledger[self.region, name] = tensor.numel()
+        self.kept[name] = self.step, tensor.to(storage_device(self.ledger.total(), tensor.device))
 
     def recent(self, name: str, every: int) -> Tensor | None:
         """What was kept under this name less than `every` steps ago."""
@@ -38,13 +43,14 @@ class Pasts:
 
     def __init__(self) -> None:
         self._of: dict[tuple, Past] = {}
+        self._ledger: Counter = Counter()
 
     def at(self, region: Slices, timestep: float) -> Past:
         """Goes on to a step."""
         key = tuple((each.start, each.stop) for each in region)
         past = self._of.get(key)
         if past is None or timestep >= past.timestep:
-            past = self._of[key] = Past(timestep)
+            past = self._of[key] = Past(timestep, region=key, ledger=self._ledger)
         else:
             past.timestep, past.step = timestep, past.step + 1
         return past
