@@ -26,9 +26,9 @@ from lavie.training.synthetic import BACKGROUNDS, MOTIONS, caption, render, samp
 TRIGGER = "zwx"
 COUNT, SEED = 10, 11
 OPTIONS = (
-    *("--steps", 1400, "--batch", 1, "--lora-rank", 32, "--lora-targets", "all", "--learning-rate", 1.5e-3),
-    *("--loss-weight", "clean", "--random-crops", 15, "--crop-scale", 0.55, 1),
-    *("--prior-frames", 8, "--prior-images", 28, "--images-per-clip", 6),
+    *("--steps", 1400, "--batch", 2, "--lora-rank", 32, "--lora-targets", "all", "--learning-rate", 1.5e-3),
+    *("--loss-weight", "clean", "--random-crops", 15, "--crop-scale", 0.75, 1),
+    *("--prior-frames", 8, "--prior-images", 28, "--images-per-clip", 4, "--handheld-share", 0.33),
 )
 PRIORS = (
     "a red ball moving left over green grass",

@@ -214,7 +214,7 @@ def _add_objective(group: argparse._ArgumentGroup) -> None:
         type=real_number(0, 1),
         metavar="P",
         help="share of clips made of --images by a handheld camera's moves (default: upscaler 0.3; lora 0, which needs "
-        "--prior-frames, and learns them from the lower half of the noise levels)",
+        "--prior-frames, and learns them from the lower noise levels)",
     )
 
 

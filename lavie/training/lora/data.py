@@ -27,7 +27,7 @@ from ..stages import Parts
 from ..stages.denoiser import Denoiser
 
 Report = Callable[[int, int], None]  # done, in all; may raise to stop
-HANDHELD_SPEED = 0.02  # heights a frame, of the walk's deviation in each direction
+HANDHELD_SPEED = 0.03  # heights a frame, of the walk's deviation in each direction
 
 
 @dataclass(frozen=True)
