@@ -94,8 +94,7 @@ def test_progress_counts_the_steps_of_all_rounds_and_shows_every_clip_so_far(sta
 
 @pytest.mark.parametrize("anchor", [0.0, 0.4])
 def test_a_seam_is_what_the_free_network_made_of_the_last_known_frame(stage, text, clip, anchor):
-    """With one step left free of one, the known frame is the network's guess: the new ones differ from a hard
-    continuation by what that guess is off, less from frame to frame."""
+    """What the free network's version of it is off by is taken back from the new frames, less from each to the next."""
     made = {frames: extended(stage, text, clip, 12, steps=5, anchor=anchor, seam_frames=frames) for frames in (0, 1, 6)}
     for each in made.values():
         assert torch.equal(each[:, :, :16], clip)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lavie.errors import UsageError
+from lavie.sampling import Known, create_schedule, denoise, draw_noise, seeded
 from lavie.sampling.seam import without_seam
 
 FRAMES = 10
@@ -43,3 +44,29 @@ def test_only_the_frames_of_the_seam_change():
 def test_a_negative_number_of_frames_is_refused():
     with pytest.raises(UsageError, match="0 frames or more, not -1"):
         without_seam(clip(), clip(1), -1)
+
+
+# -- known frames that go free -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("release", "held"), [(0.0, 10), (0.25, 8), (0.45, 6), (1.0, 0)])
+def test_known_frames_are_put_back_until_they_are_released(release, held):
+    schedule, noise, seen = create_schedule("ddim", 10), draw_noise((4, FRAMES, 3, 5), [seeded(1)]), []
+    clean = clip()[:1]
+    known = Known(clean, (torch.arange(FRAMES) >= 2).float()[None, None, :, None, None])
+
+    def predict(latents, timestep, region):
+        seen.append(latents[:, :, :2])
+        return torch.tanh(latents)
+
+    made = denoise(predict, noise, schedule, [seeded(2)], known=known, release=release)
+    put_back = [torch.equal(each, schedule.noised(clean, noise, step)[:, :, :2]) for step, each in enumerate(seen)]
+    assert put_back[:held] == [True] * held
+    assert put_back[max(1, held) :] == [False] * (10 - max(1, held))  # the first step is pure noise either way
+    assert torch.equal(made[:, :, :2], clean[:, :, :2]) == (release == 0)
+
+
+@pytest.mark.parametrize("release", [-0.1, 1.5])
+def test_a_release_outside_of_all_steps_is_refused(release):
+    with pytest.raises(UsageError, match="share of 0 to 1"):
+        denoise(lambda *_: None, clip(), create_schedule("ddim", 4), [seeded(2)] * 2, release=release)

@@ -69,7 +69,8 @@ def sample_extension(
     check_num_frames(num_frames)
     check_num_frames(given + num_frames)
     check_texts(text.frames, given + num_frames)
-    check_fitting(resample, drift_correction, anchor, seam_frames)
+    fitting = (resample, drift_correction, anchor, seam_frames)
+    check_fitting(*fitting)
     rounds = extension_rounds(given, num_frames, context_frames, window)
     generators = checked_seeds([(seed + clip) % 2**64 for clip in range(len(latents))])
     _, after_step = counted(callback, "extension", len(rounds) * config.num_inference_steps * resample)
@@ -78,13 +79,7 @@ def sample_extension(
     def predict(frames: slice) -> Predict:
         return guided_by(config, unet, text.at(frames), split=split, device=device, strategy=strategy)
 
-    fitting = {
-        "resample": resample,
-        "drift_correction": drift_correction,
-        "anchor": anchor,
-        "seam_frames": seam_frames,
-    }
-    return extended(predict, latents, rounds, config, generators, after_step, device, **fitting)
+    return extended(predict, latents, rounds, config, generators, after_step, device, *fitting)
 
 
 def extended(
