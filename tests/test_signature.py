@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from lavie.evaluation import signature
 from lavie.evaluation.judge import Path
-from lavie.evaluation.lora import COLOUR, KNOWN, SUBJECT, subject_scenes
+from lavie.evaluation.lora import COLOUR, KNOWN, SUBJECT, appearing, subject_scenes
 from lavie.evaluation.signature import nearest_sprite
 from lavie.evaluation.synthetic import rendered_clips
-from lavie.training.synthetic import render_backgrounds
+from lavie.models.latents import to_uint8
+from lavie.training.synthetic import render, render_backgrounds
 
 SCENES = [scene for scene in subject_scenes(63, 3) if scene.background == "desert"]
 
@@ -47,6 +49,22 @@ def test_the_subject_in_one_colour_is_not_the_subject():
     pale = (clip.min(-1) > 180) & (clip[..., 2] > 180)
     red = np.where(pale[..., None], np.array([200, 40, 50], np.uint8), clip)
     assert nearest_sprite(red, COLOUR, KNOWN) != SUBJECT
+
+
+@pytest.mark.parametrize(("shape", "is_subject"), [(SUBJECT, True), ("fish", False), ("ball", False)])
+def test_in_an_evening_light_the_subject_is_known_where_it_is_by_day(shape, is_subject):
+    """A style makes the ground violet and gold and hardly touches the sprite; alone, the judge cannot find it there."""
+    scenes = [replace(scene, shape=shape) for scene in subject_scenes(7, 3)]
+    videos = [render([scene], torch.linspace(0, 1, 4), 64, 96) for scene in scenes]
+    by_day, evening = [], []
+    for video, mask in videos:
+        picture = (video + 1) / 2
+        violet, gold = torch.tensor([[0.32, 0.12, 0.28], [1.0, 0.75, 0.5]])[:, None, :, None, None, None]
+        graded = torch.lerp(picture, torch.lerp(violet, gold, picture.mean(1, keepdim=True)), 0.85 - 0.6 * mask)
+        by_day.append(to_uint8(video)[0].permute(1, 2, 3, 0).numpy())
+        evening.append(to_uint8(graded * 2 - 1)[0].permute(1, 2, 3, 0).numpy())
+    assert appearing(evening, by_day) == (1.0 if is_subject else 0.0)
+    assert appearing(evening) < 0.9
 
 
 def test_where_nothing_is_seen_there_is_no_sprite():

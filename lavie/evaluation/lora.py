@@ -29,7 +29,8 @@ def measure(request: Request) -> dict:
     with a shape that the base knows, without the LoRA: what its motion is worth. "others": held-out prompts without
     the trigger, with the LoRA and without, and "kept", the PSNR in dB between the two. "both": the subject's prompts
     with another LoRA beside this one, if there is one. "judge": rendered subjects. "warmth" of all: red minus blue,
-    the mean of −255…255. "appears": of some of these, how many show the subject, see `appearing`.
+    the mean of −255…255. "appears": of some of these, how many show the subject, see `appearing`; of "both" how many
+    show it where it is without the other LoRA.
 
     Raises:
         UsageError: no LoRA or no trigger.
@@ -56,7 +57,7 @@ def measure(request: Request) -> dict:
         shown["both"] = made(pipeline, subjects, triggered, request)
     shown["judge"] = list(rendered_like(pipeline, subjects))
     figures |= {name: shares(subjects, clips) for name, clips in shown.items()}
-    appears |= {name: appearing(clips) for name, clips in shown.items()}
+    appears |= {name: appearing(clips, shown["subject"] if name == "both" else None) for name, clips in shown.items()}
     kept = psnr(mean([squared_error(a, b) for a, b in zip(before, after, strict=True)]))
     return {"clips": request.clips, "shares": figures, "appears": appears, "kept": kept}
 
@@ -82,12 +83,14 @@ def show(figures: dict) -> str:
     )
 
 
-def appearing(clips: list[np.ndarray]) -> float:
+def appearing(clips: list[np.ndarray], found_in: list[np.ndarray] | None = None) -> float:
     """The share of clips whose sprite is nearest to a rendered subject, among all shapes in its colour.
 
     "shape" goes by the outline alone, which tells little of a subject of several colours; this goes by those, too.
+    found_in: see `nearest_sprite`.
     """
-    return mean([nearest_sprite(clip, COLOUR, KNOWN) == SUBJECT for clip in clips])
+    pairs = zip(clips, found_in or [None] * len(clips), strict=True)
+    return mean([nearest_sprite(clip, COLOUR, KNOWN, plain) == SUBJECT for clip, plain in pairs])
 
 
 def subject_scenes(count: int, seed: int) -> list[Scene]:

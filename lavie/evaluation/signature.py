@@ -16,7 +16,7 @@ from torch import Tensor
 from ..models.latents import to_uint8
 from ..training.synthetic import MOTIONS, render, sample_scene
 from .appearance import HEIGHT, WIDTH
-from .judge import PATCH, Path, look, patches
+from .judge import PATCH, Path, look, patches, small_frames
 
 EXAMPLES = 2  # clips of every shape in every motion
 INSIDE = 0.62  # of the patch: where the sprite is
@@ -25,14 +25,20 @@ SHIFTS = (-0.15, 0.0, 0.15)  # radii, in each direction
 SCALES = (0.9, 1.0, 1.12)
 
 
-def nearest_sprite(video: np.ndarray | Tensor, colour: str, shapes: tuple[str, ...]) -> str | None:
+def nearest_sprite(
+    video: np.ndarray | Tensor, colour: str, shapes: tuple[str, ...], found_in: np.ndarray | Tensor | None = None
+) -> str | None:
     """The shape of that colour whose rendered pictures are nearest to most frames of a clip, uint8 [F, H, W, 3];
-    None where no sprite is seen."""
-    reading, sprite = look(video, shapes)
+    None where no sprite is seen.
+
+    found_in: the clip as it is without a style whose colours the judge does not know; it tells where to look.
+    """
+    reading, sprite = look(video if found_in is None else found_in, shapes)
     if sprite is None:
         return None
     known, names = _bank(colour, shapes, reading.background)
-    distances = torch.stack([torch.cdist(_colours(sprite.frames, path), known) for path in _around(sprite.path)])
+    frames = small_frames(video)
+    distances = torch.stack([torch.cdist(_colours(frames, path), known) for path in _around(sprite.path)])
     votes = names[distances.amin(0).argmin(1)]
     return shapes[votes.bincount(minlength=len(shapes)).argmax()]
 
