@@ -72,7 +72,7 @@ class LaVieLoraTrainer:
                 "prior_prompt": text(
                     "",
                     "What the subject is a kind of, without the trigger, a prompt a line: the base makes pictures "
-                    "of it first and learns them beside yours, so that all else stays as it was. Empty: none.",
+                    "of it first, and what it makes of them stays as it was while yours are learnt. Empty: none.",
                     multiline=True,
                 ),
                 "prior_images": integer(50, 1, 1000, "How many, if there is a prior_prompt."),
@@ -111,6 +111,11 @@ class LaVieLoraTrainer:
                     "moving subjects look right, too. Needs prior_frames above 1.",
                     step=0.05,
                 ),
+                "class_word": text(
+                    "",
+                    "What the subject is a kind of, as it stands in some lines of prior_prompt ('cat'): the subject "
+                    "goes where that would go, and moves as it would.",
+                ),
             },
         }
 
@@ -136,6 +141,7 @@ class LaVieLoraTrainer:
         prior_frames: int = 1,
         loss_weight: str = "uniform",
         handheld_share: float = 0.0,
+        class_word: str = "",
     ) -> dict[str, Any]:
         from ..lavie.training.loop import LoopSettings
         from ..lavie.training.lora import LoraSettings
@@ -155,6 +161,7 @@ class LaVieLoraTrainer:
             random_crops=random_crops,
             loss_weight=loss_weight,
             handheld_share=handheld_share,
+            class_word=class_word.strip(),
         )
         device = host.compute_device()
         loop = LoopSettings(

@@ -272,7 +272,7 @@ def test_hand_held_clips_of_the_pictures_learn_in_turn_with_the_bases_own(family
     own = [each for each in seen if each not in handheld]
     assert len(handheld) == len(own) == steps  # two clips a step
     assert {frames for *_, frames in seen} == {3 + 1}
-    assert {caption for _, caption, *_ in own} == {"a red ball moving left"}
+    assert {caption for _, caption, *_ in own} <= {"a red ball moving left", ""}
     assert all("zorb" in caption for _, caption, *_ in handheld)
     assert max(level for *_, level, _ in handheld) < HANDHELD_MAX_TIMESTEP < max(level for *_, level, _ in own)
 

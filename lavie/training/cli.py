@@ -49,6 +49,7 @@ OF_LORAS = (
     "prior_prompt",
     "prior_images",
     "prior_weight",
+    "class_word",
     "prior_frames",
     "random_crops",
     "crop_scale",
@@ -285,6 +286,13 @@ def _add_lora(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--prior-weight", type=real_number(0, 100), default=1.0, metavar="X", help="what they count (default: 1)"
+    )
+    group.add_argument(
+        "--class-word",
+        default="",
+        metavar="TEXT",
+        help="what the subject is a kind of, as it stands in some of the --prior-prompt: the subject goes where that "
+        "would go, and moves as it would",
     )
     group.add_argument(
         "--prior-frames",

@@ -8,6 +8,9 @@ spatial and text attention and the feed-forward while all else, motion too, stay
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -40,6 +43,21 @@ def apply_scheme(unet: VideoUNet, train: str, rank: int = 16) -> VideoUNet:
 def has_adapters(unet: VideoUNet) -> bool:
     """Whether `apply_scheme` put adapters into this UNet."""
     return any(_WITHIN in name for name, _ in unet.named_parameters())
+
+
+@contextmanager
+def without_adapters(model: nn.Module) -> Iterator[None]:
+    """The model as it was before it got adapters, for as long as this lasts."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    try:
+        for layer in layers:
+            layer.enable_adapters(False)
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
 
 
 @torch.no_grad()

@@ -40,14 +40,17 @@ class Clip:
 
     name: the file, or what the source calls it. tensors: "video" float32 [3, frames, height, width] in −1…1, or
     precomputed "latents" [4, frames, h, w], scaled (upscaler: and "low_resolution" [3, frames, h, w]); perhaps "mask"
-    [1, frames, h, w] in 0…1, which marks what weighs more in the loss, and "text" [77, channels]. max_timestep: it is
-    learnt from noise levels below this one.
+    [1, frames, h, w] in 0…1, which marks what weighs more in the loss, and "text" [77, channels]. min_timestep,
+    max_timestep: it is learnt from noise levels from the one to below the other. teacher_caption: where a LoRA learns,
+    what the network without it makes of that caption is to be learnt, and not the clip.
     """
 
     caption: str
     name: str
     tensors: dict[str, Tensor] = field(repr=False)
+    min_timestep: int = 0
     max_timestep: int = NUM_TRAIN_TIMESTEPS
+    teacher_caption: str | None = None
 
 
 class UnreadableClip(LavieError):  # noqa: N818 (it says what the clip is)

@@ -47,6 +47,7 @@ def train_lora_from(args: argparse.Namespace) -> LoraResult:
         prior_prompts=tuple(args.prior_prompt),
         prior_images=args.prior_images if args.prior_prompt else 0,
         prior_weight=args.prior_weight,
+        class_word=args.class_word,
         prior_frames=args.prior_frames,
         images_per_clip=args.images_per_clip,
         handheld_share=args.handheld_share,

@@ -25,9 +25,13 @@ from ..data.handheld import ROOM, walk, windows
 from ..data.randomness import generator_of
 from ..stages import Parts
 from ..stages.denoiser import Denoiser
+from .settings import LoraSettings
 
 Report = Callable[[int, int], None]  # done, in all; may raise to stop
 HANDHELD_SPEED = 0.03  # heights a frame, of the walk's deviation in each direction
+OWN_TEXT_DROPOUT = 0.1  # of the base's own clips: what it makes without a caption is half of its guidance
+CLASS_SHARE = 0.5  # of the base's own clips of the class
+CLASS_MIN_TIMESTEP = 500  # above, a frame shows where things are and how they move, hardly what they are
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,33 @@ class Encoded(Source):
         if request.num_frames != self.latents[row].shape[1]:
             raise UsageError(f"{self.name} are no clips of {request.num_frames} frames.")
         name, tensors = f"{self.name}, picture {row}", {"latents": self.latents[row]}
-        return Clip(self.captions[row], name, tensors, self.max_timestep)
+        return Clip(self.captions[row], name, tensors, max_timestep=self.max_timestep)
 
     def fingerprint(self) -> str:
         sums = [latents.double().sum().item() for latents in self.latents]
         return f"{generator_of(repr((self.captions, sums))).initial_seed():x}"
+
+
+class OwnClips(Encoded):
+    """What the base makes of prompts, to be learnt as it would itself say: with their captions, now and then with none.
+
+    class_word: in captions that hold it, every other time the trigger stands in its place, at the high noise levels:
+    what is called by the trigger goes where the class would go.
+    """
+
+    def __init__(self, captions: Sequence[str], latents: Sequence[Tensor], class_word: str, trigger: str) -> None:
+        super().__init__("the base's own clips", captions, latents)
+        self.class_word, self.trigger = class_word, trigger
+
+    def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
+        clip = super().read(row, request, generator)
+        dropout, share = torch.rand(2, generator=generator).tolist()
+        if dropout < OWN_TEXT_DROPOUT:
+            return replace(clip, caption="", teacher_caption="")
+        if share >= CLASS_SHARE or not self.class_word or self.class_word not in clip.caption:
+            return replace(clip, teacher_caption=clip.caption)
+        caption = clip.caption.replace(self.class_word, self.trigger)
+        return replace(clip, caption=caption, teacher_caption=clip.caption, min_timestep=CLASS_MIN_TIMESTEP)
 
 
 def with_trigger(caption: str, trigger: str) -> str:
@@ -187,17 +213,17 @@ def encoded(
 def own_clips(
     model: Denoiser,
     parts: Parts,
-    prompts: Sequence[str],
-    count: int,
+    settings: LoraSettings,
     size: tuple[int, int, int],
     seed: int,
     file: Path,
     report: Report | None = None,
-) -> Encoded:
-    """What the base itself makes of these prompts in turn: `count` clips.
+) -> OwnClips:
+    """What the base itself makes of the prior prompts in turn.
 
     size: frames (1: pictures), height and width in pixels. file: keeps them, for when the run goes on.
     """
+    prompts, count = settings.prior_prompts, settings.prior_images
     captions, asked = [prompts[index % len(prompts)] for index in range(count)], repr((prompts, count, size, seed))
     latents = _kept(file, asked)
     if latents is None:
@@ -211,7 +237,7 @@ def own_clips(
                 report(index + 1, count)
         latents = torch.stack(made)
         write_safetensors({"latents": latents}, file, {"asked": asked})
-    return Encoded("the base's own clips", captions, latents)
+    return OwnClips(captions, latents, settings.class_word, settings.trigger)
 
 
 def _kept(file: Path, asked: str) -> Tensor | None:

@@ -32,9 +32,12 @@ class LoraSettings:
     levels, see `lavie.training.objective`. random_crops: how many windows of each picture are learnt beside the whole;
     crop_scale: their least and largest share of its height and width.
     prior_prompts, prior_images: pictures of these prompts in turn, so many in all, made by the base itself before it
-    learns, that keep it as it is where the trigger is missing (DreamBooth's prior preservation, Ruiz et al. 2022);
-    prior_weight: what they count. prior_frames: above 1 they are clips of so many frames, and the pictures learn beside
-    them, `images_per_clip` beside each (paper, equation 3): the motion, too, stays as it is.
+    learns, that keep it as it is where the trigger is missing (prior preservation, after DreamBooth, Ruiz et al. 2022):
+    of them the LoRA learns the base's own answer, to their captions and to none. prior_weight: what they count.
+    class_word: what the subject is a kind of, as it stands in some prior prompts; what the base makes of it at high
+    noise levels, where things are and how they move, is learnt for the trigger, too. prior_frames: above 1 they are
+    clips of so many frames, and the pictures learn beside them, `images_per_clip` beside each (paper, equation 3): the
+    motion, too, stays as it is.
     handheld_share: of the clips; so many are not the base's own, but the pictures as before a hand-held camera, learnt
     from noise levels below `HANDHELD_MAX_TIMESTEP`, where a clip shows its motion and asks only for what moves. So
     the layers along the frames meet the subject, which single pictures keep from them.
@@ -56,6 +59,7 @@ class LoraSettings:
     prior_prompts: tuple[str, ...] = ()
     prior_images: int = 0
     prior_weight: float = 1.0
+    class_word: str = ""
     prior_frames: int = 1
     images_per_clip: int = 4
     handheld_share: float = 0.0
@@ -86,6 +90,10 @@ class LoraSettings:
             raise UsageError(
                 "A hand-held camera (handheld_share) needs prior clips beside its own: prior_frames above 1."
             )
+        if self.class_word and not any(self.class_word in prompt for prompt in self.prior_prompts):
+            raise UsageError(f"No prior prompt holds the class word '{self.class_word}', which one must show.")
+        if self.class_word and not self.trigger:
+            raise UsageError("A class word lends its motion to a trigger: name that, too.")
         words = {word for prompt in self.prior_prompts for word in prompt.lower().split()}
         if self.trigger and set(self.trigger.lower().split()) <= words:
             raise UsageError(f"A prior prompt holds the trigger '{self.trigger}', which it is to be without.")

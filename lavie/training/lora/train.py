@@ -17,12 +17,13 @@ from ...errors import UsageError
 from ..data import ClipRequest, Mixture, TrainingData
 from ..loop import LoopSettings, train
 from ..settings import StageSettings
-from ..stages import Base, Denoiser, Parts
+from ..stages import Denoiser, Parts
 from ..stages.preview import PREVIEW_PROMPTS
 from ..start import load_text_of, load_vae_of
 from .adapters import add_adapters, halve_frozen, lora_tensors, metadata
 from .data import Encoded, Picture, encoded, own_clips, with_crops, with_handheld
 from .settings import HANDHELD_MAX_TIMESTEP, LoraSettings
+from .stage import PersonalisedBase
 
 Report = Callable[[str, int, int], None]  # phase, done, in all; may raise to stop
 OWN, HANDHELD, PRIOR = "pictures", "pictures, hand-held", "prior.safetensors"
@@ -93,7 +94,7 @@ def train_lora(
 
 def lora_stage(
     family: Family, settings: LoraSettings, size: tuple[int, int], device: torch.device, prompts: tuple[str, ...] = ()
-) -> Base:
+) -> PersonalisedBase:
     """The family's base as an image model, on the device, before it gets adapters; prompts: of its samples."""
     config = family.stage("base")
     unet = load_unet(family.path(config.unet), stage="base", dtype=torch.float32)
@@ -101,7 +102,7 @@ def lora_stage(
     parts = Parts(family, config, text_encoder, load_vae_of(family, "base"))
     model = Denoiser(unet.to(device), text_encoder.model if settings.train_text else None)
     parts.to(device)
-    return Base(
+    return PersonalisedBase(
         model,
         parts,
         StageSettings(
@@ -130,7 +131,7 @@ class _Sources:
 
 
 def _sources(
-    stage: Base,
+    stage: PersonalisedBase,
     pictures: Sequence[Picture],
     settings: LoraSettings,
     size: tuple[int, int],
@@ -145,8 +146,7 @@ def _sources(
     own = encoded(OWN, with_crops(pictures, crops, crop_scale, seed, size), stage.parts, phase("encode"))
     if not settings.prior_images:
         return _Sources(own)
-    prompts, count, shape = settings.prior_prompts, settings.prior_images, (frames, *size)
-    prior = own_clips(stage.model, stage.parts, prompts, count, shape, seed, kept, phase("prior"))
+    prior = own_clips(stage.model, stage.parts, settings, (frames, *size), seed, kept, phase("prior"))
     if not settings.handheld_share:
         return _Sources(own, prior)
     moved = with_handheld(pictures, 1 + crops, crop_scale, seed, size, frames)

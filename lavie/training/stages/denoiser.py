@@ -57,15 +57,16 @@ class Prepared:
     """One example before noise meets latents: all that chance decides is drawn, on the CPU.
 
     latents, noise: [4, T + M, h, w], scaled. timesteps: int64 [1 + M], or [T + M]. captions: 1 + M of them, empty where
-    text was dropped. condition: [channels, T + M, h, w], what the network is given besides noise. label: the noise
-    level. emphasis: [1, T + M, h, w], how much an error counts there. text: [1 + M, 77, channels] where it was
-    precomputed.
+    text was dropped. teacher_caption: see `Clip`. condition: [channels, T + M, h, w], what the network is given besides
+    noise. label: the noise level. emphasis: [1, T + M, h, w], how much an error counts there. text:
+    [1 + M, 77, channels] where it was precomputed.
     """
 
     latents: Tensor
     noise: Tensor
     timesteps: Tensor
     captions: tuple[str, ...]
+    teacher_caption: str | None = None
     condition: Tensor | None = None
     label: int | None = None
     emphasis: Tensor | None = None
@@ -80,6 +81,7 @@ class Batch:
     noise: Tensor
     timesteps: Tensor
     captions: tuple[tuple[str, ...], ...]
+    teacher_captions: tuple[str | None, ...]
     condition: Tensor | None
     labels: Tensor | None
     emphasis: Tensor | None
@@ -97,6 +99,7 @@ class Batch:
             noise=stacked("noise"),
             timesteps=stacked("timesteps"),
             captions=tuple(part.captions for part in parts),
+            teacher_captions=tuple(part.teacher_caption for part in parts),
             condition=stacked("condition"),
             labels=None if labels[0] is None else torch.tensor(labels, device=device),
             emphasis=stacked("emphasis"),

@@ -60,6 +60,11 @@ class DenoisingStage(ABC):
         """What the network is given besides noise: channels [c, f, h, w], and the noise level."""
         return None, None
 
+    def truth(self, batch: Batch, sample: Tensor, levels: Tensor) -> Tensor:
+        """What the network is to predict of the noisy sample [batch, channels, T + M, h, w], whose frames have these
+        noise levels [batch, T + M]."""
+        return target(batch.latents, batch.noise, levels, self.parts.config.prediction_type)
+
     # -- what the loop calls -----------------------------------------------------------------------------------------
 
     def loss(self, model: nn.Module, examples: list[Example]) -> dict[str, Tensor]:
@@ -107,6 +112,7 @@ class DenoisingStage(ABC):
             timesteps=self._timesteps(example.clip, latents.shape[1], len(pictures), generator),
             noise=torch.randn(latents.shape, generator=generator),
             captions=captions,
+            teacher_caption="" if dropped[0] and example.clip.teacher_caption else example.clip.teacher_caption,
             condition=condition,
             label=label,
             emphasis=self._emphasis([encoded, *pictures]),
@@ -116,7 +122,8 @@ class DenoisingStage(ABC):
     def _timesteps(self, clip: Clip, frames: int, pictures: int, generator: torch.Generator) -> Tensor:
         """Noise levels int64 [1 + M], or [T + M] in a run that anchors some of its clips."""
         timesteps = torch.randint(NUM_TRAIN_TIMESTEPS, (1 + pictures,), generator=generator)
-        timesteps[0] = timesteps[0] * clip.max_timestep // NUM_TRAIN_TIMESTEPS
+        span = clip.max_timestep - clip.min_timestep
+        timesteps[0] = clip.min_timestep + timesteps[0] * span // NUM_TRAIN_TIMESTEPS
         if not self.settings.anchor_share:
             return timesteps
         levels = timesteps[0].repeat(frames - pictures)
@@ -147,9 +154,9 @@ class DenoisingStage(ABC):
         if batch.condition is not None:
             sample = torch.cat((sample, batch.condition), dim=1)
         timesteps = timesteps[:, 0] if timesteps.shape[1] == 1 else timesteps
+        truth = self.truth(batch, sample, levels)
         alone = self.settings.pictures_alone
         prediction = model(sample, timesteps, self._text(batch), batch.labels, 1 if alone else images)
-        truth = target(batch.latents, batch.noise, levels, kind)
         weighting = self.settings.loss_weight
         if not images:
             error = example_errors(prediction, truth, timesteps, kind, weighting, batch.emphasis).mean()

@@ -1,0 +1,33 @@
+"""The base as the LoRA's stage: of the prior clips it learns what it would say itself, without the LoRA."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..freezing import without_adapters
+from ..stages import Base
+from ..stages.denoiser import Batch
+
+
+class PersonalisedBase(Base):
+    """A clip with a teacher caption is learnt from the prediction that the base makes of that caption.
+
+    In the mean that is what the base's own clips teach by their noise (prior preservation, Ruiz et al. 2022), without
+    the noise: while the LoRA changes nothing for such a caption, it learns nothing from it.
+    """
+
+    @torch.no_grad()
+    def truth(self, batch: Batch, sample: Tensor, levels: Tensor) -> Tensor:
+        truth = super().truth(batch, sample, levels).clone()
+        taught = [row for row, caption in enumerate(batch.teacher_captions) if caption is not None]
+        if not taught:
+            return truth
+        frames = truth.shape[2] - self.settings.images_per_clip
+        captions = tuple((batch.teacher_captions[row],) for row in taught)
+        text = (self.parts.embed if self.model.text_model is None else self.parts.tokens)(captions)
+        with without_adapters(self.model):
+            alone = int(self.settings.pictures_alone)
+            prediction = self.model(sample[taught, :, :frames], levels[taught, 0], text, num_images=alone)
+        truth[taught, :, :frames] = prediction.to(truth.dtype)
+        return truth

@@ -1,0 +1,158 @@
+"""What a LoRA's prior clips teach: the base's own answers, which a LoRA that changes nothing gives already."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from training_family import HEIGHT, WIDTH, make_family
+
+from lavie.config import find_family
+from lavie.errors import UsageError
+from lavie.training.data import Clip, ClipRequest
+from lavie.training.data.dataset import Example
+from lavie.training.data.randomness import generator_of
+from lavie.training.freezing import without_adapters
+from lavie.training.lora import LoraSettings
+from lavie.training.lora.adapters import add_adapters
+from lavie.training.lora.data import CLASS_MIN_TIMESTEP, OWN_TEXT_DROPOUT, OwnClips
+from lavie.training.lora.train import lora_stage
+
+BALL, STAR = "a red ball moving left", "a blue star over snow"
+PRIOR = {"trigger": "zorb", "prior_prompts": (BALL, STAR), "prior_images": 2, "targets": "all", "rank": 2}
+JOINT = {"prior_frames": 3, "images_per_clip": 2}
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory):
+    return find_family(str(make_family(tmp_path_factory.mktemp("family") / "family")))
+
+
+def stage_of(family, **changes):
+    settings = LoraSettings(**{**PRIOR, **JOINT, **changes})
+    stage = lora_stage(family, settings, (HEIGHT, WIDTH), torch.device("cpu"))
+    add_adapters(stage.model.unet, stage.parts.text_encoder.model, settings, seed=0)
+    stage.model.train()
+    return stage
+
+
+def disturb(stage):
+    """The LoRA changes everything."""
+    generator = torch.Generator().manual_seed(1)
+    for parameter in stage.model.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+
+
+def example(number, frames=3, pictures=2, **clip):
+    def latents(count):
+        generator = generator_of(number, count)
+        return {"latents": torch.randn(4, count, HEIGHT // 8, WIDTH // 8, generator=generator)}
+
+    images = tuple(Clip("a zorb", "picture", latents(1)) for _ in range(pictures))
+    return Example(number, Clip(**{"caption": BALL, "name": "clip", "tensors": latents(frames), **clip}), images, (), 0)
+
+
+@pytest.mark.parametrize("train_text", [False, True])
+def test_while_the_lora_changes_nothing_its_prior_clips_teach_nothing(family, train_text):
+    stage = stage_of(family, train_text=train_text)
+    examples = [example(number, teacher_caption=BALL) for number in range(2)]
+    terms = stage.loss(stage.model, examples)
+    assert terms["video"] == 0
+    assert terms["image"] > 0
+    disturb(stage)
+    assert stage.loss(stage.model, examples)["video"] > 0
+
+
+def test_pictures_alone_are_taught_by_the_base_too(family):
+    stage = stage_of(family, prior_frames=1)
+    own, prior = example(0, frames=1, pictures=0), example(1, frames=1, pictures=0, teacher_caption=BALL)
+    assert stage.loss(stage.model, [prior])["image"] == 0
+    assert stage.loss(stage.model, [own])["image"] > 0
+
+
+def test_a_caption_learns_what_the_base_makes_of_its_teachers(family):
+    """Under another caption the base answers otherwise, so there is something to learn from the start."""
+    stage = stage_of(family)
+    assert stage.loss(stage.model, [example(0, caption="a zorb moving left", teacher_caption=BALL)])["video"] > 0
+
+
+def test_a_clip_without_a_teacher_is_learnt_from_its_noise_beside_one_that_has_one(family):
+    stage = stage_of(family)
+    disturb(stage)
+    taught, plain = example(0, teacher_caption=BALL), example(1)
+    each = [stage.loss(stage.model, [one])["video"].item() for one in (taught, plain)]
+    together = stage.loss(stage.model, [taught, plain])["video"].item()
+    assert together == pytest.approx(sum(each) / 2, rel=1e-4)
+
+
+def test_a_dropped_caption_drops_its_teachers(family):
+    stage = stage_of(family, text_dropout=0.999999)
+    assert stage.loss(stage.model, [example(0, teacher_caption=BALL)])["video"] == 0
+
+
+def test_without_adapters_is_the_base_and_afterwards_they_learn_again(family):
+    stage = stage_of(family)
+    unet = stage.model.unet
+    sample, text = torch.randn(1, 4, 3, 4, 6), torch.randn(1, 77, unet.config.cross_attention_dim)
+
+    @torch.no_grad()
+    def answer():
+        return unet(sample, torch.tensor([400]), text)
+
+    before, learning = answer(), [p.requires_grad for p in unet.parameters()]
+    disturb(stage)
+    changed = answer()
+    assert not torch.allclose(changed, before)
+    with without_adapters(stage.model):
+        assert torch.equal(answer(), before)
+    assert torch.equal(answer(), changed)
+    with pytest.raises(KeyboardInterrupt), without_adapters(stage.model):
+        raise KeyboardInterrupt
+    assert torch.equal(answer(), changed)
+    assert [p.requires_grad for p in unet.parameters()] == learning
+
+
+def read(class_word, trigger="zorb", count=400):
+    source = OwnClips([BALL, STAR], [torch.zeros(4, 3, 4, 6)] * 2, class_word, trigger)
+    request = ClipRequest(3, HEIGHT, WIDTH)
+    return [[source.read(row, request, generator_of(row, index)) for index in range(count)] for row in range(2)]
+
+
+def test_the_bases_own_clips_keep_their_captions_and_now_and_then_have_none():
+    for caption, clips in zip((BALL, STAR), read(""), strict=True):
+        assert all(clip.caption == clip.teacher_caption for clip in clips)
+        assert {clip.caption for clip in clips} == {caption, ""}
+        assert sum(not clip.caption for clip in clips) / len(clips) == pytest.approx(OWN_TEXT_DROPOUT, abs=0.05)
+
+
+def test_the_class_lends_its_place_and_motion_to_the_trigger_at_high_noise():
+    balls, stars = read("red ball")
+    lent = [clip for clip in balls if "zorb" in clip.caption]
+    assert len(lent) / len(balls) == pytest.approx(0.45, abs=0.08)
+    assert {(clip.caption, clip.teacher_caption) for clip in lent} == {("a zorb moving left", BALL)}
+    assert {clip.min_timestep for clip in lent} == {CLASS_MIN_TIMESTEP}
+    assert {clip.min_timestep for clip in balls if clip not in lent} == {0}
+    assert {clip.caption for clip in stars} == {STAR, ""}
+
+
+def test_noise_levels_keep_within_what_a_clip_asks_for(family):
+    stage = stage_of(family)
+    clip = SimpleNamespace(min_timestep=500, max_timestep=700)
+    levels = [stage._timesteps(clip, 5, 2, generator_of(index)) for index in range(300)]
+    own = torch.stack(levels)[:, 0]
+    assert 500 <= own.min() < 510
+    assert 690 < own.max() < 700
+    assert torch.stack(levels)[:, 1:].max() > 900  # pictures have levels of their own
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_word": "cat"}, "No prior prompt holds the class word 'cat'"),
+        ({"class_word": "ball", "prior_prompts": (), "prior_images": 0}, "No prior prompt"),
+        ({"class_word": "red ball", "trigger": ""}, "name that, too"),
+    ],
+)
+def test_class_words_that_cannot_work_are_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        LoraSettings(**{**PRIOR, **changes})
