@@ -1,4 +1,4 @@
-"""The proof of `lavie train lora` on the bundled weights: ten pictures of a sprite that they have never seen.
+"""The proof of `lavie train lora` on the bundled weights: twelve pictures of a sprite that they have never seen.
 
     python scripts/train_subject_lora.py [RUN_FOLDER [OPTION…]]
 
@@ -23,48 +23,47 @@ from lavie.evaluation.lora import COLOUR, SUBJECT  # noqa: E402
 from lavie.models.latents import to_uint8  # noqa: E402
 from lavie.training.synthetic import BACKGROUNDS, MOTIONS, caption, render, sample_scene  # noqa: E402
 
-TRIGGER = "zwx"
-COUNT, SEED = 10, 11
+TRIGGER, CLASS = "zwx", f"{COLOUR} ball"
+SEED = 11
+MOMENTS = (  # what a picture shows: the subject in this motion, at this share of its clip
+    *(("moving left", 0.5), ("moving right", 0.3), ("moving up", 0.6), ("moving down", 0.5)),
+    *(("growing", 0.05), ("growing", 0.6), ("shrinking", 0.95), ("bouncing", 0.3)),
+    *(("spinning", 0.2), ("spinning", 0.5), ("spinning", 0.8), ("standing still", 0.5)),
+)
 OPTIONS = (
-    *("--steps", 1400, "--batch", 2, "--lora-rank", 32, "--lora-targets", "all", "--learning-rate", 1.5e-3),
+    *("--steps", 1000, "--batch", 2, "--lora-rank", 32, "--lora-targets", "all", "--learning-rate", 1.5e-3),
     *("--loss-weight", "clean", "--random-crops", 15, "--crop-scale", 0.75, 1),
-    *("--prior-frames", 8, "--prior-images", 28, "--images-per-clip", 4, "--handheld-share", 0.33),
+    *("--prior-frames", 8, "--class-word", CLASS, "--images-per-clip", 4, "--handheld-share", 0.33),
 )
-PRIORS = (
-    "a red ball moving left over green grass",
-    "a blue star moving right in the desert",
-    "a pink fish moving up over snow",
-    "a white car moving down at sunset",
-    "a yellow heart bouncing over the sea",
-    "a purple box spinning over a blue sky",
-    "a green rocket growing over a night sky",
-)
+PRIORS_OF_CLASS, OTHER_PRIORS = 2, 4  # of every motion
 
 
 def pictures() -> list[tuple[Tensor, str]]:
-    """Ten pictures, uint8 [64, 96, 3], and what each shows, with the trigger in the place of colour and shape.
+    """The pictures, uint8 [64, 96, 3], and what each shows, with the trigger in the place of colour and shape.
 
-    Each is a moment of another motion over another background, and its caption says which: the words that the videos
-    of it will be asked for in.
+    They show the subject in every size and pose that the videos will be asked for, each over another background.
     """
     generator = torch.Generator().manual_seed(SEED)
     made = []
-    for index in range(COUNT):
-        scene = sample_scene(
-            generator,
-            colour=COLOUR,
-            shape=SUBJECT,
-            motion=MOTIONS[index % len(MOTIONS)],
-            background=BACKGROUNDS[index % len(BACKGROUNDS)],
-        )
-        video, _ = render([scene], torch.rand(1, generator=generator), 64, 96)
+    for index, (motion, moment) in enumerate(MOMENTS):
+        background = BACKGROUNDS[index % len(BACKGROUNDS)]
+        scene = sample_scene(generator, colour=COLOUR, shape=SUBJECT, motion=motion, background=background)
+        video, _ = render([scene], torch.tensor([moment]), 64, 96)
         words = caption(scene).replace(f"a {COLOUR} {SUBJECT}", f"a {TRIGGER}")
         made.append((to_uint8(video)[0, :, 0].permute(1, 2, 0), words))
     return made
 
 
+def prior_prompts() -> list[str]:
+    """Prompts without the subject: the class in every motion, and other shapes, too."""
+    generator = torch.Generator().manual_seed(SEED)
+    of_class = [{"colour": COLOUR, "shape": "ball", "motion": motion} for motion in MOTIONS * PRIORS_OF_CLASS]
+    others = [{"motion": motion} for motion in MOTIONS * OTHER_PRIORS]
+    return list(dict.fromkeys(caption(sample_scene(generator, **given)) for given in (*of_class, *others)))
+
+
 def write_pictures(folder: Path) -> None:
-    """NAME.png and NAME.txt, ten times."""
+    """Each as NAME.png and NAME.txt."""
     folder.mkdir(parents=True, exist_ok=True)
     for index, (pixels, words) in enumerate(pictures()):
         Image.fromarray(pixels.numpy()).save(folder / f"{index:02}.png")
@@ -77,7 +76,8 @@ def run(folder: Path, *options: str) -> int:
     lora = folder / f"{TRIGGER}.safetensors"
     arguments = {"--family": "lavie-tiny", "--images": folder / "pictures", "--run": folder / "run", "--output": lora}
     given = [part for pair in arguments.items() for part in pair]
-    priors = [part for prompt in PRIORS for part in ("--prior-prompt", prompt)]
+    prompts = prior_prompts()
+    priors = [part for prompt in prompts for part in ("--prior-prompt", prompt)] + ["--prior-images", len(prompts)]
     code = main(list(map(str, ["train", "lora", *given, "--trigger", TRIGGER, *OPTIONS, *priors, *options])))
     beside = find_family("lavie-tiny").path("loras/lavie-tiny-sunset.safetensors")
     measured = ["--lora", str(lora), "--trigger", TRIGGER, "--other-lora", str(beside)]

@@ -18,7 +18,7 @@ TARGETS = {
 TEXT_TARGETS = r".*\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
 MOST_RANK = 320
 LEAST_CROP = 0.1
-HANDHELD_MAX_TIMESTEP = 300
+HANDHELD_MAX_TIMESTEP = 450
 
 
 @dataclass(frozen=True)
