@@ -112,8 +112,9 @@ def test_without_adapters_is_the_base_and_afterwards_they_learn_again(family):
     assert [p.requires_grad for p in unet.parameters()] == learning
 
 
-def read(class_word, trigger="zorb", count=400):
-    source = OwnClips([BALL, STAR], [torch.zeros(4, 3, 4, 6)] * 2, class_word, trigger)
+def read(class_word, count=400):
+    settings = LoraSettings(**PRIOR, class_word=class_word)
+    source = OwnClips([BALL, STAR], [torch.zeros(4, 3, 4, 6)] * 2, settings)
     request = ClipRequest(3, HEIGHT, WIDTH)
     return [[source.read(row, request, generator_of(row, index)) for index in range(count)] for row in range(2)]
 
@@ -135,6 +136,20 @@ def test_the_class_lends_its_place_and_motion_to_the_trigger_at_high_noise():
     assert {clip.caption for clip in stars} == {STAR, ""}
 
 
+@pytest.mark.parametrize(
+    ("caption", "lent"),
+    [
+        ("a cat and a Cat, a cathedral", "a zorb and a zorb, a cathedral"),
+        ("cats", None),
+        ("Cat", "zorb"),
+        ("a bobcat", None),
+    ],
+)
+def test_the_class_word_is_a_word_of_its_own(caption, lent):
+    settings = LoraSettings(trigger="zorb", class_word="cat", prior_prompts=("a cat",), prior_images=1)
+    assert settings.in_place_of_class(caption) == lent
+
+
 def test_noise_levels_keep_within_what_a_clip_asks_for(family):
     stage = stage_of(family)
     clip = SimpleNamespace(min_timestep=500, max_timestep=700)
@@ -148,8 +163,10 @@ def test_noise_levels_keep_within_what_a_clip_asks_for(family):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"class_word": "cat"}, "No prior prompt holds the class word 'cat'"),
-        ({"class_word": "ball", "prior_prompts": (), "prior_images": 0}, "No prior prompt"),
+        ({"class_word": "cat"}, "'cat' stands in no prior prompt"),
+        ({"class_word": "cat", "prior_prompts": ("a cathedral",)}, "'cat' stands in no prior prompt"),
+        ({"class_word": "ball", "prior_prompts": (), "prior_images": 0}, "no prior prompt"),
+        ({"class_word": "ball", "prior_images": 0}, "how many pictures"),
         ({"class_word": "red ball", "trigger": ""}, "name that, too"),
     ],
 )

@@ -83,23 +83,23 @@ class Encoded(Source):
 class OwnClips(Encoded):
     """What the base makes of prompts, to be learnt as it would itself say: with their captions, now and then with none.
 
-    class_word: in captions that hold it, every other time the trigger stands in its place, at the high noise levels:
-    what is called by the trigger goes where the class would go.
+    In captions with the class word the trigger stands in its place every other time, at the high noise levels: what is
+    called by the trigger goes where the class would go.
     """
 
-    def __init__(self, captions: Sequence[str], latents: Sequence[Tensor], class_word: str, trigger: str) -> None:
+    def __init__(self, captions: Sequence[str], latents: Sequence[Tensor], settings: LoraSettings) -> None:
         super().__init__("the base's own clips", captions, latents)
-        self.class_word, self.trigger = class_word, trigger
+        self.settings = settings
 
     def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
         clip = super().read(row, request, generator)
         dropout, share = torch.rand(2, generator=generator).tolist()
         if dropout < OWN_TEXT_DROPOUT:
             return replace(clip, caption="", teacher_caption="")
-        if share >= CLASS_SHARE or not self.class_word or self.class_word not in clip.caption:
+        lent = self.settings.in_place_of_class(clip.caption) if share < CLASS_SHARE else None
+        if lent is None:
             return replace(clip, teacher_caption=clip.caption)
-        caption = clip.caption.replace(self.class_word, self.trigger)
-        return replace(clip, caption=caption, teacher_caption=clip.caption, min_timestep=CLASS_MIN_TIMESTEP)
+        return replace(clip, caption=lent, teacher_caption=clip.caption, min_timestep=CLASS_MIN_TIMESTEP)
 
 
 def with_trigger(caption: str, trigger: str) -> str:
@@ -237,7 +237,7 @@ def own_clips(
                 report(index + 1, count)
         latents = torch.stack(made)
         write_safetensors({"latents": latents}, file, {"asked": asked})
-    return OwnClips(captions, latents, settings.class_word, settings.trigger)
+    return OwnClips(captions, latents, settings)
 
 
 def _kept(file: Path, asked: str) -> Tensor | None:

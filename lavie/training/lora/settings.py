@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from ...errors import UsageError
@@ -44,7 +45,7 @@ class LoraSettings:
 
     Raises:
         UsageError: a rank outside 1…320, unknown targets, shares outside 0.1…1 or out of order, a prior prompt with the
-            trigger, or none where one is needed, or a hand-held camera without clips.
+            trigger, or none where one is needed, a class word in none of them, or a hand-held camera without clips.
     """
 
     rank: int = 16
@@ -90,10 +91,13 @@ class LoraSettings:
             raise UsageError(
                 "A hand-held camera (handheld_share) needs prior clips beside its own: prior_frames above 1."
             )
-        if self.class_word and not any(self.class_word in prompt for prompt in self.prior_prompts):
-            raise UsageError(f"No prior prompt holds the class word '{self.class_word}', which one must show.")
         if self.class_word and not self.trigger:
             raise UsageError("A class word lends its motion to a trigger: name that, too.")
+        if self.class_word and not (self.prior_images and any(map(self.in_place_of_class, self.prior_prompts))):
+            raise UsageError(
+                f"The class word '{self.class_word}' stands in no prior prompt that a prior picture is made of: write "
+                "one that holds it (prior_prompts), and say how many pictures (prior_images)."
+            )
         words = {word for prompt in self.prior_prompts for word in prompt.lower().split()}
         if self.trigger and set(self.trigger.lower().split()) <= words:
             raise UsageError(f"A prior prompt holds the trigger '{self.trigger}', which it is to be without.")
@@ -102,6 +106,14 @@ class LoraSettings:
         """What pictures are read at to learn at height×width: so large that the smallest window need not grow."""
         share = self.crop_scale[0] if self.random_crops else 1.0
         return round(height / share), round(width / share)
+
+    def in_place_of_class(self, caption: str) -> str | None:
+        """The caption with the trigger where the class word stands, as a word of its own; None where it does not."""
+        if not self.class_word:
+            return None
+        word = rf"(?<!\w){re.escape(self.class_word)}(?!\w)"
+        lent, count = re.subn(word, lambda _: self.trigger, caption, flags=re.IGNORECASE)
+        return lent if count else None
 
     @property
     def jointly(self) -> bool:
