@@ -7,7 +7,7 @@ Random weights, one picture of 320×512 a step, rank 16. On a GPU the measure is
 """
 
 import argparse
-import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +22,7 @@ from lavie.checkpoints import save_unet
 from lavie.config import find_family
 from lavie.models import UNetConfig, build_unet
 from lavie.models.text_encoder import save_text_model
+from lavie.training.family_file import write_family
 
 HEIGHT, WIDTH = 320, 512
 CASES = {  # mixed precision, gradient checkpointing
@@ -36,11 +37,8 @@ def make_family(folder: Path) -> None:
     from diffusers import AutoencoderKL
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    parts = {"text_encoder": "text_encoder", "tokenizer": str(find_family("lavie-tiny").path("tokenizer"))}
-    size = {"num_frames": 16, "height": HEIGHT, "width": WIDTH, "fps": 8}
-    (folder / "family.json").write_text(
-        json.dumps({"name": "random", "base": {"unet": "base", "vae": "vae", **parts, **size}})
-    )
+    write_family(folder, None)
+    shutil.copytree(find_family("lavie-tiny").path("tokenizer"), folder / "tokenizer")
     (folder / "base").mkdir()
     unet = build_unet(UNetConfig())
     save_unet(unet, folder / "base" / "model.safetensors", dtype=torch.float16, config_file=True)
