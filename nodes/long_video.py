@@ -35,7 +35,9 @@ from .inputs import (
 from .sampling import ADVICE, MODEL, NEGATIVE, POSITIVE
 
 RESAMPLE = integer(1, 1, 20, "Above 1: every step is done so often, so that new frames fit the known ones; slower.")
-DRIFT_CORRECTION = number(0.0, 0.0, 1.0, "How far colours and contrast are drawn back to the first clip's.", step=0.05)
+DRIFT_CORRECTION = number(
+    0.0, 0.0, 1.0, "How far colours, contrast and sharpness are drawn back to the first clip's.", step=0.05
+)
 MOTION = number(0.0, 0.0, 20.0, "Above 0: frames differ more; 1 to 5 is much (VSTAR).")
 
 

@@ -312,6 +312,21 @@ def test_matched_statistics_are_those_of_the_reference():
     assert matched_statistics(flat, reference[:1]).isfinite().all()
 
 
+def test_what_grew_soft_is_as_sharp_again_as_the_reference():
+    reference = torch.randn(2, 4, 5, 16, 24, generator=seeded(2))
+    coarse = torch.nn.functional.avg_pool3d(reference, (1, 4, 4)).repeat_interleave(4, 3).repeat_interleave(4, 4)
+    soft = coarse / coarse.std() * reference.std() + 0.1 * reference  # the contrast is right, the detail faint
+
+    def sharpness(clip):
+        return clip.diff(dim=3).std((2, 3, 4)) / clip.std((2, 3, 4))
+
+    before, after = (
+        (sharpness(clip) / sharpness(reference)).log() for clip in (soft, matched_statistics(soft, reference))
+    )
+    assert (before < -0.4).all()
+    assert (after.abs() < 0.6 * before.abs()).all()
+
+
 def test_drift_correction_brings_new_frames_to_the_statistics_of_the_first_window(stage, text):
     made = sampled("replacement", stage, text, 14, drift_correction=1.0)
     first, new = made[:, :, :WINDOW], made[:, :, WINDOW:]

@@ -59,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="frames over which a prompt goes over to the next (default: 0)",
     )
     parser.add_argument("--resample", type=whole_number(1, 20), metavar="N", help="replacement: every step N times")
-    parser.add_argument("--drift-correction", type=share, metavar="X", help="0…1: keep the first clip's colours")
+    parser.add_argument(
+        "--drift-correction", type=share, metavar="X", help="0…1: keep the first clip's colours, contrast and sharpness"
+    )
     parser.add_argument(
         "--seam-frames",
         type=whole_number(0, 64),
