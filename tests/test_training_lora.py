@@ -20,7 +20,7 @@ from lavie.lora import Lora
 from lavie.lora.names import is_temporal
 from lavie.training.lora import TARGETS, LoraSettings
 from lavie.training.lora.data import Picture, pictures_in, with_crops, with_handheld, with_trigger
-from lavie.training.lora.settings import HANDHELD_MAX_TIMESTEP
+from lavie.training.lora.settings import HANDHELD_MAX_TIMESTEP, PICTURE_MAX_TIMESTEP
 from lavie.training.stages.stage import DenoisingStage
 
 
@@ -275,6 +275,23 @@ def test_hand_held_clips_of_the_pictures_learn_in_turn_with_the_bases_own(family
     assert {caption for _, caption, *_ in own} <= {"a red ball moving left", ""}
     assert all("zorb" in caption for _, caption, *_ in handheld)
     assert max(level for *_, level, _ in handheld) < HANDHELD_MAX_TIMESTEP < max(level for *_, level, _ in own)
+
+
+@pytest.mark.parametrize(("given", "most"), [((), 1000), (("--class-word", "ball"), PICTURE_MAX_TIMESTEP)])
+def test_a_class_tells_where_things_are_and_the_pictures_only_what_they_are(
+    family, images, tmp_path, monkeypatch, given, most
+):
+    levels, prepared = [], DenoisingStage._prepared
+
+    def noting(stage, example, device):
+        made = prepared(stage, example, device)
+        levels.extend(made.timesteps[1:].tolist())
+        return made
+
+    monkeypatch.setattr(DenoisingStage, "_prepared", noting)
+    prior = ("--prior-prompt", "a red ball moving left", "--prior-images", 1, "--prior-frames", 3)
+    assert train(family, images, tmp_path / "zorb.safetensors", *prior, "--images-per-clip", 12, *given) == 0
+    assert 0.9 * most < max(levels) < most
 
 
 # what cannot work

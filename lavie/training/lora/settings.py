@@ -20,6 +20,7 @@ TEXT_TARGETS = r".*\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
 MOST_RANK = 320
 LEAST_CROP = 0.1
 HANDHELD_MAX_TIMESTEP = 450
+PICTURE_MAX_TIMESTEP = 600  # of pictures whose subject has a class: above, that tells where things are
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class LoraSettings:
     learns, that keep it as it is where the trigger is missing (prior preservation, after DreamBooth, Ruiz et al. 2022):
     of them the LoRA learns the base's own answer, to their captions and to none. prior_weight: what they count.
     class_word: what the subject is a kind of, as it stands in some prior prompts; what the base makes of it at high
-    noise levels, where things are and how they move, is learnt for the trigger, too. prior_frames: above 1 they are
-    clips of so many frames, and the pictures learn beside them, `images_per_clip` beside each (paper, equation 3): the
-    motion, too, stays as it is.
+    noise levels, where things are and how they move, is learnt for the trigger, too, and the pictures only below
+    `PICTURE_MAX_TIMESTEP`. prior_frames: above 1 they are clips of so many frames, and the pictures learn beside them,
+    `images_per_clip` beside each (paper, equation 3): the motion, too, stays as it is.
     handheld_share: of the clips; so many are not the base's own, but the pictures as before a hand-held camera, learnt
     from noise levels below `HANDHELD_MAX_TIMESTEP`, where a clip shows its motion and asks only for what moves. So
     the layers along the frames meet the subject, which single pictures keep from them.

@@ -14,6 +14,7 @@ from ...checkpoints import load_unet
 from ...checkpoints.save import write_safetensors
 from ...config import Family
 from ...errors import UsageError
+from ...sampling.schedulers import NUM_TRAIN_TIMESTEPS
 from ..data import ClipRequest, Mixture, TrainingData
 from ..loop import LoopSettings, train
 from ..settings import StageSettings
@@ -22,7 +23,7 @@ from ..stages.preview import PREVIEW_PROMPTS
 from ..start import load_text_of, load_vae_of
 from .adapters import add_adapters, halve_frozen, lora_tensors, metadata
 from .data import Encoded, Picture, encoded, own_clips, with_crops, with_handheld
-from .settings import HANDHELD_MAX_TIMESTEP, LoraSettings
+from .settings import HANDHELD_MAX_TIMESTEP, PICTURE_MAX_TIMESTEP, LoraSettings
 from .stage import PersonalisedBase
 
 Report = Callable[[str, int, int], None]  # phase, done, in all; may raise to stop
@@ -143,7 +144,8 @@ def _sources(
         return None if report is None else lambda done, total: report(name, done, total)
 
     crops, crop_scale, frames = settings.random_crops, settings.crop_scale, settings.prior_frames
-    own = encoded(OWN, with_crops(pictures, crops, crop_scale, seed, size), stage.parts, phase("encode"))
+    highest = PICTURE_MAX_TIMESTEP if settings.class_word else NUM_TRAIN_TIMESTEPS
+    own = encoded(OWN, with_crops(pictures, crops, crop_scale, seed, size), stage.parts, phase("encode"), highest)
     if not settings.prior_images:
         return _Sources(own)
     prior = own_clips(stage.model, stage.parts, settings, (frames, *size), seed, kept, phase("prior"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -109,7 +110,7 @@ class DenoisingStage(ABC):
         captions = tuple("" if drop else clip.caption for clip, drop in zip(clips, dropped.tolist(), strict=True))
         return Prepared(
             latents=latents,
-            timesteps=self._timesteps(example.clip, latents.shape[1], len(pictures), generator),
+            timesteps=self._timesteps(clips, latents.shape[1], generator),
             noise=torch.randn(latents.shape, generator=generator),
             captions=captions,
             teacher_caption="" if dropped[0] and example.clip.teacher_caption else example.clip.teacher_caption,
@@ -119,16 +120,17 @@ class DenoisingStage(ABC):
             text=self._precomputed_text(clips, dropped),
         )
 
-    def _timesteps(self, clip: Clip, frames: int, pictures: int, generator: torch.Generator) -> Tensor:
-        """Noise levels int64 [1 + M], or [T + M] in a run that anchors some of its clips."""
-        timesteps = torch.randint(NUM_TRAIN_TIMESTEPS, (1 + pictures,), generator=generator)
-        span = clip.max_timestep - clip.min_timestep
-        timesteps[0] = clip.min_timestep + timesteps[0] * span // NUM_TRAIN_TIMESTEPS
+    def _timesteps(self, clips: Sequence[Clip], frames: int, generator: torch.Generator) -> Tensor:
+        """Noise levels int64 [1 + M], or [T + M] in a run that anchors some of its clips; clips: one and M pictures."""
+        least, most = torch.tensor([(each.min_timestep, each.max_timestep) for each in clips]).T
+        drawn = torch.randint(NUM_TRAIN_TIMESTEPS, (len(clips),), generator=generator)
+        timesteps = least + drawn * (most - least) // NUM_TRAIN_TIMESTEPS
         if not self.settings.anchor_share:
             return timesteps
-        levels = timesteps[0].repeat(frames - pictures)
+        clip_frames = frames + 1 - len(clips)
+        levels = timesteps[0].repeat(clip_frames)
         if float(torch.rand((), generator=generator)) < self.settings.anchor_share:
-            levels = anchored_timesteps(frames - pictures, generator)
+            levels = anchored_timesteps(clip_frames, generator)
         return torch.cat((levels, timesteps[1:]))
 
     def _emphasis(self, parts: list[dict[str, Tensor]]) -> Tensor | None:
