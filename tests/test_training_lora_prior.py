@@ -150,14 +150,13 @@ def test_the_class_word_is_a_word_of_its_own(caption, lent):
     assert settings.in_place_of_class(caption) == lent
 
 
-def test_noise_levels_keep_within_what_a_clip_asks_for(family):
-    stage = stage_of(family)
-    clip = SimpleNamespace(min_timestep=500, max_timestep=700)
-    levels = [stage._timesteps(clip, 5, 2, generator_of(index)) for index in range(300)]
-    own = torch.stack(levels)[:, 0]
-    assert 500 <= own.min() < 510
-    assert 690 < own.max() < 700
-    assert torch.stack(levels)[:, 1:].max() > 900  # pictures have levels of their own
+def test_noise_levels_keep_within_what_each_clip_and_picture_asks_for(family):
+    stage, asked = stage_of(family), [(500, 700), (0, 600), (0, 1000)]
+    clips = [SimpleNamespace(min_timestep=least, max_timestep=most) for least, most in asked]
+    levels = torch.stack([stage._timesteps(clips, 5, generator_of(index)) for index in range(300)])
+    for (least, most), own in zip(asked, levels.T, strict=True):
+        assert least <= own.min() < least + 10
+        assert most - 10 < own.max() < most
 
 
 @pytest.mark.parametrize(
