@@ -116,6 +116,13 @@ class LaVieLoraTrainer:
                     "What the subject is a kind of, as it stands in some lines of prior_prompt ('cat'): the subject "
                     "goes where that would go, and moves as it would.",
                 ),
+                "camera_moves": text(
+                    "",
+                    "What the camera of handheld_share does, a line for each: WORDS=MOVE, as 'standing still=still' or "
+                    "'the camera zooms in=nearer'. The captions of the clips then say the words. Moves: still, left, "
+                    "right, up, down, nearer, farther, hop, roll. Empty: a hand's walk.",
+                    multiline=True,
+                ),
             },
         }
 
@@ -142,9 +149,11 @@ class LaVieLoraTrainer:
         loss_weight: str = "uniform",
         handheld_share: float = 0.0,
         class_word: str = "",
+        camera_moves: str = "",
     ) -> dict[str, Any]:
         from ..lavie.training.loop import LoopSettings
         from ..lavie.training.lora import LoraSettings
+        from ..lavie.training.lora import camera_moves as moves_of
 
         output = host.loras_folder() / f"{_checked_name(lora_name)}.safetensors"
         family, _ = resolve(model, "base")
@@ -162,6 +171,7 @@ class LaVieLoraTrainer:
             loss_weight=loss_weight,
             handheld_share=handheld_share,
             class_word=class_word.strip(),
+            camera_moves=moves_of(camera_moves.splitlines()),
         )
         device = host.compute_device()
         loop = LoopSettings(

@@ -27,8 +27,8 @@ def main() -> None:
         video, _ = render([scene], frame_times(16), 64, 96)
         frames = ((video[0].permute(1, 2, 3, 0) / 2 + 0.5).clamp(0, 1) * 255).round().byte().numpy()
         write_video(folder / f"{name}.mp4", frames, fps=8, quality=95)
-    stills = torch.stack([pixels for pixels, _ in pictures()])
-    write_video(folder / "twelve pictures of a mushroom.mp4", stills.numpy(), fps=1, quality=95)
+    stills = torch.stack([pixels for pixels, _ in pictures("cat")])
+    write_video(folder / "twelve pictures of a cat.mp4", stills.numpy(), fps=1, quality=95)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """The proof of `lavie train lora` on the bundled weights: twelve pictures of a sprite that they have never seen.
 
-    python scripts/train_subject_lora.py [RUN_FOLDER [OPTION…]]
+    python scripts/train_subject_lora.py [--subject cat|mushroom] [RUN_FOLDER [OPTION…]]
 
 Renders the pictures, trains on them (options are those of `lavie train lora`), and measures: does the subject appear
 with every motion over every background, is the motion still right, do other prompts stay as they were, and do it and
 the bundled LoRA show together?
 """
 
+import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,9 +21,9 @@ sys.path.insert(0, str(ROOT))
 
 from lavie.cli import main  # noqa: E402
 from lavie.config import find_family  # noqa: E402
-from lavie.evaluation.lora import COLOUR, SUBJECT  # noqa: E402
+from lavie.evaluation.lora import COLOUR  # noqa: E402
 from lavie.models.latents import to_uint8  # noqa: E402
-from lavie.training.synthetic import BACKGROUNDS, MOTIONS, caption, render, sample_scene  # noqa: E402
+from lavie.training.synthetic import BACKGROUNDS, MOTIONS, SUBJECTS, caption, render, sample_scene  # noqa: E402
 
 TRIGGER, CLASS = "zwx", f"{COLOUR} ball"
 SEED = 11
@@ -30,26 +32,34 @@ MOMENTS = (  # what a picture shows: the subject in this motion, at this share o
     *(("growing", 0.05), ("growing", 0.6), ("shrinking", 0.95), ("bouncing", 0.3)),
     *(("spinning", 0.2), ("spinning", 0.5), ("spinning", 0.8), ("standing still", 0.5)),
 )
+MOVES = {  # what the camera does for the words of a caption
+    **{"moving left": "left", "moving right": "right", "moving up": "up", "moving down": "down"},
+    **{"growing": "nearer", "shrinking": "farther", "bouncing": "hop", "spinning": "roll", "standing still": "still"},
+}
+MIDDLE = {"start": (0.5, 0.5), "end": (0.5, 0.5)}
 OPTIONS = (
     *("--steps", 1000, "--batch", 2, "--lora-rank", 32, "--lora-targets", "all", "--learning-rate", 1.5e-3),
     *("--loss-weight", "clean", "--random-crops", 15, "--crop-scale", 0.75, 1),
-    *("--prior-frames", 8, "--class-word", CLASS, "--images-per-clip", 4, "--handheld-share", 0.33),
+    *("--prior-frames", 16, "--class-word", CLASS, "--images-per-clip", 4, "--handheld-share", 0.33),
+    *(part for words, move in MOVES.items() for part in ("--camera-move", f"{words}={move}")),
 )
 PRIORS_OF_CLASS, OTHER_PRIORS = 2, 4  # of every motion
 
 
-def pictures() -> list[tuple[Tensor, str]]:
+def pictures(subject: str) -> list[tuple[Tensor, str]]:
     """The pictures, uint8 [64, 96, 3], and what each shows, with the trigger in the place of colour and shape.
 
-    They show the subject in every size and pose that the videos will be asked for, each over another background.
+    They show the subject in every size and pose that the videos will be asked for, each over another background. Where
+    it is turned it is in the middle, for there the camera will roll.
     """
     generator = torch.Generator().manual_seed(SEED)
     made = []
     for index, (motion, moment) in enumerate(MOMENTS):
         background = BACKGROUNDS[index % len(BACKGROUNDS)]
-        scene = sample_scene(generator, colour=COLOUR, shape=SUBJECT, motion=motion, background=background)
+        scene = sample_scene(generator, colour=COLOUR, shape=subject, motion=motion, background=background)
+        scene = replace(scene, **MIDDLE) if motion == "spinning" else scene
         video, _ = render([scene], torch.tensor([moment]), 64, 96)
-        words = caption(scene).replace(f"a {COLOUR} {SUBJECT}", f"a {TRIGGER}")
+        words = caption(scene).replace(f"a {COLOUR} {subject}", f"a {TRIGGER}")
         made.append((to_uint8(video)[0, :, 0].permute(1, 2, 0), words))
     return made
 
@@ -62,17 +72,17 @@ def prior_prompts() -> list[str]:
     return list(dict.fromkeys(caption(sample_scene(generator, **given)) for given in (*of_class, *others)))
 
 
-def write_pictures(folder: Path) -> None:
+def write_pictures(folder: Path, subject: str) -> None:
     """Each as NAME.png and NAME.txt."""
     folder.mkdir(parents=True, exist_ok=True)
-    for index, (pixels, words) in enumerate(pictures()):
+    for index, (pixels, words) in enumerate(pictures(subject)):
         Image.fromarray(pixels.numpy()).save(folder / f"{index:02}.png")
         (folder / f"{index:02}.txt").write_text(words + "\n")
 
 
-def run(folder: Path, *options: str) -> int:
+def run(folder: Path, subject: str, *options: str) -> int:
     """Pictures, LoRA, figures."""
-    write_pictures(folder / "pictures")
+    write_pictures(folder / "pictures", subject)
     lora = folder / f"{TRIGGER}.safetensors"
     arguments = {"--family": "lavie-tiny", "--images": folder / "pictures", "--run": folder / "run", "--output": lora}
     given = [part for pair in arguments.items() for part in pair]
@@ -80,9 +90,13 @@ def run(folder: Path, *options: str) -> int:
     priors = [part for prompt in prompts for part in ("--prior-prompt", prompt)] + ["--prior-images", len(prompts)]
     code = main(list(map(str, ["train", "lora", *given, "--trigger", TRIGGER, *OPTIONS, *priors, *options])))
     beside = find_family("lavie-tiny").path("loras/lavie-tiny-sunset.safetensors")
-    measured = ["--lora", str(lora), "--trigger", TRIGGER, "--other-lora", str(beside)]
+    measured = ["--lora", str(lora), "--trigger", TRIGGER, "--subject", subject, "--other-lora", str(beside)]
     return code or main(["evaluate", "lora", *measured])
 
 
 if __name__ == "__main__":
-    sys.exit(run(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/subject"), *sys.argv[2:]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs/subject"))
+    parser.add_argument("--subject", choices=SUBJECTS, default=SUBJECTS[0])
+    given, options = parser.parse_known_args()
+    sys.exit(run(given.folder, given.subject, *options))

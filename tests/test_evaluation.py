@@ -242,6 +242,7 @@ def test_every_stage_has_its_presets_beside_the_exact_way():
         (["extension", "--method", "magic"], "Unknown method 'magic'"),
         (["upscaler", "--gap-only"], "--gap-only belongs"),
         (["lora", "--presets-only"], "--presets-only belongs"),
+        (["lora", "--lora", "a", "--trigger", "b", "--subject", "dog"], "no subject 'dog' to look for"),
         (["synthetic", "--clips", "0"], "between 1 and"),
         (["nothing"], "invalid choice"),
     ],

@@ -9,20 +9,23 @@ import torch
 
 from lavie.evaluation import signature
 from lavie.evaluation.judge import Path
-from lavie.evaluation.lora import COLOUR, KNOWN, SUBJECT, appearing, subject_scenes
+from lavie.evaluation.lora import COLOUR, appearing, subject_scenes
 from lavie.evaluation.signature import nearest_sprite
 from lavie.evaluation.synthetic import rendered_clips
 from lavie.models.latents import to_uint8
-from lavie.training.synthetic import render, render_backgrounds
+from lavie.training.synthetic import SHAPES, SUBJECTS, render, render_backgrounds
 
-SCENES = [scene for scene in subject_scenes(63, 3) if scene.background == "desert"]
+SUBJECT = "mushroom"
+KNOWN = (*SHAPES, SUBJECT)
+SCENES = [scene for scene in subject_scenes(63, 3, SUBJECT) if scene.background == "desert"]
 
 
-@pytest.mark.parametrize("shape", KNOWN)
-def test_the_subject_alone_is_the_subject(shape):
-    scenes = [replace(scene, shape=shape) for scene in SCENES[:3]]
-    seen = [nearest_sprite(clip, COLOUR, KNOWN) for clip in rendered_clips(scenes, 4, 64, 96)]
-    assert [name == SUBJECT for name in seen] == [shape == SUBJECT] * 3
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_the_subject_alone_is_the_subject(subject):
+    for shape in (*SHAPES, subject):
+        scenes = [replace(scene, shape=shape) for scene in SCENES[:3]]
+        seen = [nearest_sprite(clip, COLOUR, (*SHAPES, subject)) for clip in rendered_clips(scenes, 4, 64, 96)]
+        assert [name == subject for name in seen] == [shape == subject] * 3, shape
 
 
 @pytest.mark.parametrize(("across", "down", "scale"), [(0.15, -0.15, 1.0), (-0.15, 0.0, 1.12), (0.0, 0.15, 0.9)])
@@ -54,7 +57,7 @@ def test_the_subject_in_one_colour_is_not_the_subject():
 @pytest.mark.parametrize(("shape", "is_subject"), [(SUBJECT, True), ("fish", False), ("ball", False)])
 def test_in_an_evening_light_the_subject_is_known_where_it_is_by_day(shape, is_subject):
     """A style makes the ground violet and gold and hardly touches the sprite; alone, the judge cannot find it there."""
-    scenes = [replace(scene, shape=shape) for scene in subject_scenes(7, 3)]
+    scenes = [replace(scene, shape=shape) for scene in subject_scenes(7, 3, SUBJECT)]
     videos = [render([scene], torch.linspace(0, 1, 4), 64, 96) for scene in scenes]
     by_day, evening = [], []
     for video, mask in videos:
@@ -63,8 +66,8 @@ def test_in_an_evening_light_the_subject_is_known_where_it_is_by_day(shape, is_s
         graded = torch.lerp(picture, torch.lerp(violet, gold, picture.mean(1, keepdim=True)), 0.85 - 0.6 * mask)
         by_day.append(to_uint8(video)[0].permute(1, 2, 3, 0).numpy())
         evening.append(to_uint8(graded * 2 - 1)[0].permute(1, 2, 3, 0).numpy())
-    assert appearing(evening, by_day) == (1.0 if is_subject else 0.0)
-    assert appearing(evening) < 0.9
+    assert appearing(evening, SUBJECT, by_day) == (1.0 if is_subject else 0.0)
+    assert appearing(evening, SUBJECT) < 0.9
 
 
 def test_where_nothing_is_seen_there_is_no_sprite():

@@ -19,7 +19,8 @@ from lavie.errors import UsageError
 from lavie.lora import Lora
 from lavie.lora.names import is_temporal
 from lavie.training.lora import TARGETS, LoraSettings
-from lavie.training.lora.data import Picture, pictures_in, with_crops, with_handheld, with_trigger
+from lavie.training.lora.camera import with_camera
+from lavie.training.lora.data import Picture, pictures_in, with_crops, with_trigger
 from lavie.training.lora.settings import HANDHELD_MAX_TIMESTEP, PICTURE_MAX_TIMESTEP
 from lavie.training.stages.stage import DenoisingStage
 
@@ -236,7 +237,7 @@ def test_before_a_hand_held_camera_the_picture_is_the_same_somewhere_else_in_eve
     """A ramp shows where a window stands: it moves from frame to frame, keeps its size, stays within."""
     rows, columns = 2 * size[0], 2 * size[1]
     across = torch.linspace(-1, 1, columns).expand(3, 1, rows, columns)
-    made = with_handheld([Picture("ramp", "a ramp", across)], 6, (0.5, 0.9), 3, size, 8)
+    made = with_camera([Picture("ramp", "a ramp", across)], 6, (0.5, 0.9), 3, size, 8)
     assert [clip.caption for clip in made] == ["a ramp"] * 6
     paths = []
     for clip in made:

@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--lora", default="", metavar="FILE", help="lora: a LoRA of the subject")
     parser.add_argument("--trigger", default="", metavar="WORD", help="lora: the word that calls for it")
+    parser.add_argument("--subject", default="", help="lora: what it is to show, cat (default) or mushroom")
     parser.add_argument("--other-lora", default="", metavar="FILE", help="lora: another one, put on beside it")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -92,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
                 presets_only=args.presets_only,
                 lora=args.lora,
                 trigger=args.trigger,
+                subject=args.subject,
                 other_lora=args.other_lora,
                 settings={"num_inference_steps": args.steps, "guidance_scale": args.guidance_scale},
                 progress=bar.update,

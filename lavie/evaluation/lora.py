@@ -17,8 +17,7 @@ from .report import NUMBER, PERCENT, Request, table
 from .signature import nearest_sprite
 from .synthetic import batches, held_out_scenes, mean, rendered_like, score_readings
 
-SUBJECT, COLOUR = SUBJECTS[0], "red"
-KNOWN = (*SHAPES, *SUBJECTS)
+COLOUR = "red"
 SHOWN = ("background", "colour", "shape", "direction", "motion", "steady")
 
 
@@ -33,31 +32,36 @@ def measure(request: Request) -> dict:
     show it where it is without the other LoRA.
 
     Raises:
-        UsageError: no LoRA or no trigger.
+        UsageError: no LoRA or no trigger, or no such subject.
     """
     if not request.lora or not request.trigger:
         raise UsageError("The suite 'lora' needs --lora FILE and --trigger WORD.")
+    subject = request.subject or SUBJECTS[0]
+    if subject not in SUBJECTS:
+        raise UsageError(f"There is no subject '{subject}' to look for. Choose {', '.join(SUBJECTS)}.")
     pipeline = TextToVideoPipeline.from_pretrained(request.model, device=request.device)
     loras = [Lora.read(request.lora)]
     other = [Lora.read(request.other_lora)] if request.other_lora else []
-    subjects = subject_scenes(request.clips, request.seed)
+    subjects = subject_scenes(request.clips, request.seed, subject)
     known = [replace(scene, shape=SHAPES[index % len(SHAPES)]) for index, scene in enumerate(subjects)]
     others = held_out_scenes(request.clips, request.seed)
     triggered = [prompt_of(scene, request.trigger) for scene in subjects]
     before = made(pipeline, others, [caption(scene) for scene in others], request)
     plain = made(pipeline, known, [caption(scene) for scene in known], request)
-    figures = {"known": shares(known, plain), "others without": shares(others, before)}
-    appears = {"known": appearing(plain)}
+    figures = {"known": shares(known, plain, subject), "others without": shares(others, before, subject)}
+    appears = {"known": appearing(plain, subject)}
     pipeline.set_loras(loras)
     after = made(pipeline, others, [caption(scene) for scene in others], request)
-    figures["others with"] = shares(others, after)
+    figures["others with"] = shares(others, after, subject)
     shown = {"subject": made(pipeline, subjects, triggered, request)}
     if other:
         pipeline.set_loras(loras + other)
         shown["both"] = made(pipeline, subjects, triggered, request)
     shown["judge"] = list(rendered_like(pipeline, subjects))
-    figures |= {name: shares(subjects, clips) for name, clips in shown.items()}
-    appears |= {name: appearing(clips, shown["subject"] if name == "both" else None) for name, clips in shown.items()}
+    figures |= {name: shares(subjects, clips, subject) for name, clips in shown.items()}
+    appears |= {
+        name: appearing(clips, subject, shown["subject"] if name == "both" else None) for name, clips in shown.items()
+    }
     kept = psnr(mean([squared_error(a, b) for a, b in zip(before, after, strict=True)]))
     return {"clips": request.clips, "shares": figures, "appears": appears, "kept": kept}
 
@@ -83,22 +87,22 @@ def show(figures: dict) -> str:
     )
 
 
-def appearing(clips: list[np.ndarray], found_in: list[np.ndarray] | None = None) -> float:
+def appearing(clips: list[np.ndarray], subject: str, found_in: list[np.ndarray] | None = None) -> float:
     """The share of clips whose sprite is nearest to a rendered subject, among all shapes in its colour.
 
     "shape" goes by the outline alone, which tells little of a subject of several colours; this goes by those, too.
     found_in: see `nearest_sprite`.
     """
     pairs = zip(clips, found_in or [None] * len(clips), strict=True)
-    return mean([nearest_sprite(clip, COLOUR, KNOWN, plain) == SUBJECT for clip, plain in pairs])
+    return mean([nearest_sprite(clip, COLOUR, (*SHAPES, subject), plain) == subject for clip, plain in pairs])
 
 
-def subject_scenes(count: int, seed: int) -> list[Scene]:
+def subject_scenes(count: int, seed: int, subject: str) -> list[Scene]:
     """Scenes of the subject: all motions and backgrounds in turn, as far as it can be seen there."""
     generator = torch.Generator().manual_seed(seed)
     pairs = [(motion, background) for background in BACKGROUNDS for motion in MOTIONS]
     return [
-        sample_scene(generator, colour=COLOUR, shape=SUBJECT, motion=motion, background=background)
+        sample_scene(generator, colour=COLOUR, shape=subject, motion=motion, background=background)
         for motion, background in (pairs[index * 10 % len(pairs)] for index in range(count))
     ]
 
@@ -119,7 +123,7 @@ def made(pipeline: TextToVideoPipeline, scenes: list[Scene], prompts: list[str],
     return clips
 
 
-def shares(scenes: list[Scene], clips: list[np.ndarray]) -> dict[str, float]:
+def shares(scenes: list[Scene], clips: list[np.ndarray], subject: str) -> dict[str, float]:
     """Of clips read right, among all shapes and the subject; and their warmth."""
-    read_right = score_readings(scenes, [read(clip, KNOWN) for clip in clips]).shares
+    read_right = score_readings(scenes, [read(clip, (*SHAPES, subject)) for clip in clips]).shares
     return {**read_right, "warmth": mean([float(clip[..., 0].mean() - clip[..., 2].mean()) for clip in clips])}

@@ -19,8 +19,9 @@ class Request:
 
     batch: clips at a time. settings: of the pipeline, None for the model's own. progress: is told of clips done.
     method: how to extend (extension and long suites; "" is the extension's own, or all), or a stage (speed suite; "" is
-    all). lora, trigger: a LoRA's file and its word; other_lora: another one to put on beside it, "" for none (lora
-    suite only). presets_only: leave out the knobs one by one (speed suite only).
+    all). lora, trigger: a LoRA's file and its word; subject: what it is to show, "" for the first; other_lora: another
+    one to put on beside it, "" for none (lora suite only). presets_only: leave out
+    the knobs one by one (speed suite only).
     """
 
     model: str
@@ -32,6 +33,7 @@ class Request:
     presets_only: bool = False
     lora: str = ""
     trigger: str = ""
+    subject: str = ""
     other_lora: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     progress: Callable[[int], None] = lambda clips: None

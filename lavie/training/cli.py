@@ -53,6 +53,7 @@ OF_LORAS = (
     "prior_frames",
     "random_crops",
     "crop_scale",
+    "camera_move",
 )
 ALSO_OF_LORAS = (
     *("images", "size", "images_per_clip", "text_dropout", "loss_weight", "lora_rank", "train_text"),
@@ -317,6 +318,15 @@ def _add_lora(group: argparse._ArgumentGroup) -> None:
         default=(0.5, 1.0),
         metavar=("MIN", "MAX"),
         help="their share of a picture's height and width (default: 0.5 1)",
+    )
+    group.add_argument(
+        "--camera-move",
+        action="append",
+        default=[],
+        metavar="WORDS=MOVE",
+        help="what the camera of the --handheld-share does where a caption says WORDS, so that the subject seems to do "
+        "it: still, left, right, up, down, nearer, farther, hop or roll; repeatable. One of them in each clip, whose "
+        "caption then says so; roll: only in pictures whose caption says so",
     )
 
 

@@ -9,6 +9,7 @@ from ...config import find_family
 from ...errors import UsageError
 from ..arguments import chosen_device, loop_settings, with_defaults
 from ..processes import tell
+from .camera import camera_moves
 from .data import pictures_in
 from .settings import LoraSettings
 from .train import LoraResult, train_lora
@@ -51,6 +52,7 @@ def train_lora_from(args: argparse.Namespace) -> LoraResult:
         prior_frames=args.prior_frames,
         images_per_clip=args.images_per_clip,
         handheld_share=args.handheld_share,
+        camera_moves=camera_moves(args.camera_move),
     )
     if height % 8 or width % 8:
         raise UsageError(f"--size must be divisible by 8, not {height}x{width}.")

@@ -21,14 +21,12 @@ from ..data import Clip, ClipRequest, Source, UnreadableClip
 from ..data.decode import IMAGE_SUFFIXES, read_picture
 from ..data.entries import read_caption
 from ..data.filters import DataReport
-from ..data.handheld import ROOM, walk, windows
 from ..data.randomness import generator_of
 from ..stages import Parts
 from ..stages.denoiser import Denoiser
 from .settings import LoraSettings
 
 Report = Callable[[int, int], None]  # done, in all; may raise to stop
-HANDHELD_SPEED = 0.03  # heights a frame, of the walk's deviation in each direction
 OWN_TEXT_DROPOUT = 0.1  # of the base's own clips: what it makes without a caption is half of its guidance
 CLASS_SHARE = 0.5  # of the base's own clips of the class
 CLASS_MIN_TIMESTEP = 500  # above, a frame shows where things are and how they move, hardly what they are
@@ -38,7 +36,7 @@ CLASS_MIN_TIMESTEP = 500  # above, a frame shows where things are and how they m
 class Picture:
     """One picture, float32 [3, 1, height, width] in −1…1, of any size, and its caption, perhaps nothing.
 
-    Or what a hand-held camera shows of it, [3, frames, height, width].
+    Or what a camera shows of it, [3, frames, height, width].
     """
 
     name: str
@@ -149,32 +147,7 @@ def with_crops(
     made = []
     for place, picture in enumerate(pictures):
         windows = (_window(picture.pixels, crop_scale, generator_of(seed, index + 1, place)) for index in range(crops))
-        made += [replace(picture, pixels=_resized(pixels, size)) for pixels in (picture.pixels, *windows)]
-    return made
-
-
-def with_handheld(
-    pictures: Sequence[Picture],
-    clips: int,
-    crop_scale: tuple[float, float],
-    seed: int,
-    size: tuple[int, int],
-    num_frames: int,
-) -> list[Picture]:
-    """`clips` of each picture as before a hand-held camera: windows of that height and width that walk over it.
-
-    crop_scale: the windows' least and largest share of the picture; all leave room to move in.
-    """
-    least, largest = (min(share, 1 / ROOM) for share in crop_scale)
-    made = []
-    for place, picture in enumerate(pictures):
-        for index in range(clips):
-            generator = generator_of(seed, "handheld", index, place)
-            share = least + (largest - least) * torch.rand((), generator=generator).item()
-            height, width = (round(side / share) for side in size)
-            path = walk(num_frames, (height - size[0], width - size[1]), generator, HANDHELD_SPEED * size[0])
-            seen = windows(_resized(picture.pixels, (height, width))[:, 0], path, *size)
-            made.append(replace(picture, pixels=seen))
+        made += [replace(picture, pixels=resized(pixels, size)) for pixels in (picture.pixels, *windows)]
     return made
 
 
@@ -187,7 +160,8 @@ def _window(pixels: Tensor, crop_scale: tuple[float, float], generator: torch.Ge
     return pixels[..., top : top + rows, left : left + columns]
 
 
-def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """A picture [3, 1, height, width] in that height and width."""
     if pixels.shape[-2:] == size:
         return pixels
     return interpolate(pixels[:, 0][None], size, mode="bicubic", antialias=True)[0, :, None].clamp(-1, 1)

@@ -43,6 +43,8 @@ class LoraSettings:
     handheld_share: of the clips; so many are not the base's own, but the pictures as before a hand-held camera, learnt
     from noise levels below `HANDHELD_MAX_TIMESTEP`, where a clip shows its motion and asks only for what moves. So
     the layers along the frames meet the subject, which single pictures keep from them.
+    camera_moves: words and what the camera of those clips does for them in place of a hand's walk, see
+    `lavie.training.lora.camera`; one of them in each clip, whose caption says so.
 
     Raises:
         UsageError: a rank outside 1…320, unknown targets, shares outside 0.1…1 or out of order, a prior prompt with the
@@ -65,6 +67,7 @@ class LoraSettings:
     prior_frames: int = 1
     images_per_clip: int = 4
     handheld_share: float = 0.0
+    camera_moves: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.rank <= MOST_RANK:
@@ -92,6 +95,8 @@ class LoraSettings:
             raise UsageError(
                 "A hand-held camera (handheld_share) needs prior clips beside its own: prior_frames above 1."
             )
+        if self.camera_moves and not self.handheld_share:
+            raise UsageError("Moves of the camera (camera_moves) need clips to be made: a handheld_share above 0.")
         if self.class_word and not self.trigger:
             raise UsageError("A class word lends its motion to a trigger: name that, too.")
         if self.class_word and not (self.prior_images and any(map(self.in_place_of_class, self.prior_prompts))):

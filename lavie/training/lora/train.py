@@ -22,7 +22,8 @@ from ..stages import Denoiser, Parts
 from ..stages.preview import PREVIEW_PROMPTS
 from ..start import load_text_of, load_vae_of
 from .adapters import add_adapters, halve_frozen, lora_tensors, metadata
-from .data import Encoded, Picture, encoded, own_clips, with_crops, with_handheld
+from .camera import with_camera
+from .data import Encoded, Picture, encoded, own_clips, with_crops
 from .settings import HANDHELD_MAX_TIMESTEP, PICTURE_MAX_TIMESTEP, LoraSettings
 from .stage import PersonalisedBase
 
@@ -151,7 +152,7 @@ def _sources(
     prior = own_clips(stage.model, stage.parts, settings, (frames, *size), seed, kept, phase("prior"))
     if not settings.handheld_share:
         return _Sources(own, prior)
-    moved = with_handheld(pictures, 1 + crops, crop_scale, seed, size, frames)
+    moved = with_camera(pictures, 1 + crops, crop_scale, seed, size, frames, settings.camera_moves)
     return _Sources(own, prior, encoded(HANDHELD, moved, stage.parts, phase("encode"), HANDHELD_MAX_TIMESTEP))
 
 

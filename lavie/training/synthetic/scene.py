@@ -11,7 +11,7 @@ from .shapes import reach, reach_around
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
 STILL_COLOURS = ("brown", "turquoise")  # only pictures show them, never clips: what joint training has to keep
 SHAPES = ("ball", "box", "star", "heart", "fish", "rocket", "bird", "car")
-SUBJECTS = ("mushroom",)  # no base has seen them: what a LoRA is to teach
+SUBJECTS = ("cat", "mushroom")  # no base has seen them: what a LoRA is to teach
 BACKGROUNDS = ("green grass", "blue sky", "night sky", "desert", "snow", "sea", "sunset")
 DIRECTIONS = ("moving left", "moving right", "moving up", "moving down")
 LASTING = ("standing still", "spinning", "bouncing")  # motions that can go on for ever

@@ -115,6 +115,12 @@ def _stem(u: Tensor, v: Tensor) -> Tensor:
     return rounded_box(u, v, 0, 0.42, 0.4, 0.5, 0.18)
 
 
+def cat(u: Tensor, v: Tensor) -> Tensor:
+    head = ellipse(u, v, 0, 0.2, 0.9, 0.72)
+    ear = polygon(u.abs(), v, (0.82, -0.95), (0.9, 0.2), (0.12, -0.3))
+    return union(head, ear)
+
+
 SILHOUETTES = {
     "ball": ball,
     "box": box,
@@ -125,6 +131,7 @@ SILHOUETTES = {
     "bird": bird,
     "car": car,
     "mushroom": mushroom,
+    "cat": cat,
 }
 
 
@@ -185,5 +192,10 @@ def details(shape: str, u: Tensor, v: Tensor, gaze: tuple[float, float]) -> list
         below = torch.maximum(_stem(u, v), 0.1 - v)
         eyes = ellipse(u.abs(), v, 0.16, 0.36, 0.06, 0.1)
         return [*((dot, LIGHT) for dot in dots), (below, LIGHT), (eyes, DARK)]
+    if shape == "cat":
+        eyes = ellipse(u.abs(), v, 0.38, 0.1, 0.16, 0.2)
+        pupils = ellipse(u.abs(), v, 0.38, 0.1, 0.07, 0.16)
+        nose = polygon(u, v, (-0.14, 0.4), (0.14, 0.4), (0.0, 0.58))
+        return [(eyes, LIGHT), (pupils, DARK), (nose, DARK)]
     reach, lower = (0.5, 0.08) if shape == "star" else (1.0, 0.0)
     return _face(u - reach * gaze[0], v - reach * gaze[1] - lower)

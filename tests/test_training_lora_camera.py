@@ -1,0 +1,133 @@
+"""Clips of a picture before a camera: its subject does what their captions say."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lavie.errors import UsageError
+from lavie.training.lora import LoraSettings, camera_moves
+from lavie.training.lora.camera import HOP, MOVES, PAN, ROLL, ZOOM, reworded, with_camera
+from lavie.training.lora.data import Picture
+
+SIZE, FRAMES = (64, 96), 16
+WORDS = {
+    **{"standing still": "still", "moving left": "left", "moving right": "right", "moving up": "up"},
+    **{"moving down": "down", "growing": "nearer", "shrinking": "farther", "bouncing": "hop", "spinning": "roll"},
+}
+
+
+def picture(caption="a zwx over grass", place=(0.0, 0.0), size=SIZE):
+    """A bright bar, twice as wide as high, on black; place: of its middle, down and right, in −1…1."""
+    y = torch.linspace(-1, 1, size[0])[:, None] - place[0]
+    x = (torch.linspace(-1, 1, size[1]) - place[1]) * size[1] / size[0]
+    bar = ((x.abs() < 0.3) & (y.abs() < 0.15)).float() * 2 - 1
+    return Picture("bar", caption, bar.expand(3, 1, *size))
+
+
+def clips_of(words, move, count=4, shown=None):
+    caption = f"a zwx {words} over grass"
+    made = with_camera([shown or picture(caption)], count, (0.75, 1), 5, SIZE, FRAMES, ((words, move),))
+    assert [clip.caption for clip in made] == [caption] * count
+    return [clip.pixels for clip in made]
+
+
+def path_of(clip):
+    """Of the bright pixels in every frame: where they are, in heights, and how many, each [frames]; and their angle."""
+    assert clip.shape == (3, FRAMES, *SIZE)
+    bright = (clip[0] + 1) / 2
+    area = bright.sum((1, 2))
+    y, x = torch.arange(SIZE[0])[:, None] / SIZE[0], torch.arange(SIZE[1]) / SIZE[0]
+    down, across = (bright * y).sum((1, 2)) / area, (bright * x).sum((1, 2)) / area
+    p, q = x - across[:, None, None], y - down[:, None, None]
+    angle = 0.5 * torch.atan2(2 * (bright * p * q).sum((1, 2)), (bright * (p**2 - q**2)).sum((1, 2)))
+    return down, across, area, angle
+
+
+@pytest.mark.parametrize(
+    ("words", "down", "across"),
+    [("moving left", 0, -1), ("moving right", 0, 1), ("moving up", -1, 0), ("moving down", 1, 0)],
+)
+def test_the_subject_goes_where_the_words_say(words, down, across):
+    for clip in clips_of(words, WORDS[words]):
+        seen_down, seen_across, area, _ = path_of(clip)
+        whole = area > 0.97 * area.max()  # none of it beyond the edge
+        steps_down, steps_across = (path.diff()[whole[1:] & whole[:-1]] for path in (seen_down, seen_across))
+        assert len(steps_down) > 3
+        for steps, way, side in ((steps_down, down, 1.0), (steps_across, across, SIZE[1] / SIZE[0])):
+            torch.testing.assert_close(steps, steps.mean().expand_as(steps), atol=0.004, rtol=0)
+            assert PAN[0] * 0.6 * side < steps.mean() * way < PAN[1] * 1.1 * side if way else steps.abs().max() < 1e-3
+
+
+def test_it_stands_still_in_each_clip_somewhere_else():
+    clips = clips_of("standing still", "still")
+    for clip in clips:
+        assert torch.equal(clip, clip[:, :1].expand_as(clip))
+    assert not torch.equal(clips[0], clips[1])
+
+
+@pytest.mark.parametrize(("words", "way"), [("growing", 1), ("shrinking", -1)])
+def test_it_grows_and_shrinks_evenly(words, way):
+    for clip in clips_of(words, WORDS[words]):
+        growth = way * path_of(clip)[2].sqrt().log()
+        assert ZOOM[0] * 15 * 0.9 < growth[-1] - growth[0] < ZOOM[1] * 15 * 1.1
+
+
+def test_it_hops():
+    for clip in clips_of("bouncing", "hop"):
+        down, across, *_ = path_of(clip)
+        assert across.std() < 1e-3
+        assert HOP[0] * 0.8 < down.max() - down.min() < HOP[1] * 1.1
+        assert (down.diff() > 0.005).any()
+        assert (down.diff() < -0.005).any()
+
+
+def test_it_turns_in_its_place():
+    for clip in clips_of("spinning", "roll"):
+        down, across, _, angle = path_of(clip)
+        assert max(down.std(), across.std()) < 0.01
+        turned = torch.remainder(angle.diff() + torch.pi / 2, torch.pi) - torch.pi / 2  # a bar has half a turn
+        assert turned.sign().unique().numel() == 1
+        assert ROLL[0] * 0.9 < turned.abs().mean() / 2 / torch.pi < ROLL[1] * 1.1
+
+
+def test_a_picture_that_is_to_turn_only_turns_and_no_other_does():
+    moves = tuple(WORDS.items())
+    upright, turned = picture("a zwx growing over grass"), picture("a zwx spinning over grass")
+    made = with_camera([upright, turned], 40, (0.75, 1), 5, SIZE, FRAMES, moves)
+    said = [clip.caption.removeprefix("a zwx ").removesuffix(" over grass") for clip in made]
+    assert set(said[:40]) == set(WORDS) - {"spinning"}
+    assert set(said[40:]) == {"spinning"}
+
+
+@pytest.mark.parametrize(
+    ("caption", "said"),
+    [
+        ("a zwx moving left over grass", "a zwx growing over grass"),
+        ("a zwx, Standing Still, over grass", "a zwx, growing, over grass"),
+        ("a zwx over grass", "a zwx over grass, growing"),
+        ("a zwx outgrowing its pot", "a zwx outgrowing its pot, growing"),
+    ],
+)
+def test_the_words_take_the_place_of_others(caption, said):
+    assert reworded(caption, "growing", tuple(WORDS.items())) == said
+
+
+def test_moves_are_read_line_by_line():
+    lines = ["the camera zooms in = nearer", "", "  f(x)=y, still=still "]
+    assert camera_moves(lines) == (("the camera zooms in", "nearer"), ("f(x)=y, still", "still"))
+
+
+@given(st.text(max_size=20), st.sampled_from([*MOVES, "backwards", ""]))
+def test_a_line_is_a_move_or_is_refused(words, move):
+    line = f"{words}={move}"
+    if words.strip() and move in MOVES:
+        assert camera_moves([line]) == ((words.strip(), move),)
+    else:
+        with pytest.raises(UsageError, match="WORDS=MOVE"):
+            camera_moves([line])
+
+
+def test_moves_need_clips():
+    with pytest.raises(UsageError, match="handheld_share above 0"):
+        LoraSettings(camera_moves=(("growing", "nearer"),))
