@@ -85,6 +85,8 @@ def test_previews_are_pictures_of_the_captions(folders, monkeypatch):
         ({"lora_name": ""}, "cannot be the name"),
         ({"prior_prompt": "a zorb"}, "holds the trigger"),
         ({"model": "gone"}, "no model 'gone'"),
+        ({"camera_moves": "standing still=still\ngrowing"}, "'growing' is no move"),
+        ({"camera_moves": "standing still=still"}, "handheld_share above 0"),
     ],
 )
 def test_bad_input_is_answered_with_a_sentence(folders, given, message):

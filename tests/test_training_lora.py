@@ -254,7 +254,8 @@ def test_before_a_hand_held_camera_the_picture_is_the_same_somewhere_else_in_eve
     assert not torch.allclose(paths[0], paths[1])
 
 
-def test_hand_held_clips_of_the_pictures_learn_in_turn_with_the_bases_own(family, images, tmp_path, monkeypatch):
+@pytest.mark.parametrize("moves", [(), ("--camera-move", "growing=nearer", "--camera-move", "standing still=still")])
+def test_clips_of_the_pictures_learn_in_turn_with_the_bases_own(family, images, tmp_path, monkeypatch, moves):
     """Half of the clips are of the pictures, with their captions, and only they keep to the lower noise levels."""
     seen = []
     prepared = DenoisingStage._prepared
@@ -267,7 +268,7 @@ def test_hand_held_clips_of_the_pictures_learn_in_turn_with_the_bases_own(family
     monkeypatch.setattr(DenoisingStage, "_prepared", noting)
     prior = ("--prior-prompt", "a red ball moving left", "--prior-images", 2, "--prior-frames", 3)
     output, steps = tmp_path / "zorb.safetensors", 12
-    more = (*prior, "--images-per-clip", 1, "--handheld-share", 0.5, "--random-crops", 1)
+    more = (*prior, "--images-per-clip", 1, "--handheld-share", 0.5, "--random-crops", 1, *moves)
     assert train(family, images, output, *more, steps=steps) == 0
     handheld = [each for each in seen if each[0] == " hand-held"]
     own = [each for each in seen if each not in handheld]
@@ -275,6 +276,8 @@ def test_hand_held_clips_of_the_pictures_learn_in_turn_with_the_bases_own(family
     assert {frames for *_, frames in seen} == {3 + 1}
     assert {caption for _, caption, *_ in own} <= {"a red ball moving left", ""}
     assert all("zorb" in caption for _, caption, *_ in handheld)
+    said = {caption.rpartition(", ")[2] for _, caption, *_ in handheld}
+    assert (said == {"growing", "standing still"}) == bool(moves)
     assert max(level for *_, level, _ in handheld) < HANDHELD_MAX_TIMESTEP < max(level for *_, level, _ in own)
 
 
