@@ -118,9 +118,9 @@ class LaVieLoraTrainer:
                 ),
                 "camera_moves": text(
                     "",
-                    "What the camera of handheld_share does, a line for each: WORDS=MOVE, as 'standing still=still' or "
-                    "'the camera zooms in=nearer'. The captions of the clips then say the words. Moves: still, left, "
-                    "right, up, down, nearer, farther, hop, roll. Empty: a hand's walk.",
+                    "What the camera of handheld_share does for the words of a caption, a line for each: WORDS=MOVE, "
+                    "as 'standing still=still' or 'the camera zooms in=nearer'. Moves: still, left, right, up, down, "
+                    "nearer, farther, hop. Empty: a hand's walk.",
                     multiline=True,
                 ),
             },

@@ -9,7 +9,6 @@ the bundled LoRA show together?
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -34,9 +33,8 @@ MOMENTS = (  # what a picture shows: the subject in this motion, at this share o
 )
 MOVES = {  # what the camera does for the words of a caption
     **{"moving left": "left", "moving right": "right", "moving up": "up", "moving down": "down"},
-    **{"growing": "nearer", "shrinking": "farther", "bouncing": "hop", "spinning": "roll", "standing still": "still"},
+    **{"growing": "nearer", "shrinking": "farther", "bouncing": "hop", "standing still": "still"},
 }
-MIDDLE = {"start": (0.5, 0.5), "end": (0.5, 0.5)}
 OPTIONS = (
     *("--steps", 1000, "--batch", 2, "--lora-rank", 32, "--lora-targets", "all", "--learning-rate", 1.5e-3),
     *("--loss-weight", "clean", "--random-crops", 15, "--crop-scale", 0.75, 1),
@@ -49,15 +47,13 @@ PRIORS_OF_CLASS, OTHER_PRIORS = 2, 4  # of every motion
 def pictures(subject: str) -> list[tuple[Tensor, str]]:
     """The pictures, uint8 [64, 96, 3], and what each shows, with the trigger in the place of colour and shape.
 
-    They show the subject in every size and pose that the videos will be asked for, each over another background. Where
-    it is turned it is in the middle, for there the camera will roll.
+    They show the subject in every size and pose that the videos will be asked for, each over another background.
     """
     generator = torch.Generator().manual_seed(SEED)
     made = []
     for index, (motion, moment) in enumerate(MOMENTS):
         background = BACKGROUNDS[index % len(BACKGROUNDS)]
         scene = sample_scene(generator, colour=COLOUR, shape=subject, motion=motion, background=background)
-        scene = replace(scene, **MIDDLE) if motion == "spinning" else scene
         video, _ = render([scene], torch.tensor([moment]), 64, 96)
         words = caption(scene).replace(f"a {COLOUR} {subject}", f"a {TRIGGER}")
         made.append((to_uint8(video)[0, :, 0].permute(1, 2, 0), words))

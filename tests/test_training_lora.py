@@ -254,7 +254,7 @@ def test_before_a_hand_held_camera_the_picture_is_the_same_somewhere_else_in_eve
     assert not torch.allclose(paths[0], paths[1])
 
 
-@pytest.mark.parametrize("moves", [(), ("--camera-move", "growing=nearer", "--camera-move", "standing still=still")])
+@pytest.mark.parametrize("moves", [(), ("--camera-move", "over grass=nearer", "--camera-move", "over clouds=still")])
 def test_clips_of_the_pictures_learn_in_turn_with_the_bases_own(family, images, tmp_path, monkeypatch, moves):
     """Half of the clips are of the pictures, with their captions, and only they keep to the lower noise levels."""
     seen = []
@@ -276,8 +276,7 @@ def test_clips_of_the_pictures_learn_in_turn_with_the_bases_own(family, images, 
     assert {frames for *_, frames in seen} == {3 + 1}
     assert {caption for _, caption, *_ in own} <= {"a red ball moving left", ""}
     assert all("zorb" in caption for _, caption, *_ in handheld)
-    said = {caption.rpartition(", ")[2] for _, caption, *_ in handheld}
-    assert (said == {"growing", "standing still"}) == bool(moves)
+    assert any("over clouds" in caption for _, caption, *_ in handheld) == bool(moves)
     assert max(level for *_, level, _ in handheld) < HANDHELD_MAX_TIMESTEP < max(level for *_, level, _ in own)
 
 

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from lavie.errors import UsageError
 from lavie.training.lora import LoraSettings, camera_moves
-from lavie.training.lora.camera import HOP, MOVES, PAN, ROLL, ZOOM, reworded, with_camera
+from lavie.training.lora.camera import HOP, MOVES, PAN, ZOOM, with_camera
 from lavie.training.lora.data import Picture
 
 SIZE, FRAMES = (64, 96), 16
 WORDS = {
     **{"standing still": "still", "moving left": "left", "moving right": "right", "moving up": "up"},
-    **{"moving down": "down", "growing": "nearer", "shrinking": "farther", "bouncing": "hop", "spinning": "roll"},
+    **{"moving down": "down", "growing": "nearer", "shrinking": "farther", "bouncing": "hop"},
 }
 
 
@@ -33,15 +33,12 @@ def clips_of(words, move, count=4, shown=None):
 
 
 def path_of(clip):
-    """Of the bright pixels in every frame: where they are, in heights, and how many, each [frames]; and their angle."""
+    """Of the bright pixels in every frame: where they are, in heights, and how many, each [frames]."""
     assert clip.shape == (3, FRAMES, *SIZE)
     bright = (clip[0] + 1) / 2
     area = bright.sum((1, 2))
     y, x = torch.arange(SIZE[0])[:, None] / SIZE[0], torch.arange(SIZE[1]) / SIZE[0]
-    down, across = (bright * y).sum((1, 2)) / area, (bright * x).sum((1, 2)) / area
-    p, q = x - across[:, None, None], y - down[:, None, None]
-    angle = 0.5 * torch.atan2(2 * (bright * p * q).sum((1, 2)), (bright * (p**2 - q**2)).sum((1, 2)))
-    return down, across, area, angle
+    return (bright * y).sum((1, 2)) / area, (bright * x).sum((1, 2)) / area, area
 
 
 @pytest.mark.parametrize(
@@ -50,7 +47,7 @@ def path_of(clip):
 )
 def test_the_subject_goes_where_the_words_say(words, down, across):
     for clip in clips_of(words, WORDS[words]):
-        seen_down, seen_across, area, _ = path_of(clip)
+        seen_down, seen_across, area = path_of(clip)
         whole = area > 0.97 * area.max()  # none of it beyond the edge
         steps_down, steps_across = (path.diff()[whole[1:] & whole[:-1]] for path in (seen_down, seen_across))
         assert len(steps_down) > 3
@@ -75,42 +72,27 @@ def test_it_grows_and_shrinks_evenly(words, way):
 
 def test_it_hops():
     for clip in clips_of("bouncing", "hop"):
-        down, across, *_ = path_of(clip)
+        down, across, _ = path_of(clip)
         assert across.std() < 1e-3
         assert HOP[0] * 0.8 < down.max() - down.min() < HOP[1] * 1.1
         assert (down.diff() > 0.005).any()
         assert (down.diff() < -0.005).any()
 
 
-def test_it_turns_in_its_place():
-    for clip in clips_of("spinning", "roll"):
-        down, across, _, angle = path_of(clip)
-        assert max(down.std(), across.std()) < 0.01
-        turned = torch.remainder(angle.diff() + torch.pi / 2, torch.pi) - torch.pi / 2  # a bar has half a turn
-        assert turned.sign().unique().numel() == 1
-        assert ROLL[0] * 0.9 < turned.abs().mean() / 2 / torch.pi < ROLL[1] * 1.1
+def test_a_picture_that_says_none_of_the_words_is_before_a_hand_held_camera():
+    says, says_nothing = picture("a zwx, Growing, over grass"), picture("a zwx outgrowing its pot")
+    made = with_camera([says, says_nothing], 40, (0.75, 1), 5, SIZE, FRAMES, tuple(WORDS.items()))
+    assert {clip.caption for clip in made[:40]} == {f"a zwx, {words}, over grass" for words in WORDS}
+    assert {clip.caption for clip in made[40:]} == {says_nothing.caption}
+    walked = with_camera([says, says_nothing], 40, (0.75, 1), 5, SIZE, FRAMES)
+    assert all(torch.equal(clip.pixels, same.pixels) for clip, same in zip(made[40:], walked[40:], strict=True))
 
 
-def test_a_picture_that_is_to_turn_only_turns_and_no_other_does():
-    moves = tuple(WORDS.items())
-    upright, turned = picture("a zwx growing over grass"), picture("a zwx spinning over grass")
-    made = with_camera([upright, turned], 40, (0.75, 1), 5, SIZE, FRAMES, moves)
-    said = [clip.caption.removeprefix("a zwx ").removesuffix(" over grass") for clip in made]
-    assert set(said[:40]) == set(WORDS) - {"spinning"}
-    assert set(said[40:]) == {"spinning"}
-
-
-@pytest.mark.parametrize(
-    ("caption", "said"),
-    [
-        ("a zwx moving left over grass", "a zwx growing over grass"),
-        ("a zwx, Standing Still, over grass", "a zwx, growing, over grass"),
-        ("a zwx over grass", "a zwx over grass, growing"),
-        ("a zwx outgrowing its pot", "a zwx outgrowing its pot, growing"),
-    ],
-)
-def test_the_words_take_the_place_of_others(caption, said):
-    assert reworded(caption, "growing", tuple(WORDS.items())) == said
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_longest_words_are_meant(order):
+    moves = (("moving", "still"), ("moving left", "left"))[::order]
+    made = with_camera([picture("a zwx moving left")], 20, (0.75, 1), 5, SIZE, FRAMES, moves)
+    assert {clip.caption for clip in made} == {"a zwx moving", "a zwx moving left"}
 
 
 def test_moves_are_read_line_by_line():

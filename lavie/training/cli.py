@@ -324,9 +324,9 @@ def _add_lora(group: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="WORDS=MOVE",
-        help="what the camera of the --handheld-share does where a caption says WORDS, so that the subject seems to do "
-        "it: still, left, right, up, down, nearer, farther, hop or roll; repeatable. One of them in each clip, whose "
-        "caption then says so; roll: only in pictures whose caption says so",
+        help="what the camera of the --handheld-share does for WORDS, so that the subject seems to do it: still, left, "
+        "right, up, down, nearer, farther or hop; repeatable. A picture whose caption says any of the words is shown "
+        "in all of these ways, and the captions of the clips say which",
     )
 
 

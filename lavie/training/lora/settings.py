@@ -43,8 +43,8 @@ class LoraSettings:
     handheld_share: of the clips; so many are not the base's own, but the pictures as before a hand-held camera, learnt
     from noise levels below `HANDHELD_MAX_TIMESTEP`, where a clip shows its motion and asks only for what moves. So
     the layers along the frames meet the subject, which single pictures keep from them.
-    camera_moves: words and what the camera of those clips does for them in place of a hand's walk, see
-    `lavie.training.lora.camera`; one of them in each clip, whose caption says so.
+    camera_moves: words of captions, and what the camera of those clips does for them in place of a hand's walk, see
+    `lavie.training.lora.camera`.
 
     Raises:
         UsageError: a rank outside 1…320, unknown targets, shares outside 0.1…1 or out of order, a prior prompt with the
