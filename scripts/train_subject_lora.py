@@ -31,15 +31,17 @@ MOMENTS = (  # what a picture shows: the subject in this motion, at this share o
     *(("growing", 0.05), ("growing", 0.6), ("shrinking", 0.95), ("bouncing", 0.3)),
     *(("spinning", 0.2), ("spinning", 0.5), ("spinning", 0.8), ("standing still", 0.5)),
 )
-MOVES = {  # what the camera does for the words of a caption
-    **{"moving left": "left", "moving right": "right", "moving up": "up", "moving down": "down"},
-    **{"growing": "nearer", "shrinking": "farther", "bouncing": "hop", "standing still": "still"},
-}
+REST, NEARER, FARTHER = ("standing still", "still"), ("growing", "nearer"), ("shrinking", "farther")
+MOVES = (  # what the camera does for the words of a caption; what stands here more often is shown more often
+    *(("moving left", "left"), ("moving right", "right"), ("moving up", "up"), ("moving down", "down")),
+    *(NEARER, FARTHER, ("bouncing", "hop"), REST),
+    *(REST, NEARER, NEARER, FARTHER),
+)
 OPTIONS = (
     *("--steps", 1000, "--batch", 2, "--lora-rank", 32, "--lora-targets", "all", "--learning-rate", 1.5e-3),
     *("--loss-weight", "clean", "--random-crops", 15, "--crop-scale", 0.75, 1),
     *("--prior-frames", 16, "--class-word", CLASS, "--images-per-clip", 4, "--handheld-share", 0.33),
-    *(part for words, move in MOVES.items() for part in ("--camera-move", f"{words}={move}")),
+    *(part for words, move in MOVES for part in ("--camera-move", f"{words}={move}")),
 )
 PRIORS_OF_CLASS, OTHER_PRIORS = 2, 4  # of every motion
 

@@ -19,7 +19,7 @@ TARGETS = {
 TEXT_TARGETS = r".*\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
 MOST_RANK = 320
 LEAST_CROP = 0.1
-HANDHELD_MAX_TIMESTEP = 450
+HANDHELD_MAX_TIMESTEP = 500
 PICTURE_MAX_TIMESTEP = 600  # of pictures whose subject has a class: above, that tells where things are
 
 
