@@ -93,3 +93,12 @@ def test_bad_input_is_answered_with_a_sentence(folders, given, message):
     with pytest.raises(UsageError, match=message):
         train(**given)
     assert not list(folders.rglob("*.safetensors"))
+
+
+def test_it_learns_from_clips_as_long_as_those_that_were_sampled_before(folders):
+    """What the network keeps of 4 frames from sampling, in the host's inference mode, serves learning as well."""
+    part("lavie.models.positions").FramePositions.of.cache_clear()
+    with torch.inference_mode():
+        sample()
+    made = train(prior_prompt="a red ball", prior_images=1, prior_frames=4, captions="a zorb\na zorb")
+    assert (folders / "loras" / made["result"][0]).is_file()

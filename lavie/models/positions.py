@@ -43,6 +43,7 @@ class FramePositions:
 
     @staticmethod
     @lru_cache(maxsize=16)
+    @torch.inference_mode(False)  # kept for training, too, whoever asks first
     def of(num_frames: int, device: torch.device) -> FramePositions:
         angles = torch.arange(num_frames, dtype=torch.float32)[:, None] * rotary_frequencies()
         rotation = torch.polar(torch.ones_like(angles), angles)
