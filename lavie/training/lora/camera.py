@@ -60,9 +60,9 @@ def with_camera(
     """
     made = []
     for place, picture in enumerate(pictures):
+        said = _said(picture.caption, moves)
         for index in range(clips):
             generator = generator_of(seed, "handheld", index, place)
-            said = _said(picture.caption, moves)
             if not said:
                 made.append(replace(picture, pixels=_walked(picture.pixels, crop_scale, size, num_frames, generator)))
                 continue
