@@ -75,7 +75,12 @@ class LaVieLoraTrainer:
                     "of it first, and what it makes of them stays as it was while yours are learnt. Empty: none.",
                     multiline=True,
                 ),
-                "prior_images": integer(50, 1, 1000, "How many, if there is a prior_prompt."),
+                "prior_images": integer(
+                    50,
+                    1,
+                    1000,
+                    "How many, if there is a prior_prompt. Lines beyond their number are kept at high noise.",
+                ),
                 "batch_size": integer(1, 1, 64, "Pictures a step. More take more memory."),
                 "preview_every": integer(100, 0, 100_000, "Steps between previews. 0: none."),
                 "seed": integer(
@@ -123,6 +128,14 @@ class LaVieLoraTrainer:
                     "nearer, farther, hop. Empty: a hand's walk.",
                     multiline=True,
                 ),
+                "prior_weight": number(
+                    1.0,
+                    0.01,
+                    100.0,
+                    "What the base's own pictures or clips count beside yours. Above 1, other prompts stay nearer to "
+                    "what they were.",
+                    step=0.1,
+                ),
             },
         }
 
@@ -150,6 +163,7 @@ class LaVieLoraTrainer:
         handheld_share: float = 0.0,
         class_word: str = "",
         camera_moves: str = "",
+        prior_weight: float = 1.0,
     ) -> dict[str, Any]:
         from ..lavie.training.loop import LoopSettings
         from ..lavie.training.lora import LoraSettings
@@ -166,6 +180,7 @@ class LaVieLoraTrainer:
             trigger=trigger.strip(),
             prior_prompts=prompts,
             prior_images=prior_images if prompts else 0,
+            prior_weight=prior_weight,
             prior_frames=prior_frames if prompts else 1,
             random_crops=random_crops,
             loss_weight=loss_weight,

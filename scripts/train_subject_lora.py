@@ -31,19 +31,21 @@ MOMENTS = (  # what a picture shows: the subject in this motion, at this share o
     *(("growing", 0.05), ("growing", 0.6), ("shrinking", 0.95), ("bouncing", 0.3)),
     *(("spinning", 0.2), ("spinning", 0.5), ("spinning", 0.8), ("standing still", 0.5)),
 )
-REST, NEARER, FARTHER = ("standing still", "still"), ("growing", "nearer"), ("shrinking", "farther")
+REST, HOP = ("standing still", "still"), ("bouncing", "hop")
+NEARER, FARTHER = ("growing", "nearer"), ("shrinking", "farther")
 MOVES = (  # what the camera does for the words of a caption; what stands here more often is shown more often
     *(("moving left", "left"), ("moving right", "right"), ("moving up", "up"), ("moving down", "down")),
-    *(NEARER, FARTHER, ("bouncing", "hop"), REST),
-    *(REST, NEARER, NEARER, FARTHER),
+    *(NEARER, FARTHER, HOP, REST),
+    *(REST, NEARER, NEARER, FARTHER, HOP, HOP),
 )
 OPTIONS = (
     *("--steps", 1000, "--batch", 2, "--lora-rank", 32, "--lora-targets", "all", "--learning-rate", 1.5e-3),
     *("--loss-weight", "clean", "--random-crops", 15, "--crop-scale", 0.75, 1),
-    *("--prior-frames", 16, "--class-word", CLASS, "--images-per-clip", 4, "--handheld-share", 0.33),
+    *("--prior-frames", 16, "--prior-weight", 3, "--class-word", CLASS, "--images-per-clip", 4),
+    *("--handheld-share", 0.33, "--train-text"),
     *(part for words, move in MOVES for part in ("--camera-move", f"{words}={move}")),
 )
-PRIORS_OF_CLASS, OTHER_PRIORS = 2, 4  # of every motion
+CLIPS_OF_CLASS, OTHER_CLIPS, PROMPTS_ALONE = 2, 4, 20  # of every motion: prior prompts with a clip, and without
 
 
 def pictures(subject: str) -> list[tuple[Tensor, str]]:
@@ -62,12 +64,14 @@ def pictures(subject: str) -> list[tuple[Tensor, str]]:
     return made
 
 
-def prior_prompts() -> list[str]:
-    """Prompts without the subject: the class in every motion, and other shapes, too."""
+def prior_prompts() -> tuple[list[str], int]:
+    """Prompts without the subject, the class in every motion and other shapes, too; and how many get a clip."""
     generator = torch.Generator().manual_seed(SEED)
-    of_class = [{"colour": COLOUR, "shape": "ball", "motion": motion} for motion in MOTIONS * PRIORS_OF_CLASS]
-    others = [{"motion": motion} for motion in MOTIONS * OTHER_PRIORS]
-    return list(dict.fromkeys(caption(sample_scene(generator, **given)) for given in (*of_class, *others)))
+    of_class = [{"colour": COLOUR, "shape": "ball", "motion": motion} for motion in MOTIONS * CLIPS_OF_CLASS]
+    others = [{"motion": motion} for motion in MOTIONS * (OTHER_CLIPS + PROMPTS_ALONE)]
+    prompts = [caption(sample_scene(generator, **given)) for given in (*of_class, *others)]
+    clips = len(set(prompts[: len(MOTIONS) * (CLIPS_OF_CLASS + OTHER_CLIPS)]))
+    return list(dict.fromkeys(prompts)), clips
 
 
 def write_pictures(folder: Path, subject: str) -> None:
@@ -84,8 +88,8 @@ def run(folder: Path, subject: str, *options: str) -> int:
     lora = folder / f"{TRIGGER}.safetensors"
     arguments = {"--family": "lavie-tiny", "--images": folder / "pictures", "--run": folder / "run", "--output": lora}
     given = [part for pair in arguments.items() for part in pair]
-    prompts = prior_prompts()
-    priors = [part for prompt in prompts for part in ("--prior-prompt", prompt)] + ["--prior-images", len(prompts)]
+    prompts, clips = prior_prompts()
+    priors = [part for prompt in prompts for part in ("--prior-prompt", prompt)] + ["--prior-images", clips]
     code = main(list(map(str, ["train", "lora", *given, "--trigger", TRIGGER, *OPTIONS, *priors, *options])))
     beside = find_family("lavie-tiny").path("loras/lavie-tiny-sunset.safetensors")
     measured = ["--lora", str(lora), "--trigger", TRIGGER, "--subject", subject, "--other-lora", str(beside)]

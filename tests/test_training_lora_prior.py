@@ -14,7 +14,7 @@ from lavie.training.data.randomness import generator_of
 from lavie.training.freezing import without_adapters
 from lavie.training.lora import LoraSettings
 from lavie.training.lora.adapters import add_adapters
-from lavie.training.lora.data import CLASS_MIN_TIMESTEP, OWN_TEXT_DROPOUT, OwnClips
+from lavie.training.lora.data import LAYOUT_MIN_TIMESTEP, OWN_TEXT_DROPOUT, OwnClips
 from lavie.training.lora.train import lora_stage
 
 BALL, STAR = "a red ball moving left", "a blue star over snow"
@@ -112,28 +112,43 @@ def test_without_adapters_is_the_base_and_afterwards_they_learn_again(family):
     assert [p.requires_grad for p in unet.parameters()] == learning
 
 
-def read(class_word, count=400):
-    settings = LoraSettings(**PRIOR, class_word=class_word)
+def read(count=1000, **changes):
+    """What is read of the first of two clips, again and again."""
+    settings = LoraSettings(**{**PRIOR, **changes})
     source = OwnClips([BALL, STAR], [torch.zeros(4, 3, 4, 6)] * 2, settings)
     request = ClipRequest(3, HEIGHT, WIDTH)
-    return [[source.read(row, request, generator_of(row, index)) for index in range(count)] for row in range(2)]
+    return [source.read(0, request, generator_of(index)) for index in range(count)]
+
+
+def share(clips, caption):
+    return sum(clip.caption == caption for clip in clips) / len(clips)
 
 
 def test_the_bases_own_clips_keep_their_captions_and_now_and_then_have_none():
-    for caption, clips in zip((BALL, STAR), read(""), strict=True):
-        assert all(clip.caption == clip.teacher_caption for clip in clips)
-        assert {clip.caption for clip in clips} == {caption, ""}
-        assert sum(not clip.caption for clip in clips) / len(clips) == pytest.approx(OWN_TEXT_DROPOUT, abs=0.05)
+    clips = read(prior_prompts=(BALL,))
+    assert all((clip.caption, clip.min_timestep) == (clip.teacher_caption, 0) for clip in clips)
+    assert {clip.caption for clip in clips} == {BALL, ""}
+    assert share(clips, "") == pytest.approx(OWN_TEXT_DROPOUT, abs=0.03)
+
+
+def test_at_high_noise_they_have_the_captions_of_all_prior_prompts_too():
+    alone = "a fish growing over the sea"  # no clip is made of it
+    clips = read(prior_prompts=(BALL, STAR, alone))
+    assert all(clip.caption == clip.teacher_caption for clip in clips)
+    assert share(clips, STAR) == pytest.approx(0.9 * 0.5 / 3, abs=0.04)
+    assert share(clips, alone) == pytest.approx(0.9 * 0.5 / 3, abs=0.04)
+    own = [clip for clip in clips if clip.caption in (BALL, "")]
+    assert {clip.min_timestep for clip in own} == {0}
+    assert {clip.min_timestep for clip in clips if clip not in own} == {LAYOUT_MIN_TIMESTEP}
 
 
 def test_the_class_lends_its_place_and_motion_to_the_trigger_at_high_noise():
-    balls, stars = read("red ball")
-    lent = [clip for clip in balls if "zorb" in clip.caption]
-    assert len(lent) / len(balls) == pytest.approx(0.45, abs=0.08)
+    clips = read(class_word="red ball")
+    lent = [clip for clip in clips if "zorb" in clip.caption]
+    assert len(lent) / len(clips) == pytest.approx(0.9 * 0.75 * 0.5, abs=0.05)
     assert {(clip.caption, clip.teacher_caption) for clip in lent} == {("a zorb moving left", BALL)}
-    assert {clip.min_timestep for clip in lent} == {CLASS_MIN_TIMESTEP}
-    assert {clip.min_timestep for clip in balls if clip not in lent} == {0}
-    assert {clip.caption for clip in stars} == {STAR, ""}
+    assert {clip.min_timestep for clip in lent} == {LAYOUT_MIN_TIMESTEP}
+    assert {clip.min_timestep for clip in clips if clip.caption == BALL} == {0}
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,11 @@ def _add_lora(group: argparse._ArgumentGroup) -> None:
         "keep everything else as it was; repeatable",
     )
     group.add_argument(
-        "--prior-images", type=whole_number(0, 10_000), default=50, metavar="N", help="how many (default: 50)"
+        "--prior-images",
+        type=whole_number(0, 10_000),
+        default=50,
+        metavar="N",
+        help="how many; prompts beyond their number are kept at the high noise levels (default: 50)",
     )
     group.add_argument(
         "--prior-weight", type=real_number(0, 100), default=1.0, metavar="X", help="what they count (default: 1)"

@@ -28,8 +28,9 @@ from .settings import LoraSettings
 
 Report = Callable[[int, int], None]  # done, in all; may raise to stop
 OWN_TEXT_DROPOUT = 0.1  # of the base's own clips: what it makes without a caption is half of its guidance
+OTHER_CAPTION_SHARE = 0.5  # of the base's own clips, where they hardly show what they are of
 CLASS_SHARE = 0.5  # of the base's own clips of the class
-CLASS_MIN_TIMESTEP = 500  # above, a frame shows where things are and how they move, hardly what they are
+LAYOUT_MIN_TIMESTEP = 500  # above, a frame shows where things are and how they move, hardly what they are
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,10 @@ class Encoded(Source):
 class OwnClips(Encoded):
     """What the base makes of prompts, to be learnt as it would itself say: with their captions, now and then with none.
 
-    In captions with the class word the trigger stands in its place every other time, at the high noise levels: what is
-    called by the trigger goes where the class would go.
+    At the high noise levels, where noise is nearly all that they show, they have the caption of any prior prompt every
+    other time: the base has an answer to each of them, so a few clips keep it as it is for many prompts. In captions
+    with the class word the trigger stands in its place every other time, there, too: what is called by the trigger goes
+    where the class would go.
     """
 
     def __init__(self, captions: Sequence[str], latents: Sequence[Tensor], settings: LoraSettings) -> None:
@@ -91,13 +94,15 @@ class OwnClips(Encoded):
 
     def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
         clip = super().read(row, request, generator)
-        dropout, share = torch.rand(2, generator=generator).tolist()
+        dropout, other, share = torch.rand(3, generator=generator).tolist()
         if dropout < OWN_TEXT_DROPOUT:
             return replace(clip, caption="", teacher_caption="")
-        lent = self.settings.in_place_of_class(clip.caption) if share < CLASS_SHARE else None
-        if lent is None:
-            return replace(clip, teacher_caption=clip.caption)
-        return replace(clip, caption=lent, teacher_caption=clip.caption, min_timestep=CLASS_MIN_TIMESTEP)
+        prompts, caption = self.settings.prior_prompts, clip.caption
+        if other < OTHER_CAPTION_SHARE:
+            caption = prompts[torch.randint(len(prompts), (), generator=generator)]
+        lent = self.settings.in_place_of_class(caption) if share < CLASS_SHARE else None
+        least = 0 if (lent or caption) == clip.caption else LAYOUT_MIN_TIMESTEP
+        return replace(clip, caption=lent or caption, teacher_caption=caption, min_timestep=least)
 
 
 def with_trigger(caption: str, trigger: str) -> str:
@@ -198,7 +203,8 @@ def own_clips(
     size: frames (1: pictures), height and width in pixels. file: keeps them, for when the run goes on.
     """
     prompts, count = settings.prior_prompts, settings.prior_images
-    captions, asked = [prompts[index % len(prompts)] for index in range(count)], repr((prompts, count, size, seed))
+    captions = [prompts[index % len(prompts)] for index in range(count)]
+    asked = repr((captions, size, seed))
     latents = _kept(file, asked)
     if latents is None:
         config = parts.config.replaced(num_frames=size[0], height=size[1], width=size[2])

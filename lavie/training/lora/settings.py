@@ -35,7 +35,8 @@ class LoraSettings:
     crop_scale: their least and largest share of its height and width.
     prior_prompts, prior_images: pictures of these prompts in turn, so many in all, made by the base itself before it
     learns, that keep it as it is where the trigger is missing (prior preservation, after DreamBooth, Ruiz et al. 2022):
-    of them the LoRA learns the base's own answer, to their captions and to none. prior_weight: what they count.
+    of them the LoRA learns the base's own answer, to their captions and to none, and where they are nearly noise to
+    all prior prompts, also those that none is made of. prior_weight: what they count.
     class_word: what the subject is a kind of, as it stands in some prior prompts; what the base makes of it at high
     noise levels, where things are and how they move, is learnt for the trigger, too, and the pictures only below
     `PICTURE_MAX_TIMESTEP`. prior_frames: above 1 they are clips of so many frames, and the pictures learn beside them,
