@@ -113,3 +113,12 @@ def test_a_line_is_a_move_or_is_refused(words, move):
 def test_moves_need_clips():
     with pytest.raises(UsageError, match="handheld_share above 0"):
         LoraSettings(camera_moves=(("growing", "nearer"),))
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_the_grain_of_a_large_picture_does_not_flicker(move):
+    size = (SIZE[0] * 8, SIZE[1] * 8)
+    grain = (torch.arange(size[0])[:, None] // 3 + torch.arange(size[1]) // 3) % 2 * 2.0 - 1
+    grey = Picture("grain", "a zwx moves over grass", grain.expand(3, 1, *size))
+    (clip,) = clips_of("moves", move, 1, grey)
+    assert clip[..., 8:-8, 8:-8].std() < 0.1

@@ -105,7 +105,9 @@ def _moved(pixels: Tensor, move: str, size: tuple[int, int], num_frames: int, ge
         if move == "hop":
             path[:, 0] = high * (HOPPING * (time + between((0, 10)))).sin().abs()
         middle = torch.stack([_within(side, room, generator) for side in path.unbind(1)], dim=1)
-    return torch.stack([_window(pixels[:, 0], *pose, size) for pose in zip(share, middle, strict=True)], dim=1)
+    fine = (round(side / share.min().item()) for side in size)  # beyond, its grain would flicker
+    shown = resized(pixels, tuple(map(min, fine, pixels.shape[-2:])))[:, 0]
+    return torch.stack([_window(shown, *pose, size) for pose in zip(share, middle, strict=True)], dim=1)
 
 
 def _within(path: Tensor, room: float, generator: torch.Generator) -> Tensor:
