@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import avg_pool3d
 
 from lavie.evaluation import signature
 from lavie.evaluation.judge import Path
@@ -59,15 +60,34 @@ def test_in_an_evening_light_the_subject_is_known_where_it_is_by_day(shape, is_s
     """A style makes the ground violet and gold and hardly touches the sprite; alone, the judge cannot find it there."""
     scenes = [replace(scene, shape=shape) for scene in subject_scenes(7, 3, SUBJECT)]
     videos = [render([scene], torch.linspace(0, 1, 4), 64, 96) for scene in scenes]
-    by_day, evening = [], []
-    for video, mask in videos:
-        picture = (video + 1) / 2
-        violet, gold = torch.tensor([[0.32, 0.12, 0.28], [1.0, 0.75, 0.5]])[:, None, :, None, None, None]
-        graded = torch.lerp(picture, torch.lerp(violet, gold, picture.mean(1, keepdim=True)), 0.85 - 0.6 * mask)
-        by_day.append(to_uint8(video)[0].permute(1, 2, 3, 0).numpy())
-        evening.append(to_uint8(graded * 2 - 1)[0].permute(1, 2, 3, 0).numpy())
+    by_day = [frames_of(video) for video, _ in videos]
+    evening = [frames_of(in_evening_light(video, mask)) for video, mask in videos]
     assert appearing(evening, SUBJECT, by_day) == (1.0 if is_subject else 0.0)
     assert appearing(evening, SUBJECT) < 0.9
+
+
+@pytest.mark.parametrize(("shape", "is_subject"), [("cat", True), ("heart", False), ("star", False)])
+def test_a_blurred_and_noisy_subject_in_evening_light_is_the_subject(shape, is_subject):
+    generator = torch.Generator().manual_seed(5)
+    by_day, evening = [], []
+    for scene in (scene for scene in subject_scenes(63, 3, "cat") if scene.background == "sunset"):
+        video, mask = render([replace(scene, shape=shape)], torch.linspace(0, 1, 4), 64, 96)
+        for made, clip in ((by_day, video), (evening, in_evening_light(video, mask))):
+            blurred = avg_pool3d(clip, (1, 5, 5), 1, (0, 2, 2), count_include_pad=False)
+            made.append(frames_of((blurred + 0.1 * torch.randn(clip.shape, generator=generator)).clamp(-1, 1)))
+    assert appearing(evening, "cat", by_day) == (1.0 if is_subject else 0.0)
+
+
+def in_evening_light(video: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """[1, 3, f, h, w] in −1…1, the sprite, [1, 1, f, h, w], less so."""
+    picture = (video + 1) / 2
+    violet, gold = torch.tensor([[0.32, 0.12, 0.28], [1.0, 0.75, 0.5]])[:, None, :, None, None, None]
+    graded = torch.lerp(picture, torch.lerp(violet, gold, picture.mean(1, keepdim=True)), 0.85 - 0.6 * mask)
+    return graded * 2 - 1
+
+
+def frames_of(video: torch.Tensor) -> np.ndarray:
+    return to_uint8(video)[0].permute(1, 2, 3, 0).numpy()
 
 
 def test_where_nothing_is_seen_there_is_no_sprite():

@@ -72,9 +72,10 @@ def _bank(colour: str, shapes: tuple[str, ...], background: str) -> tuple[Tensor
 
 
 def _colours(frames: Tensor, path: Path) -> Tensor:
-    """The colours around the sprite's middle, in its own scale, their mean and contrast taken out: [frames, values]."""
+    """The colours around the sprite's middle, in its own scale, without light (each channel's mean) and contrast:
+    [frames, values]."""
     ring = torch.linspace(-1, 1, PATCH)
     inside = torch.hypot(ring[:, None], ring) < INSIDE
-    values = patches(frames, path)[:, :, inside].flatten(1)
-    values = values - values.mean(1, keepdim=True)
+    values = patches(frames, path)[:, :, inside]
+    values = (values - values.mean(2, keepdim=True)).flatten(1)
     return values / values.norm(dim=1, keepdim=True)
