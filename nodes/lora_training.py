@@ -125,7 +125,7 @@ class LaVieLoraTrainer:
                     "",
                     "What the camera of handheld_share does for the words of a caption, a line for each: WORDS=MOVE, "
                     "as 'standing still=still' or 'the camera zooms in=nearer'. Moves: still, left, right, up, down, "
-                    "nearer, farther, hop. Empty: a hand's walk.",
+                    "nearer, farther, hop; none: no clip of pictures that say this. Empty: a hand's walk.",
                     multiline=True,
                 ),
                 "prior_weight": number(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lavie.errors import UsageError
 from lavie.training.lora import LoraSettings, camera_moves
-from lavie.training.lora.camera import HOP, MOVES, PAN, ZOOM, with_camera
+from lavie.training.lora.camera import HOP, MOVES, NONE, PAN, ZOOM, with_camera
 from lavie.training.lora.data import Picture
 
 SIZE, FRAMES = (64, 96), 16
@@ -88,6 +88,18 @@ def test_a_picture_that_says_none_of_the_words_is_before_a_hand_held_camera():
     assert all(torch.equal(clip.pixels, same.pixels) for clip, same in zip(made[40:], walked[40:], strict=True))
 
 
+def test_a_picture_of_what_no_camera_can_do_is_in_no_clip():
+    """A hand's walk over it would have a caption that is not true."""
+    turned, upright = picture("a zwx Spinning over grass"), picture("a zwx growing over grass")
+    moves = (("spinning", "none"), ("growing", "nearer"))
+    made = with_camera([turned, upright, picture("a zwx")], 20, (0.75, 1), 5, SIZE, FRAMES, moves)
+    assert [clip.caption for clip in made] == ["a zwx growing over grass"] * 20 + ["a zwx"] * 20
+    alone = with_camera([upright], 20, (0.75, 1), 5, SIZE, FRAMES, moves[1:])
+    assert all(path_of(clip.pixels)[2].diff().gt(0).all() for clip in alone)
+    with pytest.raises(UsageError, match="no clip to make: set handheld_share to 0"):
+        with_camera([turned], 20, (0.75, 1), 5, SIZE, FRAMES, moves)
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_longest_words_are_meant(order):
     moves = (("moving", "still"), ("moving left", "left"))[::order]
@@ -115,7 +127,7 @@ def test_moves_need_clips():
         LoraSettings(camera_moves=(("growing", "nearer"),))
 
 
-@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("move", [move for move in MOVES if move != NONE])
 def test_the_grain_of_a_large_picture_does_not_flicker(move):
     size = (SIZE[0] * 8, SIZE[1] * 8)
     grain = (torch.arange(size[0])[:, None] // 3 + torch.arange(size[1]) // 3) % 2 * 2.0 - 1

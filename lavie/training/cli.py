@@ -330,7 +330,7 @@ def _add_lora(group: argparse._ArgumentGroup) -> None:
         metavar="WORDS=MOVE",
         help="what the camera of the --handheld-share does for WORDS, so that the subject seems to do it: still, left, "
         "right, up, down, nearer, farther or hop; repeatable. A picture whose caption says any of the words is shown "
-        "in all of these ways, and the captions of the clips say which",
+        "in all of these ways, and the captions of the clips say which; none: no clip of pictures that say WORDS",
     )
 
 

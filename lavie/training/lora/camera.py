@@ -17,7 +17,8 @@ from ..data.randomness import generator_of
 from .data import Picture, resized
 
 HANDHELD_SPEED = 0.03  # heights a frame, of the walk's deviation in each direction
-MOVES = ("still", "left", "right", "up", "down", "nearer", "farther", "hop")
+NONE = "none"  # no camera does what the words say, so such a picture is in no clip
+MOVES = ("still", "left", "right", "up", "down", "nearer", "farther", "hop", NONE)
 WINDOW = (0.68, 0.85)  # share of the picture's height and width that a moving camera sees
 PAN = (0.02, 0.03)  # widths or heights a frame
 ZOOM = (0.03, 0.045)  # logarithm of the size, a frame
@@ -56,20 +57,32 @@ def with_camera(
 
     Without moves the camera is hand-held: its window walks over the picture, of which it is the least to the largest
     share of crop_scale, but leaves room. Where the caption says the words of one of the moves, it does any of them in
-    each clip, and the clip's caption says the words of that.
+    each clip, and the clip's caption says the words of that. Where it says words whose move is `NONE`, there is none.
+
+    Raises:
+        UsageError: no picture is left to make a clip of.
     """
     made = []
+    possible = [(words, move) for words, move in moves if move != NONE]
+    cannot = {words.lower() for words, move in moves if move == NONE}
     for place, picture in enumerate(pictures):
         said = _said(picture.caption, moves)
+        if said and said.group().lower() in cannot:
+            continue
         for index in range(clips):
             generator = generator_of(seed, "handheld", index, place)
             if not said:
                 made.append(replace(picture, pixels=_walked(picture.pixels, crop_scale, size, num_frames, generator)))
                 continue
-            words, move = moves[torch.randint(len(moves), (), generator=generator)]
+            words, move = possible[torch.randint(len(possible), (), generator=generator)]
             caption = picture.caption[: said.start()] + words + picture.caption[said.end() :]
             pixels = _moved(picture.pixels, move, size, num_frames, generator)
             made.append(replace(picture, caption=caption, pixels=pixels))
+    if not made:
+        raise UsageError(
+            f"The captions of all pictures say words whose move of the camera is '{NONE}', so there is no clip to "
+            "make: set handheld_share to 0, or add pictures that say other words."
+        )
     return made
 
 
