@@ -1,7 +1,7 @@
 """One forward of the full-size UNets with random weights: ours, the official data flow, and diffusers' AnimateDiff.
 
     python benchmarks/exact.py [--stage base interpolation upscaler] [--device auto|cpu|cuda] [--dtype float32]
-        [--runs 3] [--compile] [--no-animatediff] [--json FILE]
+        [--runs 3] [--compile] [--bfloat16] [--no-animatediff] [--json FILE]
 
 The cases take turns in one process. Ratios are the other's seconds over ours, run by run. "of the matrix product" is
 the arithmetic of a forward over what a square matrix product reaches in the same process.
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=DTYPES, help="default: bfloat16 on a GPU, float32 on the CPU")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--compile", action="store_true", help="ours compiled, too")
+    parser.add_argument("--bfloat16", action="store_true", help="ours in bfloat16, too")
     parser.add_argument("--no-animatediff", dest="compared", action="store_false", help="leave diffusers' out")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
@@ -43,12 +44,12 @@ def main() -> None:
     results = {"machine": machine(device), "dtype": str(dtype), "stages": {}}
     print(results["machine"])
     for stage in args.stage:
-        results["stages"][stage] = measure(stage, device, dtype, args.runs, args.compile, args.compared)
+        results["stages"][stage] = measure(stage, device, dtype, args)
         save(results, args.json)
 
 
 @torch.no_grad()
-def measure(stage: str, device: torch.device, dtype: torch.dtype, runs: int, compiled: bool, compared: bool) -> dict:
+def measure(stage: str, device: torch.device, dtype: torch.dtype, args: argparse.Namespace) -> dict:
     """Print and return one stage's table."""
     config, shape = UNETS[stage], STAGES[stage]
     shape = ON_CPU.get(stage, shape) if device.type == "cpu" else shape
@@ -63,17 +64,22 @@ def measure(stage: str, device: torch.device, dtype: torch.dtype, runs: int, com
         "official": lambda: _with(official, materialised)(sample, 500, text, labels),
         "official, fused attention": lambda: _with(official, fused)(sample, 500, text, labels),
     }
-    if compiled:
+    if args.compile:
         from lavie.runtime.compile import compile_blocks
 
         faster = compile_blocks(build_unet(config).eval().to(device, dtype))
         faster.load_state_dict(unet.state_dict())
         cases["ours, compiled"] = lambda: faster(sample, 500, text, labels)
-    if stage == "base" and compared:
+    if args.bfloat16:
+        half = build_unet(config).eval().to(device, torch.bfloat16)
+        half.load_state_dict(unet.state_dict())
+        given = sample.bfloat16(), 500, text.bfloat16(), labels
+        cases["ours, bfloat16"] = lambda: half(*given)
+    if stage == "base" and args.compared:
         cases["AnimateDiff"] = animate_diff(shape, device, dtype)
     work = flops(cases["ours"])
     rate = matrix_rate(device, dtype)
-    found = take_turns(cases, runs, device)
+    found = take_turns(cases, args.runs, device)
     print(f"\n{stage} {list(shape)}, {work / 1e12:.2f} TFLOP; matrix product {rate / 1e12:.2f} TFLOP/s")
     print(f"{'':28s}{'seconds':>9}{'over ours':>26}{'of the matrix product':>23}{'peak GB':>9}")
     for name, case in found.items():

@@ -37,9 +37,10 @@ MOVES = (  # what the camera does for the words of a caption; what stands here m
     *(("moving left", "left"), ("moving right", "right"), ("moving up", "up"), ("moving down", "down")),
     *(NEARER, FARTHER, HOP, REST),
     *(REST, NEARER, NEARER, FARTHER, HOP, HOP),
+    ("spinning", "none"),
 )
 OPTIONS = (
-    *("--steps", 2000, "--batch", 2, "--lora-rank", 64, "--learning-rate", 1e-3),
+    *("--steps", 4000, "--batch", 2, "--lora-rank", 64, "--learning-rate", 1e-3),
     *("--loss-weight", "clean", "--random-crops", 15, "--crop-scale", 0.75, 1),
     *("--prior-frames", 16, "--prior-weight", 2, "--class-word", CLASS, "--images-per-clip", 4),
     *("--handheld-share", 0.33, "--train-text"),
