@@ -96,8 +96,9 @@ def test_a_picture_of_what_no_camera_can_do_is_in_no_clip():
     assert [clip.caption for clip in made] == ["a zwx growing over grass"] * 20 + ["a zwx"] * 20
     alone = with_camera([upright], 20, (0.75, 1), 5, SIZE, FRAMES, moves[1:])
     assert all(path_of(clip.pixels)[2].diff().gt(0).all() for clip in alone)
+    both = picture("a zwx growing and spinning")
     with pytest.raises(UsageError, match="no clip to make: set handheld_share to 0"):
-        with_camera([turned], 20, (0.75, 1), 5, SIZE, FRAMES, moves)
+        with_camera([turned, both], 20, (0.75, 1), 5, SIZE, FRAMES, moves)
 
 
 @pytest.mark.parametrize("order", [1, -1])

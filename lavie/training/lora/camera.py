@@ -67,7 +67,7 @@ def with_camera(
     cannot = {words.lower() for words, move in moves if move == NONE}
     for place, picture in enumerate(pictures):
         said = _said(picture.caption, moves)
-        if said and said.group().lower() in cannot:
+        if any(each.group().lower() in cannot for each in said):
             continue
         for index in range(clips):
             generator = generator_of(seed, "handheld", index, place)
@@ -75,7 +75,7 @@ def with_camera(
                 made.append(replace(picture, pixels=_walked(picture.pixels, crop_scale, size, num_frames, generator)))
                 continue
             words, move = possible[torch.randint(len(possible), (), generator=generator)]
-            caption = picture.caption[: said.start()] + words + picture.caption[said.end() :]
+            caption = picture.caption[: said[0].start()] + words + picture.caption[said[0].end() :]
             pixels = _moved(picture.pixels, move, size, num_frames, generator)
             made.append(replace(picture, caption=caption, pixels=pixels))
     if not made:
@@ -86,10 +86,10 @@ def with_camera(
     return made
 
 
-def _said(caption: str, moves: Sequence[CameraMove]) -> re.Match[str] | None:
-    """Where the caption says the words of one of the moves, the longest that begin there."""
+def _said(caption: str, moves: Sequence[CameraMove]) -> list[re.Match[str]]:
+    """Where the caption says words of the moves, the longest that begin there."""
     words = "|".join(re.escape(each) for each, _ in sorted(moves, key=lambda move: -len(move[0])))
-    return re.search(rf"(?<!\w)({words})(?!\w)", caption, re.IGNORECASE) if words else None
+    return list(re.finditer(rf"(?<!\w)({words})(?!\w)", caption, re.IGNORECASE)) if words else []
 
 
 def _walked(
