@@ -67,8 +67,8 @@ def measure(stage: str, device: torch.device, dtype: torch.dtype, args: argparse
     if args.compile:
         from lavie.runtime.compile import compile_blocks
 
-        faster = compile_blocks(build_unet(config).eval().to(device, dtype))
-        faster.load_state_dict(unet.state_dict())
+        faster = compile_blocks(build_unet(config).eval())
+        faster.load_state_dict(unet.state_dict(), assign=True)
         cases["ours, compiled"] = lambda: faster(sample, 500, text, labels)
     if args.bfloat16:
         half = build_unet(config).eval().to(device, torch.bfloat16)

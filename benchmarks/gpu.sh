@@ -1,14 +1,35 @@
 #!/bin/sh
-# Every table of docs/performance.md on a CUDA card, as JSON in the folder given.
+# Every table of docs/performance.md and docs/memory.md on a CUDA card, as JSON in the folder given; or those that are named.
 #
-#     benchmarks/gpu.sh [RESULTS]
-set -e
-cd "$(dirname "$0")/.."
+#     benchmarks/gpu.sh RESULTS [cascade exact clip limit decode memory lora speed]
+#
+# Some 20 minutes on an H200 for all, the ones that matter most first; what is done is kept where a later one fails.
+cd "$(dirname "$0")/.." || exit
 out=${1:-runs/gpu}
 mkdir -p "$out"
-python benchmarks/exact.py --device cuda --dtype bfloat16 --compile --json "$out/exact.json"
-python benchmarks/clip.py --device cuda --compile --json "$out/clip.json"
-python benchmarks/memory.py --device cuda --json > "$out/memory.json"
-python benchmarks/memory.py --device cuda --limit 8GB > "$out/limit.json"
-python benchmarks/lora_memory.py --device cuda > "$out/lora.txt"
-python -m lavie evaluate speed --device cuda --json > "$out/speed.json"
+[ $# -gt 0 ] && shift
+[ $# -eq 0 ] && set -- cascade exact clip limit decode memory lora speed
+failed=
+for table; do
+    echo "== $table, $(date +%T)"
+    case $table in
+    cascade)
+        python benchmarks/cascade.py --device cuda --speed balanced fast --json "$out/cascade.json" &&
+            python benchmarks/cascade.py --device cuda --stage base interpolation --speed exact --compile \
+                --json "$out/cascade_exact.json"
+        ;;
+    exact) python benchmarks/exact.py --device cuda --dtype bfloat16 --compile --json "$out/exact.json" ;;
+    clip) python benchmarks/clip.py --device cuda --compile --json "$out/clip.json" ;;
+    limit)
+        python benchmarks/memory.py --device cuda --case base --limit 4GB > "$out/limit_base.json" &&
+            python benchmarks/memory.py --device cuda --case interpolation --limit 6GB > "$out/limit_interpolation.json" &&
+            python benchmarks/memory.py --device cuda --case upscaler --limit 8GB > "$out/limit_upscaler.json"
+        ;;
+    decode) python benchmarks/decode.py --device cuda --json "$out/decode.json" ;;
+    memory) python benchmarks/memory.py --device cuda --json > "$out/memory.json" ;;
+    lora) python benchmarks/lora_memory.py --device cuda > "$out/lora.txt" ;;
+    speed) python -m lavie evaluate speed --device cuda --json > "$out/speed.json" ;;
+    *) echo "There is no table '$table'." && false ;;
+    esac || failed="$failed $table"
+done
+[ -z "$failed" ] || { echo "failed:$failed"; exit 1; }

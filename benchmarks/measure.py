@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+
+from lavie.evaluation.arithmetic import operation_counter
 
 Work = Callable[[], Any]
 MATRIX = {"cpu": 2048, "cuda": 8192}
@@ -57,7 +58,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 def flops(work: Work) -> int:
     """Of matrix products, convolutions and attention; 2 for a multiply and an add."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with operation_counter() as counter, torch.no_grad():
         work()
     return counter.get_total_flops()
 

@@ -4,7 +4,7 @@
     python benchmarks/memory.py --device cuda --limit 8GB      each released stage at its own size, in float16
     python benchmarks/memory.py --model lavie-tiny --limit 1GB a check of the same on the CPU
 
-Every case runs in a process of its own, with constant weights. On the CPU (Linux) the measure is the peak of resident
+Every case runs in a process of its own, with random weights. On the CPU (Linux) the measure is the peak of resident
 memory above that before the weights; on CUDA it is torch's peak of allocated memory, and a limit is enforced.
 """
 
@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measure import peak, start_of_peak
 from benchmarks.released import UNETS
+from lavie import InterpolationPipeline, TextToVideoPipeline, UpscalePipeline
 from lavie.models import UNetConfig, VideoUNet, build_unet, to_channels_last
 from lavie.models.meta import WithoutWeights
 from lavie.runtime.estimate import SLICES, Means, Weights, Work, stage_bytes
@@ -28,7 +29,8 @@ from lavie.runtime.free_memory import memory_limit
 from lavie.runtime.placement import weight_bytes
 
 VAES = {"f8": (128, 256, 512, 512), "f4": (128, 256, 512)}
-STAGES = ("base", "interpolation", "upscaler")
+PIPELINES = {"base": TextToVideoPipeline, "interpolation": InterpolationPipeline, "upscaler": UpscalePipeline}
+STAGES = tuple(PIPELINES)
 # Network, frames, height and width of latents, sliced: in the released models' proportions, smaller.
 CASES = {
     "base": ("base", 16, 20, 32, False),
@@ -117,16 +119,13 @@ def run_stage(args: argparse.Namespace) -> dict:
     """A stage by the budget, one step of it."""
     import numpy as np
 
-    from lavie import pipelines
-
     device = torch.device(args.device)
     if args.device == "cuda":
         limit = memory_limit(args.limit, device)
         torch.cuda.set_per_process_memory_fraction(min(1.0, limit / torch.cuda.get_device_properties(0).total_memory))
     before = start_of_peak(device)
     limit = memory_limit(args.limit, device)
-    names = {"base": "TextToVideoPipeline", "interpolation": "InterpolationPipeline", "upscaler": "UpscalePipeline"}
-    pipeline = getattr(pipelines, names[args.case])(new_stage(args.case, args.model, device), limit)
+    pipeline = PIPELINES[args.case](new_stage(args.case, args.model, device), limit)
     said: list[str] = []
     pipeline.tell = said.append
     frames, height, width = (INPUT if args.model == "lavie" else TINY_INPUT)[args.case]
@@ -139,7 +138,7 @@ def run_stage(args: argparse.Namespace) -> dict:
         "case": args.case,
         "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
         "limit": limit,
-        "taken before": peak.before,
+        "taken before": before,
         "peak": peak(device) - before,
         "plan": said,
         "made": list(made.frames.shape),
@@ -148,7 +147,7 @@ def run_stage(args: argparse.Namespace) -> dict:
 
 
 def new_stage(name: str, model: str, device: torch.device):
-    """The bundled stage, or one of released size with constant weights."""
+    """The bundled stage, or one of released size with random weights."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
     from lavie.config import RELEASED_STAGES, find_family
@@ -185,10 +184,12 @@ def new_vae(widths: tuple[int, ...]):
 
 
 def filled(module: torch.nn.Module, device: str, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
-    """A network without weights, with small ones that are all alike."""
+    """A network without weights, with small random ones: a GPU is faster with constants than it is in use."""
 
     def weight(each: torch.Tensor) -> torch.Tensor:
-        return torch.full(each.shape, 1e-3, dtype=dtype, device=device) if each.is_meta else each.to(device)
+        if not each.is_meta:
+            return each.to(device)
+        return torch.empty(each.shape, dtype=dtype, device=device).normal_(std=0.02)
 
     module.load_state_dict({name: weight(each) for name, each in module.state_dict().items()}, assign=True)
     return (to_channels_last(module) if isinstance(module, VideoUNet) else module).eval()

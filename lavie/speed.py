@@ -19,6 +19,8 @@ class Speed:
     guidance_every: both halves of the guidance at every so manieth step; see `sampling.guidance_reuse`.
     full_every: the whole network at every so manieth step; see `models.deep_feature`.
     depth: how many layers of the way up run at the other steps.
+    vae_keys: how many keys a pixel attends to at most in the decoder of the upscaler's VAE, 0: all; see
+        `models.vae_attention`.
     name: of a preset.
     """
 
@@ -29,6 +31,7 @@ class Speed:
     guidance_every: int = 1
     full_every: int = 1
     depth: int = 1
+    vae_keys: int = 0
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -41,6 +44,8 @@ class Speed:
             )
         if min(self.guidance_every, self.full_every, self.depth) < 1:
             raise UsageError("guidance_every, full_every and depth of a speed must be 1 or more.")
+        if self.vae_keys < 0:
+            raise UsageError(f"vae_keys of a speed must be 0 (all) or more, not {self.vae_keys}.")
 
     def metadata(self) -> str | dict[str, Any]:
         """A preset's name, or the settings that leave something out."""
@@ -54,8 +59,14 @@ _STAGES = ("base", "interpolation", "upscaler", "extension")
 # name: what each stage leaves out.
 SPEEDS: dict[str, dict[str, Speed]] = {
     "exact": dict.fromkeys(_STAGES, EXACT),
-    "balanced": dict.fromkeys(_STAGES, Speed(0.5, "ddim", name="balanced")),
-    "fast": dict.fromkeys(_STAGES, Speed(0.5, "ddim", full_every=2, name="fast")),
+    "balanced": {
+        **dict.fromkeys(_STAGES, Speed(0.5, "ddim", name="balanced")),
+        "upscaler": Speed(0.12, "ddim", guidance_every=2, vae_keys=2**14, name="balanced"),
+    },
+    "fast": {
+        **dict.fromkeys(_STAGES, Speed(0.5, "ddim", full_every=2, name="fast")),
+        "upscaler": Speed(0.08, "ddim", guidance_every=2, vae_keys=2**14, name="fast"),
+    },
 }
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..lavie.errors import LavieError, UsageError
 from ..lavie.models.latents import SMALLEST_TILE, decode_slices, encode_video
+from ..lavie.models.vae_attention import pooled_keys
 from . import host
 from .adapters import StageInfo
 from .inputs import check_images, images_of, video_of
@@ -43,14 +44,25 @@ class GraphVAE:
     def vae_dtype(self) -> torch.dtype:
         return self.first_stage_model.dtype
 
-    def decode(self, samples: Tensor, vae_options: Any = None, tile: int | None = None, frames: Frames | None = None):
-        """IMAGE [batch · frames, H, W, 3] of latents [batch, 4, frames, h, w], or of an image's [batch, 4, h, w]."""
+    def decode(
+        self,
+        samples: Tensor,
+        vae_options: Any = None,
+        tile: int | None = None,
+        frames: Frames | None = None,
+        keys: int = 0,
+    ) -> Tensor:
+        """IMAGE [batch · frames, H, W, 3] of latents [batch, 4, frames, h, w], or of an image's [batch, 4, h, w].
+
+        keys: `Speed.vae_keys`.
+        """
         latents = samples[:, :, None] if samples.dim() == 4 else samples
         latents = latents * self.scaling_factor
         host.load(self.patcher, self._decode_bytes(latents.shape[3:], tile))
         report = frames or host.Progress().frames("decode")
         try:
-            return self._decode(latents, tile, report)
+            with pooled_keys(self.first_stage_model, keys):
+                return self._decode(latents, tile, report)
         except host.out_of_memory():
             log.warning("LaVie ran out of memory while decoding: it goes on in tiles, which changes the picture a bit.")
         host.free_cache()
@@ -137,14 +149,16 @@ def ratio_of(vae: Any) -> int:
     return int(ratio) if isinstance(ratio, (int, float)) else 8
 
 
-def decode(vae: Any, samples: Tensor, tile: int = 0, frames: Frames | None = None) -> Tensor:
+def decode(vae: Any, samples: Tensor, tile: int = 0, frames: Frames | None = None, keys: int = 0) -> Tensor:
     """IMAGE [batch · frames, H, W, 3] of unscaled latents [batch, 4, frames, h, w] by any VAE; tile in latent pixels.
+
+    keys: `Speed.vae_keys`, which the host's own VAEs do not know.
 
     Raises:
         LavieError: the picture is not finite, even in float32.
     """
     if isinstance(vae, GraphVAE):
-        return vae.decode(samples, tile=tile or None, frames=frames)
+        return vae.decode(samples, tile=tile or None, frames=frames, keys=keys)
     report = frames or host.Progress().frames("decode")
     flat = samples.transpose(1, 2).flatten(0, 1)
     images, precision = [], vae.vae_dtype

@@ -222,7 +222,8 @@ class LaVieVideoUpscaler:
         with host.cancellable(unet):
             tries = attempts(config, frames, *size, windowed=True)
             latents = host.first_that_fits(tries, run, ADVICE, unet)
-        enlarged = decode(vae, latents / info.scaling_factor, used.tile, progress.frames("decode"))
+        keys = config.speed.vae_keys
+        enlarged = decode(vae, latents / info.scaling_factor, used.tile, progress.frames("decode"), keys)
         return (_color_corrected(enlarged, images[..., :3], config.color_correction),)
 
 

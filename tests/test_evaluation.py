@@ -229,6 +229,19 @@ def test_the_speed_suite_compares_with_the_exact_way(capsys, monkeypatch):
     assert "as the prompt says" in speed.show(figures)
 
 
+def test_the_speed_suite_compares_the_later_stages_with_the_truth_too(capsys, monkeypatch):
+    pipeline, make, _ = speed.STAGES["upscaler"]
+    cases = {"exact": "exact", "half": Speed(steps=0.5), "cached": Speed(full_every=2)}
+    monkeypatch.setitem(speed.STAGES, "upscaler", (pipeline, make, cases))
+    arguments = ("speed", "--method", "upscaler", "--clips", "2", "--steps", "2", "--guidance-scale", "1", "--json")
+    figures = json.loads(evaluate(capsys, *arguments))
+    rows = figures["stages"]["upscaler"]
+    assert rows["half"]["arithmetic"] == 0.5 < rows["cached"]["arithmetic"] < 1
+    assert min(row["truth"] for row in rows.values()) > 20
+    assert max(row["truth"] for row in rows.values()) < 45 > rows["half"]["PSNR"] > 30
+    assert "truth" in speed.show(figures)
+
+
 def test_every_stage_has_its_presets_beside_the_exact_way():
     assert list(speed.STAGES) == ["base", "interpolation", "upscaler"]
     assert all(list(cases)[: len(SPEEDS)] == list(SPEEDS) for *_, cases in speed.STAGES.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from statistics import median
@@ -19,7 +19,7 @@ from .fidelity import psnr, squared_error, ssim
 from .interpolation import FACTOR, NUM_FRAMES
 from .report import NUMBER, PERCENT, Request, clock_of, table
 from .synthetic import held_out_scenes, mean, rendered, score
-from .upscaler import FRAMES
+from .upscaler import FRAMES, SCALE
 
 PRESETS: dict[str, str | Speed] = {name: name for name in SPEEDS}
 KNOBS: dict[str, str | Speed] = {
@@ -31,7 +31,22 @@ KNOBS: dict[str, str | Speed] = {
     "deep features every 2nd step": Speed(full_every=2),
     "deep features every 3rd step": Speed(full_every=3),
 }
-COLUMNS = {"seconds": NUMBER, "faster": "×{:.2f}", "arithmetic": PERCENT, "PSNR": NUMBER, "SSIM": "{:.3f}"}
+LATER_KNOBS: dict[str, str | Speed] = {
+    "half the steps": Speed(steps=0.5),
+    "a fifth of the steps": Speed(steps=0.2),
+    "a tenth of the steps": Speed(steps=0.1),
+    "deep features every 2nd step": Speed(full_every=2),
+    "half the steps, deep features every 3rd": Speed(steps=0.5, full_every=3),
+    "a fifth, deep features every 2nd": Speed(steps=0.2, full_every=2),
+}
+COLUMNS = {
+    "seconds": NUMBER,
+    "faster": "×{:.2f}",
+    "arithmetic": PERCENT,
+    "PSNR": NUMBER,
+    "SSIM": "{:.3f}",
+    "truth": NUMBER,
+}
 SHARES = dict.fromkeys(("background", "colour", "shape", "direction", "steady"), PERCENT)
 # A clip of a scene at a speed, uint8 [frames, height, width, 3].
 Make = Callable[[Scene, int, "str | Speed"], np.ndarray]
@@ -39,8 +54,8 @@ Make = Callable[[Scene, int, "str | Speed"], np.ndarray]
 
 def measure(request: Request) -> dict:
     """By stage and case: seconds for a clip, how much faster than exact (the median over the clips, each made in turn
-    by all cases), the network's share of arithmetic, PSNR in dB and SSIM against the exact clip, and, of the base, the
-    judge's shares.
+    by all cases), the network's share of arithmetic, PSNR in dB and SSIM against the exact clip; of the base the
+    judge's shares, of the later stages "truth", the PSNR against what the renderer shows.
 
     The first clip is for the counting of arithmetic, the others are timed; on a CPU by the time that its cores work.
 
@@ -60,7 +75,8 @@ def show(figures: dict) -> str:
         tables.append(table(stage, COLUMNS, rows))
         if "shares" in rows["exact"]:
             tables.append(table("as the prompt says", SHARES, {name: row["shares"] for name, row in rows.items()}))
-    return "\n".join([f"{figures['clips']} held-out clips; PSNR and SSIM against exact", *tables])
+    head = f"{figures['clips']} held-out clips; PSNR and SSIM against exact, truth: PSNR against the renderer"
+    return "\n".join([head, *tables])
 
 
 @dataclass
@@ -81,9 +97,12 @@ def _measured(stage: str, scenes: list[Scene], request: Request) -> dict[str, di
     cases = _made(pipeline, make_of(pipeline), scenes, speeds, request)
     exact = cases["exact"]
     rows = {name: _figures(case, exact) for name, case in cases.items()}
-    if stage == "base":
-        for name, case in cases.items():
+    for name, case in cases.items():
+        if stage == "base":
             rows[name]["shares"] = score(scenes, case.clips).shares
+        else:
+            truths = (_truth(pipeline, scene) for scene in scenes)
+            rows[name]["truth"] = _psnr(zip(case.clips, truths, strict=True))
     return rows
 
 
@@ -112,9 +131,13 @@ def _figures(case: Case, exact: Case) -> dict:
         "seconds": mean(case.seconds),
         "faster": median(ratios) if ratios else float("nan"),
         "arithmetic": case.operations / exact.operations,
-        "PSNR": psnr(mean([squared_error(*pair) for pair in pairs])),
+        "PSNR": _psnr(pairs),
         "SSIM": mean([ssim(*pair) for pair in pairs]),
     }
+
+
+def _psnr(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+    return psnr(mean([squared_error(*pair) for pair in pairs]))
 
 
 def _base(pipeline: TextToVideoPipeline) -> Make:
@@ -124,8 +147,7 @@ def _base(pipeline: TextToVideoPipeline) -> Make:
 def _later(pipeline: InterpolationPipeline | UpscalePipeline) -> Make:
     """From rendered frames, as the stage before hands them over."""
     base = pipeline.stage.family.base
-    interpolates = isinstance(pipeline, InterpolationPipeline)
-    times = frame_times(NUM_FRAMES)[::FACTOR] if interpolates else FRAMES
+    times = frame_times(NUM_FRAMES)[::FACTOR] if isinstance(pipeline, InterpolationPipeline) else FRAMES
 
     def make(scene: Scene, seed: int, speed: str | Speed) -> np.ndarray:
         return pipeline(rendered(scene, times, base.height, base.width), caption(scene), seed=seed, speed=speed).frames
@@ -133,8 +155,15 @@ def _later(pipeline: InterpolationPipeline | UpscalePipeline) -> Make:
     return make
 
 
+def _truth(pipeline: InterpolationPipeline | UpscalePipeline, scene: Scene) -> np.ndarray:
+    base = pipeline.stage.family.base
+    if isinstance(pipeline, InterpolationPipeline):
+        return rendered(scene, frame_times(NUM_FRAMES), base.height, base.width)
+    return rendered(scene, FRAMES, SCALE * base.height, SCALE * base.width)
+
+
 STAGES = {
     "base": (TextToVideoPipeline, _base, {**PRESETS, **KNOBS}),
-    "interpolation": (InterpolationPipeline, _later, PRESETS),
-    "upscaler": (UpscalePipeline, _later, PRESETS),
+    "interpolation": (InterpolationPipeline, _later, {**PRESETS, **LATER_KNOBS}),
+    "upscaler": (UpscalePipeline, _later, {**PRESETS, **LATER_KNOBS}),
 }

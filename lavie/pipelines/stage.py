@@ -20,6 +20,7 @@ from ..models import VideoUNet
 from ..models.latents import decode_slices, encode_video, to_uint8
 from ..models.text_encoder import TextEncoder, load_text_encoder
 from ..models.vae import load_vae
+from ..models.vae_attention import pooled_keys
 from ..runtime import choose_device, choose_dtype, storage_device
 from ..runtime.budget import Plan, fitted
 from ..runtime.estimate import Means, Weights, Work
@@ -112,10 +113,12 @@ class Stage:
         callback: Callback | None,
         change: Change | None = None,
         frames_per_batch: int | None = None,
+        keys: int = 0,
     ) -> np.ndarray:
         """uint8 frames [batch, frames, height, width, 3] of scaled latents, a few frames at a time.
 
         change: what becomes of each slice, float32 [batch, 3, some frames, height, width], which begins at that frame.
+        keys: `Speed.vae_keys`.
         """
         if not latents.isfinite().all():
             raise LavieError(
@@ -128,10 +131,11 @@ class Stage:
 
         self.bring("vae")
         frames, start = [], 0
-        for part in decode_slices(self.vae, latents, frames_per_batch, tile or None, progress):
-            changed = part if change is None else change(part, start)
-            frames.append(to_uint8(changed, rounding).permute(0, 2, 3, 4, 1).cpu())
-            start += part.shape[2]
+        with pooled_keys(self.vae, keys):
+            for part in decode_slices(self.vae, latents, frames_per_batch, tile or None, progress):
+                changed = part if change is None else change(part, start)
+                frames.append(to_uint8(changed, rounding).permute(0, 2, 3, 4, 1).cpu())
+                start += part.shape[2]
         return torch.cat(frames, dim=1).numpy()
 
 

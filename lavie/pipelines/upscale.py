@@ -128,7 +128,8 @@ class UpscalePipeline(StagePipeline):
             callback=callback,
         )
         correct = partial(_corrected, video[0].transpose(0, 1), config.color_correction)
-        result = self.stage.decode(latents, "truncate", plan.vae_tile, callback, correct, plan.vae_frames)[0]
+        tile, keys = plan.vae_tile, config.speed.vae_keys
+        result = self.stage.decode(latents, "truncate", tile, callback, correct, plan.vae_frames, keys)[0]
         metadata = {
             **self.origin(),
             "prompt": prompt,
