@@ -1,9 +1,9 @@
 """A whole clip of the base at full size with random weights, text to frames, beside diffusers' AnimateDiffPipeline.
 
     python benchmarks/clip.py [--device auto|cpu|cuda] [--dtype float16] [--steps 50] [--runs 3] [--compile]
-        [--json FILE]
+        [--height 320] [--width 512] [--json FILE]
 
-16 frames of 320×512, guidance on. Both share the VAE and the text encoder, and take turns in one process.
+16 frames, guidance on. Both share the VAE and the text encoder, and take turns in one process.
 """
 
 import argparse
@@ -35,6 +35,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--compile", action="store_true", help="ours compiled, too")
+    parser.add_argument("--height", type=int, default=HEIGHT)
+    parser.add_argument("--width", type=int, default=WIDTH)
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     device = choose_device(args.device)
@@ -42,16 +44,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         make_family(Path(folder))
         ours = TextToVideoPipeline.from_pretrained(find_family(folder), device, dtype)
-    settings = {"num_inference_steps": args.steps}
+    settings = {"num_inference_steps": args.steps, "height": args.height, "width": args.width}
     cases = {
         "ours": lambda: ours(PROMPT, **settings),
-        "AnimateDiffPipeline": animate_diff(ours, args.steps),
+        "AnimateDiffPipeline": animate_diff(ours, settings),
     }
     if args.compile:
         faster = TextToVideoPipeline(replace(ours.stage, unet=compile_blocks(deepcopy(ours.stage.unet))))
         cases["ours, compiled"] = lambda: faster(PROMPT, **settings)
     found = take_turns(cases, args.runs, device)
-    results = {"machine": machine(device), "dtype": str(dtype), "steps": args.steps, "cases": found}
+    results = {"machine": machine(device), "dtype": str(dtype), **settings, "cases": found}
     print(results["machine"])
     for name, case in found.items():
         ratios = [other / our for other, our in zip(case["seconds"], found["ours"]["seconds"], strict=True)]
@@ -59,7 +61,7 @@ def main() -> None:
     save(results, args.json)
 
 
-def animate_diff(ours: TextToVideoPipeline, steps: int):
+def animate_diff(ours: TextToVideoPipeline, settings: dict[str, int]):
     """The same clip by diffusers."""
     from diffusers import AnimateDiffPipeline, DDIMScheduler, UNetMotionModel
 
@@ -83,10 +85,8 @@ def animate_diff(ours: TextToVideoPipeline, steps: int):
             prompt_embeds=texts[0],
             negative_prompt_embeds=texts[1],
             num_frames=FRAMES,
-            height=HEIGHT,
-            width=WIDTH,
-            num_inference_steps=steps,
             output_type="np",
+            **settings,
         )
         stage.vae.to(vae_dtype)
         return made

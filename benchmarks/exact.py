@@ -1,7 +1,7 @@
 """One forward of the full-size UNets with random weights: ours, the official data flow, and diffusers' AnimateDiff.
 
     python benchmarks/exact.py [--stage base interpolation upscaler] [--device auto|cpu|cuda] [--dtype float32]
-        [--runs 3] [--compile] [--bfloat16] [--no-animatediff] [--json FILE]
+        [--runs 3] [--compile] [--bfloat16] [--no-animatediff] [--full-size] [--frames N] [--json FILE]
 
 The cases take turns in one process. Ratios are the other's seconds over ours, run by run. "of the matrix product" is
 the arithmetic of a forward over what a square matrix product reaches in the same process.
@@ -37,6 +37,8 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="ours compiled, too")
     parser.add_argument("--bfloat16", action="store_true", help="ours in bfloat16, too")
     parser.add_argument("--no-animatediff", dest="compared", action="store_false", help="leave diffusers' out")
+    parser.add_argument("--full-size", action="store_true", help="the released models' pictures on the CPU, too")
+    parser.add_argument("--frames", type=int, metavar="N", help="other than the released models'")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     device = choose_device(args.device)
@@ -52,7 +54,8 @@ def main() -> None:
 def measure(stage: str, device: torch.device, dtype: torch.dtype, args: argparse.Namespace) -> dict:
     """Print and return one stage's table."""
     config, shape = UNETS[stage], STAGES[stage]
-    shape = ON_CPU.get(stage, shape) if device.type == "cpu" else shape
+    shape = shape if args.full_size or device.type != "cpu" else ON_CPU.get(stage, shape)
+    shape = (*shape[:2], args.frames or shape[2], *shape[3:])
     torch.manual_seed(0)
     unet = build_unet(config).eval().to(device, dtype)
     sample = torch.randn(shape, device=device, dtype=dtype)

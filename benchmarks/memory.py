@@ -2,6 +2,7 @@
 
     python benchmarks/memory.py [--device cpu|cuda] [--case NAME] [--json]
     python benchmarks/memory.py --device cuda --limit 8GB      each released stage at its own size, in float16
+    python benchmarks/memory.py --case base --limit 4GB --dtype bfloat16   one of them on the CPU
     python benchmarks/memory.py --model lavie-tiny --limit 1GB a check of the same on the CPU
 
 Every case runs in a process of its own, with random weights. On the CPU (Linux) the measure is the peak of resident
@@ -24,6 +25,7 @@ from benchmarks.released import UNETS
 from lavie import InterpolationPipeline, TextToVideoPipeline, UpscalePipeline
 from lavie.models import UNetConfig, VideoUNet, build_unet, to_channels_last
 from lavie.models.meta import WithoutWeights
+from lavie.runtime.device import DTYPES
 from lavie.runtime.estimate import SLICES, Means, Weights, Work, stage_bytes
 from lavie.runtime.free_memory import memory_limit
 from lavie.runtime.placement import weight_bytes
@@ -53,6 +55,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--case", choices=(*CASES, *STAGES))
     parser.add_argument("--limit", metavar="SIZE", help="run the stages by `memory` under this limit")
+    parser.add_argument("--dtype", choices=DTYPES, help="of the stages; default: float16 on a GPU, float32 on the CPU")
     parser.add_argument("--model", choices=("lavie", "lavie-tiny"), default="lavie")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -125,7 +128,7 @@ def run_stage(args: argparse.Namespace) -> dict:
         torch.cuda.set_per_process_memory_fraction(min(1.0, limit / torch.cuda.get_device_properties(0).total_memory))
     before = start_of_peak(device)
     limit = memory_limit(args.limit, device)
-    pipeline = PIPELINES[args.case](new_stage(args.case, args.model, device), limit)
+    pipeline = PIPELINES[args.case](new_stage(args.case, args.model, device, args.dtype), limit)
     said: list[str] = []
     pipeline.tell = said.append
     frames, height, width = (INPUT if args.model == "lavie" else TINY_INPUT)[args.case]
@@ -146,7 +149,7 @@ def run_stage(args: argparse.Namespace) -> dict:
     }
 
 
-def new_stage(name: str, model: str, device: torch.device):
+def new_stage(name: str, model: str, device: torch.device, dtype: str | None = None):
     """The bundled stage, or one of released size with random weights."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -158,8 +161,8 @@ def new_stage(name: str, model: str, device: torch.device):
 
     tiny = find_family("lavie-tiny")
     if model == "lavie-tiny":
-        return Stage.load(name, tiny, device, placed=True)
-    dtype = choose_dtype(None, device)
+        return Stage.load(name, tiny, device, dtype, placed=True)
+    dtype = choose_dtype(dtype, device)
     unet = filled(new_unet(UNETS[name]), "cpu", dtype)
     vae = filled(new_vae(VAES["f4" if name == "upscaler" else "f8"]), "cpu")
     text_config = CLIPTextConfig(**(OPENCLIP_H if name == "upscaler" else CLIP_L))
