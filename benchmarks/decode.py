@@ -43,7 +43,7 @@ def main() -> None:
         return
     device = choose_device(args.device)
     height, width = (160, 256) if device.type == "cpu" else (320, 512)
-    vae = filled(new_vae(VAES["f4"]), args.device if args.device != "auto" else device.type)
+    vae = filled(new_vae(VAES["f4"]), device.type)
     if device.type != "cpu":
         vae.to(memory_format=torch.channels_last)  # as `load_vae` does
     latents = torch.randn(1, 4, 1, height, width, device=device)

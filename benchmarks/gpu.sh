@@ -3,7 +3,7 @@
 #
 #     benchmarks/gpu.sh RESULTS [cascade exact clip limit decode memory lora speed]
 #
-# Some 20 minutes on an H200 for all, the ones that matter most first; what is done is kept where a later one fails.
+# By estimate 20 minutes on an H200 for all, the ones that matter most first; what is done is kept where a later one fails.
 cd "$(dirname "$0")/.." || exit
 python=${PYTHON:-python}
 out=${1:-runs/gpu}

@@ -312,7 +312,13 @@ def test_what_is_asked_for_goes_on_top_of_a_preset():
 
 
 def test_what_no_speed_can_be_is_refused():
-    for wrong in ({"steps": 0}, {"steps": 1.5}, {"guidance_from": 0.8, "guidance_until": 0.2}, {"full_every": 0}):
+    for wrong in (
+        {"steps": 0},
+        {"steps": 1.5},
+        {"guidance_from": 0.8, "guidance_until": 0.2},
+        {"full_every": 0},
+        {"vae_keys": -1},
+    ):
         with pytest.raises(UsageError):
             Speed(**wrong)
     with pytest.raises(UsageError, match="exact, balanced, fast"):

@@ -2,6 +2,7 @@
 
 import math
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,9 +24,10 @@ from lavie.training.synthetic import frame_times
 
 @pytest.fixture(scope="module")
 def vae():
+    """As the released upscaler's: 4 pixels per latent pixel, and attention, which lavie-tiny's lacks."""
     torch.manual_seed(0)
-    blocks = {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2}
-    return AutoencoderKL(block_out_channels=[8, 16], norm_num_groups=4, **blocks).eval()
+    blocks = {"down_block_types": ["DownEncoderBlock2D"] * 3, "up_block_types": ["UpDecoderBlock2D"] * 3}
+    return AutoencoderKL(block_out_channels=[8, 16, 16], norm_num_groups=4, **blocks).eval()
 
 
 def random(*shape):
@@ -86,6 +88,20 @@ def test_it_is_far_nearer_to_the_whole_picture_than_tiles_of_as_many_keys():
         pooled = to_uint8(decode_latents(vae, latents)).numpy()
     tiles = to_uint8(decode_latents(vae, latents, tile=32)).numpy()
     assert psnr(squared_error(pooled, whole)) > 45 > psnr(squared_error(tiles, whole))
+
+
+def test_the_keys_of_a_speed_reach_the_frames_of_the_upscaler_and_of_its_node(vae):
+    stage = UpscalePipeline.from_pretrained("lavie-tiny", device="cpu").stage
+    upscaler, graph_vae = UpscalePipeline(replace(stage, vae=vae)), part("nodes.vae").GraphVAE(vae, None)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    latents = random(1, 4, 2, 8, 8)
+    for make in (
+        lambda keys: upscaler(frames, num_inference_steps=1, speed=Speed(vae_keys=keys)).frames,
+        lambda keys: part("nodes.vae").decode(graph_vae, latents, keys=keys).numpy(),
+    ):
+        whole = make(0)
+        assert np.array_equal(make(64), whole)
+        assert not np.array_equal(make(4), whole)
 
 
 def test_the_upscaler_decodes_so_where_its_speed_says(monkeypatch):

@@ -97,12 +97,12 @@ def _measured(stage: str, scenes: list[Scene], request: Request) -> dict[str, di
     cases = _made(pipeline, make_of(pipeline), scenes, speeds, request)
     exact = cases["exact"]
     rows = {name: _figures(case, exact) for name, case in cases.items()}
+    truths = [] if stage == "base" else [_truth(pipeline, scene) for scene in scenes]
     for name, case in cases.items():
-        if stage == "base":
-            rows[name]["shares"] = score(scenes, case.clips).shares
-        else:
-            truths = (_truth(pipeline, scene) for scene in scenes)
+        if truths:
             rows[name]["truth"] = _psnr(zip(case.clips, truths, strict=True))
+        else:
+            rows[name]["shares"] = score(scenes, case.clips).shares
     return rows
 
 

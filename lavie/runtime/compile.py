@@ -21,7 +21,7 @@ def compile_blocks(unet: Network, backend: str = "inductor") -> Network:
     how often one piece of code is compiled, beyond which blocks would silently stay as they were.
     """
     limits = torch._dynamo.config
-    name = "recompile_limit" if hasattr(limits, "recompile_limit") else "cache_size_limit"  # the name before torch 2.7
+    name = "recompile_limit" if hasattr(limits, "recompile_limit") else "cache_size_limit"  # of older torch
     setattr(limits, name, max(VARIANTS, getattr(limits, name)))
     for module in unet.modules():
         if isinstance(module, ResnetBlock | TransformerBlock):
