@@ -72,7 +72,8 @@ def measure(request: Request) -> dict:
 def show(figures: dict) -> str:
     tables = []
     for stage, rows in figures["stages"].items():
-        tables.append(table(stage, COLUMNS, rows))
+        columns = {name: pattern for name, pattern in COLUMNS.items() if name in rows["exact"]}
+        tables.append(table(stage, columns, rows))
         if "shares" in rows["exact"]:
             tables.append(table("as the prompt says", SHARES, {name: row["shares"] for name, row in rows.items()}))
     head = f"{figures['clips']} held-out clips; PSNR and SSIM against exact, truth: PSNR against the renderer"
