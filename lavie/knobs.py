@@ -1,0 +1,144 @@
+"""A setting is declared once: a dataclass field that knows its help, its range and how front ends name it.
+
+Command-line flags (`cli.flags`), widgets (`nodes/widgets.py`), range checks, help tables and the metadata of a video are
+derived from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from typing import Any, get_type_hints
+
+from .errors import UsageError
+
+KEY = "knob"  # in a field's metadata
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What is known of one setting.
+
+    help: for the user, a sentence or two: flag help and tooltip. least, most: its range, both included; None: open.
+    choices: the values of a name. stages: those that have it; empty: all. off: the value by which a widget stands for
+    the model's own setting, below the range if it is a number. flag, widget: its name on the command line and in a
+    graph, where it is not the field's. step: of the widget. metavar: of the flag. parse: from a flag's text, where the
+    type does not say how. many: takes several values (`nargs="+"`) or, as "append", the flag several times.
+    front_ends: where users meet it.
+
+    name, kind, default: the field's own, filled in by `knobs_of`.
+    """
+
+    help: str
+    least: float | None = None
+    most: float | None = None
+    choices: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
+    off: Any = None
+    flag: str = ""
+    widget: str = ""
+    step: float | None = None
+    metavar: str = ""
+    parse: Callable[[str], Any] | None = None
+    many: bool | str = False
+    front_ends: tuple[str, ...] = ("flag", "widget")
+    name: str = ""
+    kind: type = str
+    default: Any = None
+
+    @property
+    def flag_name(self) -> str:
+        """As on the command line, without the dashes before it."""
+        return self.flag or self.name.replace("_", "-")
+
+    @property
+    def widget_name(self) -> str:
+        return self.widget or self.name
+
+    @property
+    def words(self) -> str:
+        """The name in a sentence."""
+        return self.flag_name.replace("-", " ")
+
+    @property
+    def range_words(self) -> str:
+        """As "0…100", "1 or more", "one of: a, b", or nothing."""
+        if self.choices:
+            return f"one of: {', '.join(self.choices)}"
+        if self.most is None:
+            return "" if self.least is None else f"{self.least:g} or more"
+        return f"{self.least:g}…{self.most:g}"
+
+    def check(self, value: Any) -> None:
+        """Refuse a value outside the range.
+
+        Raises:
+            UsageError: names the setting, its range and the value.
+        """
+        if value is None or value == self.off or value == self.default:
+            return
+        if self.choices:
+            if isinstance(value, str) and value not in self.choices:
+                raise UsageError(f"Unknown {self.words} '{value}'. Choose {', '.join(self.choices)}.")
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return
+        low, high = (edge if edge is not None else sign * math.inf for edge, sign in ((self.least, -1), (self.most, 1)))
+        if not low <= value <= high or math.isnan(value):
+            within = f"between {low:g} and {high:g}" if math.isfinite(high) else f"{low:g} or more"
+            raise UsageError(f"The {self.words} must be {within}, not {value:g}.")
+
+
+def knob(default: Any, help: str, **traits: Any) -> Any:
+    """A dataclass field with this default that front ends show; traits: of `Knob`."""
+    return field(default=default, metadata={KEY: Knob(help, **traits)})
+
+
+@cache
+def knobs_of(settings: type, stage: str = "") -> dict[str, Knob]:
+    """The knobs of a dataclass by field name, in its order; of a stage, those that the stage has."""
+    hints = get_type_hints(settings)
+    found = {}
+    for each in fields(settings):
+        declared: Knob | None = each.metadata.get(KEY)
+        if declared is None or (stage and declared.stages and stage not in declared.stages):
+            continue
+        kinds = getattr(hints[each.name], "__args__", (hints[each.name],))
+        kind = next(kind for kind in kinds if kind is not type(None))
+        found[each.name] = replace(declared, name=each.name, kind=kind, default=each.default)
+    return found
+
+
+def check_knobs(settings: Any, stage: str = "") -> None:
+    """Refuse an instance of which a setting is outside its range.
+
+    Raises:
+        UsageError: see `Knob.check`.
+    """
+    for name, declared in knobs_of(type(settings), stage).items():
+        declared.check(getattr(settings, name))
+
+
+def described(settings: Any, stage: str = "") -> dict[str, Any]:
+    """Every setting of an instance, for the metadata of what it shaped; a value may say by `metadata()` how."""
+    values = {name: getattr(settings, name) for name in knobs_of(type(settings), stage)}
+    return {name: value.metadata() if hasattr(value, "metadata") else value for name, value in values.items()}
+
+
+def documented(settings: type, stage: str = "") -> Callable[[Any], Any]:
+    """Decorates a function that takes these settings as keywords: lists them at the end of its docstring."""
+
+    def extend(function: Any) -> Any:
+        rows = [f"    {name}: {_sentence(knob)}" for name, knob in knobs_of(settings, stage).items()]
+        function.__doc__ = "\n".join(
+            [(function.__doc__ or "").rstrip(), "", "Settings (None: the model's own):", *rows]
+        )
+        return function
+
+    return extend
+
+
+def _sentence(knob: Knob) -> str:
+    return f"{knob.help} ({knob.range_words})" if knob.range_words else knob.help

@@ -1,0 +1,67 @@
+"""What is true of a stage, whoever's weights it has; nobody tells stages apart by anything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One row of `STAGES`.
+
+    in_channels: of its UNet, all forms. vae_factor: pixels per latent pixel along an edge. least_frames: of its input.
+    key_frame_distance: output frames from one input frame to the next. enlargement: of the picture. windowed, tiled:
+    it works in windows of frames, in tiles of the picture. encodes: frames come in through the VAE. takes_loras: those
+    of Stable Diffusion 1.x fit. needs_prompt: an empty one is a mistake. optional: a family may lack it. node: the
+    node that samples it.
+    """
+
+    name: str
+    in_channels: tuple[int, ...]
+    node: str
+    vae_factor: int = 8
+    least_frames: int = 1
+    key_frame_distance: int = 1
+    enlargement: int = 1
+    windowed: bool = False
+    tiled: bool = False
+    encodes: bool = False
+    takes_loras: bool = True
+    needs_prompt: bool = False
+    optional: bool = False
+
+    def frames_made(self, num_frames: int) -> int:
+        """How many frames come of so many."""
+        return self.key_frame_distance * (num_frames - 1) + 1
+
+
+# Noisy latents alone; beside those of a frame (the paper, section 5.6), or of a mask and the masked video (SEINE).
+PLAIN, FIRST_FRAME, MASK = 4, 8, 9
+
+STAGES: dict[str, StageSpec] = {
+    spec.name: spec
+    for spec in (
+        StageSpec("base", (PLAIN,), "LaVie Base Sampler", needs_prompt=True),
+        StageSpec(
+            "interpolation",
+            (8,),
+            "LaVie Temporal Interpolator",
+            least_frames=2,
+            key_frame_distance=4,
+            windowed=True,
+            encodes=True,
+        ),
+        StageSpec(
+            "upscaler",
+            (7,),
+            "LaVie Video Upscaler",
+            vae_factor=4,
+            enlargement=4,
+            windowed=True,
+            tiled=True,
+            takes_loras=False,
+        ),
+        StageSpec("extension", (FIRST_FRAME, MASK), "LaVie Image to Video", encodes=True, optional=True),
+    )
+}
+CASCADE = ("base", "interpolation", "upscaler")
