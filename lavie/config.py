@@ -7,7 +7,6 @@ them here, because its files come from several authors.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -15,17 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from .errors import LavieError, UsageError
-from .speed import EXACT, Speed, speed_of
+from .knobs import check_knobs, described, knob, knobs_of
+from .schedulers import SCHEDULERS, SPACINGS
+from .speed import EXACT, SPEEDS, Speed, speed_of
+from .stages import STAGES
 
-STAGES = ("base", "interpolation", "upscaler")
-OPTIONAL_STAGES = ("extension",)
 BUNDLED = "lavie-tiny"
-MAX_FRAMES = 10_000
-LEAST_SEGMENT = 8  # frames of a long film that are worked on at once; see pipelines.streaming
-MAX_SIDE = 8192
-COLOR_CORRECTIONS = ("none", "wavelet")  # see pipelines.color_correction
 RELEASED = "lavie"
+MAX_FRAMES = 10_000
+MIN_SEGMENT = 8  # frames of a long video that are worked on at once; see pipelines.streaming
+MAX_SIDE = 8192
+MAX_NOISE_LEVEL = 350
+TRAINED_FRAMES = 16  # that LaVie's base was trained on
+COLOR_CORRECTIONS = ("none", "wavelet")  # see pipelines.color_correction
+CHUNKS = ("blended", "official")
 SINGLE_FILES = ("sd-v1-*", "v1-5-pruned*")
+OWN = "default"  # the name that stands for the model's own setting
 _WEIGHTS = Path(__file__).parent / "weights"
 
 
@@ -33,36 +37,154 @@ _WEIGHTS = Path(__file__).parent / "weights"
 class StageConfig:
     """One stage: its files, relative to the family's folder, and the settings that the model was made for.
 
-    num_frames, height, width: what the stage puts out (0: it follows its input). fps: frames per second of the
-    output; for interpolation of a clip at 8 fps. prompt_suffix: added to every prompt. color_correction: of the
-    upscaler's frames, see `pipelines.color_correction`. latent_rgb_factors: what a
-    preview makes red, green and blue (−1…1) of scaled latents with, a row for each of the 4 channels and one to add;
-    empty: the VAE is Stable Diffusion's. speed: what is left out of the work; no setting of a model.
+    Fields that users may set are knobs. num_frames, height, width: what the stage puts out (0: it follows its input).
+    fps: frames per second of the output; for interpolation of a clip at 8 fps. prompt_suffix: added to every prompt.
+    latent_rgb_factors: what a preview makes red, green and blue (−1…1) of scaled latents with, a row for each of the 4
+    channels and one to add; empty: the VAE is Stable Diffusion's.
     """
 
     unet: str
     vae: str
     text_encoder: str
     tokenizer: str
-    num_frames: int = 0
-    height: int = 0
-    width: int = 0
+    num_frames: int = knob(
+        0,
+        "Frames to make.",
+        least=1,
+        most=MAX_FRAMES,
+        stages=("base",),
+        off=0,
+        flag="frames",
+        metavar="N",
+    )
+    height: int = knob(
+        0,
+        "Height in pixels, divisible by 8.",
+        least=8,
+        most=MAX_SIDE,
+        stages=("base",),
+        off=0,
+        step=8,
+        front_ends=("widget",),
+    )
+    width: int = knob(
+        0,
+        "Width in pixels, divisible by 8.",
+        least=8,
+        most=MAX_SIDE,
+        stages=("base",),
+        off=0,
+        step=8,
+        front_ends=("widget",),
+    )
     fps: float = 0
-    num_inference_steps: int = 50
-    guidance_scale: float = 7.5
-    scheduler: str = "ddim"
-    spacing: str = "default"
+    num_inference_steps: int = knob(
+        50,
+        "Denoising steps: more are slower and finer.",
+        least=1,
+        most=1000,
+        off=-1,
+        flag="steps",
+        widget="steps",
+        metavar="N",
+    )
+    guidance_scale: float = knob(
+        7.5,
+        "How closely the prompt is followed; 1 ignores the negative prompt.",
+        least=0,
+        most=100,
+        off=-1.0,
+        step=0.1,
+        metavar="X",
+    )
+    scheduler: str = knob(
+        "ddim",
+        "The sampler: how a step is taken.",
+        choices=tuple(SCHEDULERS),
+        off=OWN,
+        widget="sampler",
+        metavar="NAME",
+    )
+    spacing: str = knob(
+        OWN, "How the steps are spread over the noise levels.", choices=SPACINGS, off=OWN, metavar="NAME"
+    )
     prediction_type: str = "epsilon"
-    negative_prompt: str = ""
+    negative_prompt: str = knob("", "What not to show.", front_ends=("flag",), metavar="TEXT")
     prompt_suffix: str = ""
-    noise_level: int = 0
-    window: int = 0
-    overlap: int = 0
-    tile: int = 0
-    tile_overlap: int = 0
-    color_correction: str = "none"
+    noise_level: int = knob(
+        0,
+        "Noise added to the input: more lets the model invent more detail.",
+        least=0,
+        most=MAX_NOISE_LEVEL,
+        stages=("upscaler",),
+        off=-1,
+        metavar="N",
+    )
+    window: int = knob(
+        0,
+        "Input frames worked on at once; fewer take less memory. 0: all.",
+        least=0,
+        most=MAX_FRAMES,
+        stages=("interpolation", "upscaler"),
+        off=-1,
+        metavar="N",
+    )
+    overlap: int = knob(
+        0,
+        "Input frames that neighbouring windows share and blend.",
+        least=0,
+        most=MAX_FRAMES,
+        stages=("interpolation", "upscaler"),
+        off=-1,
+        metavar="N",
+    )
+    tile: int = knob(
+        0,
+        "Edge of the tiles in input pixels; smaller take less memory. 0: no tiles.",
+        least=0,
+        most=MAX_SIDE,
+        stages=("upscaler",),
+        off=-1,
+        step=8,
+        metavar="N",
+    )
+    tile_overlap: int = knob(
+        0,
+        "Input pixels that neighbouring tiles share and blend.",
+        least=0,
+        most=MAX_SIDE,
+        stages=("upscaler",),
+        off=-1,
+        step=8,
+        metavar="N",
+    )
+    chunks: str = knob(
+        "blended",
+        "official: the authors' separate chunks of 8 frames, with their seams; blended: windows without seams.",
+        choices=CHUNKS,
+        stages=("upscaler",),
+        off=OWN,
+    )
+    color_correction: str = knob(
+        "none",
+        "wavelet: keep the colours of the input.",
+        choices=COLOR_CORRECTIONS,
+        stages=("upscaler",),
+        off=OWN,
+    )
     latent_rgb_factors: tuple[tuple[float, ...], ...] = ()
-    speed: Speed = EXACT
+    speed: Speed = knob(
+        EXACT,
+        "balanced, fast: quicker, for some quality; steps and sampler that are set count before theirs. exact: nothing "
+        "is left out.",
+        choices=tuple(SPEEDS),
+        off="exact",
+    )
+
+    @property
+    def clip_frames(self) -> int:
+        """How many frames the model makes at once."""
+        return self.num_frames or TRAINED_FRAMES
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> StageConfig:
@@ -74,20 +196,37 @@ class StageConfig:
             raise LavieError("latent_rgb_factors in family.json are not 5 rows of 3 numbers.")
         return cls(**{**values, "latent_rgb_factors": rows})
 
+    def configured(self, stage: str, **given: Any) -> StageConfig:
+        """The settings of that stage with those replaced that are given and not None; `speed` changes its own first.
+
+        An overlap shrinks with its window.
+
+        Raises:
+            UsageError: a setting that the stage does not have, or a value outside its range.
+        """
+        known = knobs_of(StageConfig, stage)
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            raise UsageError(f"The {stage} stage has no setting {', '.join(unknown)}. It has: {', '.join(known)}.")
+        given = {name: value for name, value in given.items() if value is not None}
+        return self.at_speed(stage, given.pop("speed", EXACT)).replaced(**given)
+
+    def described(self, stage: str) -> dict[str, Any]:
+        """Every setting of the stage that shapes its frames, for their metadata."""
+        return described(self, stage)
+
     def replaced(self, **given: Any) -> StageConfig:
         """These settings with those replaced that are given and not None; an overlap shrinks with its window.
 
         Raises:
-            UsageError: a guidance scale outside 0…100.
+            UsageError: a value outside its range.
         """
         given = {name: value for name, value in given.items() if value is not None}
         for size, shared in (("window", "overlap"), ("tile", "tile_overlap")):
             if given.get(size) and shared not in given:
                 given[shared] = min(getattr(self, shared), given[size] - 1)
         config = replace(self, **given)
-        scale = config.guidance_scale
-        if not math.isfinite(scale) or not 0 <= scale <= 100:
-            raise UsageError(f"The guidance scale must be between 0 and 100, not {scale}.")
+        check_knobs(config)
         return config
 
     def at_speed(self, stage: str, speed: str | Speed) -> StageConfig:
@@ -98,7 +237,7 @@ class StageConfig:
         """
         speed = speed_of(stage, speed)
         steps, scheduler = max(1, round(speed.steps * self.num_inference_steps)), speed.scheduler or self.scheduler
-        spacing = self.spacing if scheduler == self.scheduler else "default"  # not every scheduler has every spacing
+        spacing = self.spacing if scheduler == self.scheduler else OWN  # not every scheduler has every spacing
         return replace(self, num_inference_steps=steps, scheduler=scheduler, spacing=spacing, speed=speed)
 
 
@@ -106,7 +245,7 @@ class StageConfig:
 class Family:
     """A name, a folder, and the stages in it; `elsewhere`: more folders where its files may lie.
 
-    What an extension UNet is given besides noise, its input channels tell: see `pipelines.conditioned_extension`.
+    What an extension UNet is given besides noise, its input channels tell: see `long_video.conditioned`.
     """
 
     name: str
@@ -123,7 +262,7 @@ class Family:
         Raises:
             UsageError: this family has no such stage.
         """
-        config = getattr(self, name) if name in (*STAGES, *OPTIONAL_STAGES) else None
+        config = getattr(self, name) if name in STAGES else None
         if config is None:
             raise UsageError(f"Model '{self.name}' has no {name} stage.")
         return config
@@ -232,7 +371,7 @@ def _has_released(folder: Path) -> bool:
 def _read_family(folder: Path) -> Family:
     try:
         values = json.loads((folder / "family.json").read_text(encoding="utf-8"))
-        names = (*STAGES, *(stage for stage in OPTIONAL_STAGES if stage in values))
+        names = [name for name, spec in STAGES.items() if name in values or not spec.optional]
         stages = {stage: StageConfig.from_dict(values[stage]) for stage in names}
         return Family(values["name"], folder, **stages)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .errors import UsageError
+from .stages import STAGES
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,16 @@ class Speed:
 
 
 EXACT = Speed(name="exact")
-_STAGES = ("base", "interpolation", "upscaler", "extension")
 
 # name: what each stage leaves out.
 SPEEDS: dict[str, dict[str, Speed]] = {
-    "exact": dict.fromkeys(_STAGES, EXACT),
+    "exact": dict.fromkeys(STAGES, EXACT),
     "balanced": {
-        **dict.fromkeys(_STAGES, Speed(0.5, "ddim", name="balanced")),
+        **dict.fromkeys(STAGES, Speed(0.5, "ddim", name="balanced")),
         "upscaler": Speed(0.12, "ddim", guidance_every=2, vae_keys=2**14, name="balanced"),
     },
     "fast": {
-        **dict.fromkeys(_STAGES, Speed(0.5, "ddim", full_every=2, name="fast")),
+        **dict.fromkeys(STAGES, Speed(0.5, "ddim", full_every=2, name="fast")),
         "upscaler": Speed(0.08, "ddim", guidance_every=2, vae_keys=2**14, name="fast"),
     },
 }

@@ -464,7 +464,7 @@ def test_help_explains_each_command():
 
 def test_help_names_every_scheduler_spacing_and_way_of_chunks(lavie):
     from lavie.pipelines import upscale
-    from lavie.sampling import SCHEDULERS, SPACINGS
+    from lavie.schedulers import SCHEDULERS, SPACINGS
 
     words = set(lavie("upscale", "--help")[1].replace(",", " ").replace("{", " ").replace("}", " ").split())
     assert {*SCHEDULERS, *SPACINGS, *upscale.CHUNKS} <= words | {"default"}

@@ -17,7 +17,7 @@ from lavie.models.config import UNetConfig
 from lavie.pipelines.conditioned_extension import sample_conditioned_extension
 from lavie.sampling import TextCondition, seeded
 from lavie.sampling.conditioning import first_frame_condition, mask_condition
-from lavie.sampling.schedulers import alphas_cumprod
+from lavie.sampling.schedule import alphas_cumprod
 
 CPU = torch.device("cpu")
 TEXT = TextCondition(torch.zeros(1, 77, 8), torch.zeros(1, 77, 8))

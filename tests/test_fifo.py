@@ -9,7 +9,7 @@ from lavie.errors import Cancelled, UsageError
 from lavie.models import build_unet
 from lavie.sampling import TextCondition, create_schedule, fifo, guided, seeded
 from lavie.sampling.fifo import ddim_step, frames_before, queue_windows
-from lavie.sampling.schedulers import PREDICTION_TYPES
+from lavie.schedulers import PREDICTION_TYPES
 
 WINDOW = 4
 CLIP = torch.randn(2, 4, WINDOW, 3, 2, generator=seeded(0))

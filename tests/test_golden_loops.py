@@ -11,7 +11,7 @@ from lavie.models.latents import decode_latents, encode_video, to_uint8
 from lavie.models.vae import load_vae
 from lavie.sampling import TextCondition, create_schedule, denoise, guided
 from lavie.sampling.conditioning import key_frame_of
-from lavie.sampling.schedulers import alphas_cumprod
+from lavie.sampling.schedule import alphas_cumprod
 
 TOLERANCE = 1e-3
 

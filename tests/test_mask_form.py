@@ -14,7 +14,7 @@ from lavie.models import build_unet
 from lavie.models.config import UNetConfig
 from lavie.models.latents import decode_latents, encode_video, to_uint8
 from lavie.pipelines.stage import to_video
-from lavie.sampling.schedulers import alphas_cumprod
+from lavie.sampling.schedule import alphas_cumprod
 
 PROMPT = "a red ball moving left over green grass"
 CPU = torch.device("cpu")

@@ -5,9 +5,9 @@ import torch
 
 from lavie.errors import UsageError
 from lavie.sampling import Known, create_schedule, denoise, draw_noise, seeded
-from lavie.sampling.schedulers import _SCHEDULERS
+from lavie.schedulers import SCHEDULERS
 
-SCHEDULES = [(name, spacing) for name, (_, _, spacings) in _SCHEDULERS.items() for spacing in spacings]
+SCHEDULES = [(name, spacing) for name, spec in SCHEDULERS.items() for spacing in spec.spacings]
 CLEAN = torch.randn(1, 4, 3, 4, 4, generator=seeded(0))
 FIRST_FRAME = Known(CLEAN, torch.tensor([0.0, 1.0, 1.0])[None, None, :, None, None])
 
@@ -50,7 +50,7 @@ def test_latents_noised_again_are_clean_ones_noised_to_the_step_before(name, spa
     assert again.std().item() == pytest.approx(before.std().item(), rel=0.02)
 
 
-@pytest.mark.parametrize("name", _SCHEDULERS)
+@pytest.mark.parametrize("name", SCHEDULERS)
 def test_the_noise_left_falls_with_every_step(name):
     alphas = create_schedule(name, 7).alphas()
     assert len(alphas) == 8

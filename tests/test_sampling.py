@@ -11,7 +11,6 @@ from lavie.checkpoints import load_unet
 from lavie.config import find_family
 from lavie.errors import Cancelled, UsageError
 from lavie.sampling import (
-    SCHEDULERS,
     Known,
     TextCondition,
     blended,
@@ -25,7 +24,8 @@ from lavie.sampling import (
 )
 from lavie.sampling.conditioning import key_frame_of, low_resolution_noise
 from lavie.sampling.denoise import WHOLE
-from lavie.sampling.schedulers import _SCHEDULERS, PREDICTION_TYPES, alphas_cumprod
+from lavie.sampling.schedule import alphas_cumprod
+from lavie.schedulers import PREDICTION_TYPES, SCHEDULERS
 from lavie.sampling.windows import ramp
 
 
@@ -88,7 +88,7 @@ def test_noise_depends_on_the_seed_and_not_on_the_batch():
     assert not torch.equal(together[0], together[1])
 
 
-SCHEDULES = [(name, spacing) for name, (_, _, spacings) in _SCHEDULERS.items() for spacing in spacings]
+SCHEDULES = [(name, spacing) for name, spec in SCHEDULERS.items() for spacing in spec.spacings]
 CLEAN = torch.randn(1, 4, 3, 4, 4, generator=seeded(0))
 
 

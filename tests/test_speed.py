@@ -15,10 +15,10 @@ from lavie.models.deep_feature import DeepFeature
 from lavie.runtime.device import MOST_ELEMENTS
 from lavie.runtime.estimate import Means, Weights, Work, denoising_bytes, kept_bytes, kept_channels
 from lavie.sampling import TextCondition, blended, create_schedule, denoise, draw_noise, guided, regions, seeded, spans
-from lavie.sampling import past as past_module
+from lavie.sampling import step_cache as step_cache_module
 from lavie.sampling.denoise import WHOLE
 from lavie.sampling.guidance_interval import in_interval
-from lavie.sampling.past import Past, Pasts
+from lavie.sampling.step_cache import StepCache, StepCaches
 from lavie.speed import EXACT, SPEEDS, Speed, speed_of
 
 PROMPT = "a red ball moving left over green grass"
@@ -171,7 +171,7 @@ def test_at_most_steps_only_the_shallow_layers_run(base):
 def test_halves_that_are_evaluated_apart_use_the_same_steps(base):
     for speed in (Speed(full_every=2), Speed(full_every=3, guidance_every=2), Speed(full_every=2, guidance_until=0.6)):
         together, apart = Counting(base), Counting(base)
-        results = run(together, speed), run(apart, speed, split=True)
+        results = run(together, speed), run(apart, speed, sequential_guidance=True)
         torch.testing.assert_close(*results, atol=1e-4, rtol=1e-4)
         assert [kind for clips, kind in together.calls for _ in range(clips)] == [kind for _, kind in apart.calls]
 
@@ -223,7 +223,7 @@ def test_frames_with_noise_levels_of_their_own_leave_nothing_out(base):
 
 
 def test_the_past_forgets_what_is_old():
-    pasts, region = Pasts(), WHOLE
+    pasts, region = StepCaches(), WHOLE
     past = pasts.at(region, 900.0)
     past.keep("x", torch.ones(1))
     assert past.recent("x", 1) is not None
@@ -233,7 +233,7 @@ def test_the_past_forgets_what_is_old():
     assert past.recent("y", 2) is None
     assert pasts.at((slice(0, 2), *region[1:]), 800.0).recent("x", 2) is None
     assert pasts.at(region, 800.0).recent("x", 2) is None
-    assert Past().recent("x", 1) is None
+    assert StepCache().recent("x", 1) is None
 
 
 # -- the memory of what is kept ----------------------------------------------------------------------------------------
@@ -274,8 +274,8 @@ def test_the_estimate_counts_what_all_windows_and_tiles_keep(base, monkeypatch, 
 
 def test_a_device_holds_no_more_than_a_clip_may_take_whatever_the_number_of_tiles(monkeypatch):
     """Each tile's feature is small enough to lie there; together they would fill the card."""
-    asked, pasts = [], Pasts()
-    monkeypatch.setattr(past_module, "storage_device", lambda n, device: asked.append(n) or torch.device("cpu"))
+    asked, pasts = [], StepCaches()
+    monkeypatch.setattr(step_cache_module, "storage_device", lambda n, device: asked.append(n) or torch.device("cpu"))
     for timestep in (900.0, 800.0):
         for first in range(4):
             pasts.at((slice(first, first + 1), *WHOLE[1:]), timestep).keep("x", torch.zeros(4))

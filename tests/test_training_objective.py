@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lavie.errors import UsageError
-from lavie.sampling.schedulers import LINEAR_BETAS, alphas_cumprod
+from lavie.sampling.schedule import LINEAR_BETAS, alphas_cumprod
 from lavie.training.objective import (
     add_noise,
     anchored_timesteps,

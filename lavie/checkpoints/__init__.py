@@ -2,14 +2,13 @@
 
 from .convert import convert_file
 from .describe import describe
-from .detect import STAGES, Detected, detect
+from .detect import Detected, detect
 from .load import load_unet
 from .read import Checkpoint, read_checkpoint, read_layout, read_state_dict
 from .save import save_unet
 from .single_file import SingleFileParts, single_file_parts
 
 __all__ = [
-    "STAGES",
     "Checkpoint",
     "Detected",
     "SingleFileParts",

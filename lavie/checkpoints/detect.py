@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ..stages import FIRST_FRAME, MASK, STAGES
 from .architecture import RELEASED_LAYOUTS, has_positions, has_temporal_modules, unet_config
-
-STAGES = ("base", "interpolation", "extension", "upscaler")
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,12 @@ def _video_unet(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None)
 def _stage(tensors: Mapping[str, Tensor], channels: int, config: Mapping[str, Any] | None) -> tuple[str | None, str]:
     """Interpolation has 8 input channels like the first-frame extension, but no positions in time."""
     if has_temporal_modules(tensors):
-        return ("upscaler" if channels == 7 else None), ""
+        return ("upscaler" if channels in STAGES["upscaler"].in_channels else None), ""
     if not has_positions(tensors) or (config or {}).get("sparse_causal_attention"):
-        return ("interpolation" if channels == 8 else None), ""
-    return {4: ("base", ""), 8: ("extension", "first-frame"), 9: ("extension", "mask")}.get(channels, (None, ""))
+        return ("interpolation" if channels in STAGES["interpolation"].in_channels else None), ""
+    variants = {FIRST_FRAME: "first-frame", MASK: "mask"}
+    stage = next((name for name in ("base", "extension") if channels in STAGES[name].in_channels), None)
+    return stage, variants.get(channels, "")
 
 
 def _vae(tensors: Mapping[str, Tensor], _: Mapping[str, Any] | None) -> Detected | None:

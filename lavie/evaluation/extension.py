@@ -9,17 +9,19 @@ import numpy as np
 import torch
 
 from ..errors import UsageError
+from ..job import Job
+from ..long_video import METHODS
 from ..models.latents import encode_video
 from ..pipelines import ExtensionPipeline, TextToVideoPipeline
-from ..pipelines.extend import sample_extension
 from ..pipelines.stage import Stage, to_video
+from ..runtime.budget import Plan
+from ..runtime.estimate import Execution
 from ..training.synthetic import LASTING, Scene, caption, sample_scene
 from .continuation import PASSING, RECURSION, Course, course, strayed
 from .report import NUMBER, PERCENT, Request, table
 from .synthetic import batches, mean
 
 RECURSIONS = 4
-METHODS = ("conditioned", "replacement")
 CONTEXT = 4  # frames that replacement keeps
 SHARES = ("background", "colour", "shape", "motion", "found")
 DRIFTS = ("colour drift", "background drift")
@@ -35,9 +37,10 @@ def measure(request: Request) -> dict:
 
     "judge" holds the same figures of the renderer's own frames. See `continuation.strayed`.
     """
-    method = request.method or METHODS[0]
-    if method not in METHODS:
-        raise UsageError(f"Unknown method '{method}'. Choose one of: {', '.join(METHODS)}.")
+    method = request.method or "conditioned"
+    continuing = [name for name, each in METHODS.items() if each.continues]
+    if method not in continuing:
+        raise UsageError(f"Unknown method '{method}'. Choose one of: {', '.join(continuing)}.")
     stage, extend = (_conditioned if method == "conditioned" else _replacement)(request)
     size = stage.family.base.height, stage.family.base.width
     figures: dict = {"clips": request.clips, "method": method}
@@ -104,22 +107,16 @@ def _conditioned(request: Request) -> tuple[Stage, Extend]:
 def _replacement(request: Request) -> tuple[Stage, Extend]:
     """By the base stage, without training: the last frames are put back at every step."""
     stage = TextToVideoPipeline.from_pretrained(request.model, device=request.device).stage
-    config = stage.config.replaced(**request.settings)
+    config, method = stage.config.configured(stage.name, **request.settings), METHODS["replacement"]
+    how = method.settings(config.clip_frames, context_frames=CONTEXT)
 
     def extend(courses: list[Course], prompts: list[str], seeds: list[int], num_frames: int) -> np.ndarray:
         ends = torch.cat([to_video(each.given[-CONTEXT:], stage.device) for each in courses])
         text = stage.embed(prompts, config.negative_prompt)
-        latents = sample_extension(
-            stage.unet,
-            text,
-            encode_video(stage.vae, ends),
-            config,
-            seeds[0],
-            device=stage.device,
-            num_frames=num_frames,
-            context_frames=CONTEXT,
-        )
-        return stage.decode(latents[:, :, CONTEXT:], "nearest", config.tile, None)
+        own_seeds = [(seeds[0] + clip) % 2**64 for clip in range(len(ends))]
+        job = Job.seeded(stage.unet, text, config, own_seeds, stage.device)
+        latents = method.continued(job, encode_video(stage.vae, ends), num_frames, how)
+        return stage.decode(latents, Plan(config, Execution()), None)
 
     return stage, extend
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..config import TRAINED_FRAMES
 from ..errors import UsageError
+from ..long_video import METHODS
 from ..pipelines import LongVideoPipeline
-from ..pipelines.extend import WINDOW
-from ..pipelines.long_video import METHODS
 from ..runtime import choose_device
 from ..training.synthetic import LASTING, Scene, caption
 from .appearance import profile
@@ -20,7 +20,7 @@ from .report import NUMBER, PERCENT, Request, clock_of, table
 from .synthetic import mean
 
 SEGMENTS = 5
-NUM_FRAMES = SEGMENTS * WINDOW
+NUM_FRAMES = SEGMENTS * TRAINED_FRAMES
 CONTEXT = 4  # frames that replacement keeps
 NEAR = 4  # frames on each side of a join that tell how much neighbours differ anyway
 SHARES = ("background", "colour", "shape", "motion", "steady")
@@ -38,7 +38,7 @@ def measure(request: Request) -> dict:
     Raises:
         UsageError: an unknown method, or one that this family has no stage for.
     """
-    chosen = (request.method,) if request.method else METHODS
+    chosen = (request.method,) if request.method else tuple(METHODS)
     scenes, figures = scenes_of(LASTING, request.clips, request.seed), {"clips": request.clips, "methods": {}}
     clock = clock_of(choose_device(request.device))
     for method in chosen:
@@ -56,9 +56,12 @@ def show(figures: dict) -> str:
     columns = dict.fromkeys(SHARES, PERCENT) | {"background drift": NUMBER}
     tables = []
     for method, found in figures["methods"].items():
-        rows = {f"frames {WINDOW * i}…{WINDOW * (i + 1) - 1}": row for i, row in enumerate(found["segments"])}
+        rows = {
+            f"frames {TRAINED_FRAMES * i}…{TRAINED_FRAMES * (i + 1) - 1}": row
+            for i, row in enumerate(found["segments"])
+        }
         tables.append(table(method, columns, rows))
-    last = f"frames {NUM_FRAMES - WINDOW}…{NUM_FRAMES - 1}"
+    last = f"frames {NUM_FRAMES - TRAINED_FRAMES}…{NUM_FRAMES - 1}"
     ends = {
         name: {**found["segments"][-1], "seam": found["seam"], "seconds": found["seconds"]}
         for name, found in figures["methods"].items()
@@ -75,8 +78,8 @@ def show(figures: dict) -> str:
 
 def joins_of(method: str) -> list[int]:
     """The frames that begin what was made apart from the frame before; where a method has none, every 16th."""
-    step = {"conditioned": WINDOW - 1, "replacement": WINDOW - CONTEXT}.get(method, WINDOW)
-    return list(range(WINDOW, NUM_FRAMES, step))
+    step = {"conditioned": TRAINED_FRAMES - 1, "replacement": TRAINED_FRAMES - CONTEXT}.get(method, TRAINED_FRAMES)
+    return list(range(TRAINED_FRAMES, NUM_FRAMES, step))
 
 
 def seam_ratio(clips: list[np.ndarray], joins: list[int]) -> float:
@@ -103,8 +106,8 @@ def _maker(method: str, request: Request) -> Make:
 
 def _judged(scenes: list[Scene], clips: list[np.ndarray], joins: list[int]) -> dict[str, Any]:
     segments = []
-    for start in range(0, NUM_FRAMES, WINDOW):
-        parts = [clip[start : start + WINDOW] for clip in clips]
+    for start in range(0, NUM_FRAMES, TRAINED_FRAMES):
+        parts = [clip[start : start + TRAINED_FRAMES] for clip in clips]
         readings = [read(part) for part in parts]
         names = ("background", "colour", "shape", "motion")
         row = {
@@ -112,7 +115,9 @@ def _judged(scenes: list[Scene], clips: list[np.ndarray], joins: list[int]) -> d
             for name in names
         }
         row["steady"] = mean([float(reading.steady) for reading in readings])
-        row["background drift"] = mean([_drift(clip[:WINDOW], part) for clip, part in zip(clips, parts, strict=True)])
+        row["background drift"] = mean(
+            [_drift(clip[:TRAINED_FRAMES], part) for clip, part in zip(clips, parts, strict=True)]
+        )
         segments.append(row)
     return {"segments": segments, "seam": seam_ratio(clips, joins)}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..errors import UsageError
-from ..sampling.schedulers import NUM_TRAIN_TIMESTEPS
+from ..sampling.schedule import NUM_TRAIN_TIMESTEPS
 
 PRESETS = {"LATE": "0: 0, 0.25: 0.25, 0.5: 1", "EARLY": "0: 1, 0.5: 1, 0.75: 0"}
 MOST = 20.0

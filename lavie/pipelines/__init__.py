@@ -1,10 +1,11 @@
 """Prompts and frames in, frames out: the stages of LaVie, alone and in a cascade."""
 
+from ..job import Callback
 from .cascade import CascadePipeline
-from .conditioned_extension import ExtensionPipeline
+from .extension import ExtensionPipeline
 from .interpolate import InterpolationPipeline
 from .long_video import LongVideoPipeline
-from .output import Callback, StreamedVideo, VideoOutput
+from .output import StreamedVideo, VideoOutput
 from .streaming import stream_video
 from .text_to_video import TextToVideoPipeline
 from .transition import TransitionPipeline

@@ -5,16 +5,18 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from ..config import BUNDLED, Family, find_family
+from ..config import BUNDLED, Family, StageConfig, find_family
+from ..job import Callback
+from ..knobs import documented
 from ..runtime import choose_device, choose_dtype
 from ..speed import Speed
+from ..stages import STAGES
 from .interpolate import InterpolationPipeline
-from .output import Callback, VideoOutput
+from .output import VideoOutput
 from .stage import require_files
 from .text_to_video import TextToVideoPipeline
 from .upscale import UpscalePipeline
@@ -56,58 +58,34 @@ class CascadePipeline:
         """Put exactly these LoRAs on the base and the interpolation stage whenever they are loaded."""
         self.loras = tuple(loras)
 
+    @documented(StageConfig, "base")
     def __call__(
         self,
         prompt: str,
-        negative_prompt: str | None = None,
-        num_frames: int | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
         seed: int = 0,
-        scheduler: str | None = None,
-        spacing: str | None = None,
         interpolate: bool = True,
         upscale: bool = True,
-        video: np.ndarray | None = None,
-        strength: float = 1.0,
         speed: str | Speed = "exact",
         callback: Callback | None = None,
+        **settings: Any,
     ) -> VideoOutput:
-        """Generate a video, or repaint the one given (uint8 [F, H, W, 3]): see `TextToVideoPipeline.generate`.
+        """Generate a video, or repaint the one given (`video`, `strength`): see `TextToVideoPipeline.generate`.
 
-        `num_inference_steps`, `guidance_scale`, `scheduler`, `spacing` and `negative_prompt` are those of the base
-        stage; the later stages keep their own. `speed` is for all: a preset, or settings that serve every stage.
+        Args:
+            speed: for all stages: a preset, or settings that serve every stage.
+            settings: of the base stage; the later stages keep their own.
         """
         wanted = {"base": True, "interpolation": interpolate, "upscaler": upscale}
         for stage in (name for name, is_wanted in wanted.items() if is_wanted):
-            require_files(self.family, getattr(self.family, stage))
-        made = self._load(TextToVideoPipeline)(
-            prompt,
-            seed=seed,
-            negative_prompt=negative_prompt,
-            num_frames=num_frames,
-            height=height,
-            width=width,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            scheduler=scheduler,
-            spacing=spacing,
-            video=video,
-            strength=strength,
-            speed=speed,
-            callback=callback,
-        )
+            require_files(self.family, self.family.stage(stage))
+        shared = {"seed": seed, "speed": speed, "callback": callback}
+        made = self._load(TextToVideoPipeline)(prompt, **shared, **settings)
         metadata = {**made.metadata, "stages": {}}
-        if interpolate and len(made.frames) > 1:
-            made = self._load(InterpolationPipeline)(
-                made.frames, prompt, made.fps, seed, speed=speed, callback=callback
-            )
-            metadata["stages"]["interpolation"] = made.metadata
-        if upscale:
-            made = self._load(UpscalePipeline)(made.frames, prompt, made.fps, seed, speed=speed, callback=callback)
-            metadata["stages"]["upscaler"] = made.metadata
+        for pipeline in (InterpolationPipeline, UpscalePipeline):
+            name = pipeline.stage_name
+            if wanted[name] and len(made.frames) >= STAGES[name].least_frames:
+                made = self._load(pipeline)(made.frames, prompt, made.fps, **shared)
+                metadata["stages"][name] = made.metadata
         return VideoOutput(made.frames, made.fps, metadata)
 
     def _load(self, pipeline: type):
@@ -116,6 +94,6 @@ class CascadePipeline:
             torch.cuda.empty_cache()
         loaded = pipeline.from_pretrained(self.family, self.device, self.dtype, self.memory)
         loaded.tell = self.tell
-        if self.loras and pipeline is not UpscalePipeline:
+        if self.loras and STAGES[pipeline.stage_name].takes_loras:
             loaded.set_loras(self.loras)
         return loaded

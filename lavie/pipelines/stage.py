@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 from ..checkpoints import load_unet, single_file_parts
 from ..config import BUNDLED, Family, StageConfig, find_family
 from ..errors import LavieError, UsageError
+from ..job import Callback, Job
 from ..models import VideoUNet
 from ..models.latents import decode_slices, encode_video, to_uint8
 from ..models.text_encoder import TextEncoder, load_text_encoder
@@ -23,11 +24,12 @@ from ..models.vae import load_vae
 from ..models.vae_attention import pooled_keys
 from ..runtime import choose_device, choose_dtype, storage_device
 from ..runtime.budget import Plan, fitted
-from ..runtime.estimate import Means, Weights, Work
+from ..runtime.estimate import Execution, Weights, Workload
 from ..runtime.free_memory import taken
 from ..runtime.placement import Placement, block_bytes, weight_bytes
 from ..sampling import TextCondition
-from .output import Callback
+from ..sampling.noise import Draw
+from ..stages import STAGES, StageSpec
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -88,10 +90,19 @@ class Stage:
         placement = Placement(unet, vae, text_encoder.model, device) if placed else None
         return cls(name, family, config, unet, vae, text_encoder, device, dtype, placement)
 
+    @property
+    def spec(self) -> StageSpec:
+        return STAGES[self.name]
+
     def bring(self, part: str) -> None:
         """The part "unet", "vae" or "text_encoder" is about to be used."""
         if self.placement is not None:
             self.placement.bring(part)
+
+    def release(self) -> None:
+        """Take all parts off the device, where memory is limited."""
+        if self.placement is not None:
+            self.placement.release()
 
     def embed(self, prompts: list[str], negative_prompt: str) -> TextCondition:
         """Embeddings of the prompts, with the stage's suffix, and of the negative prompt for each."""
@@ -100,25 +111,27 @@ class Stage:
         states = self.text_encoder.encode([*prompts, negative_prompt])
         return TextCondition.of(states[:-1], states[-1:])
 
-    def encode(self, video: Tensor, plan: Plan, **options: Any) -> Tensor:
-        """`encode_video` by a plan."""
+    def encode(self, video: Tensor, plan: Plan | None = None, **options: Any) -> Tensor:
+        """`encode_video`, by a plan where there is one."""
         self.bring("vae")
-        return encode_video(self.vae, video, frames_per_batch=plan.means.vae_frames or None, **options)
+        return encode_video(self.vae, video, frames_per_batch=plan and plan.vae_frames, **options)
+
+    def grey_latents(self, height: int, width: int) -> Tensor:
+        """Scaled latents [1, 4, 1, h, w] of a mid-grey frame of so many pixels, up to a multiple of 8."""
+        height, width = (-(-side // 8) * 8 for side in (height, width))
+        return self.encode(torch.zeros(1, 3, 1, height, width, device=self.device))
 
     def decode(
         self,
         latents: Tensor,
-        rounding: str,
-        tile: int,
+        plan: Plan,
         callback: Callback | None,
+        rounding: str = "nearest",
         change: Change | None = None,
-        frames_per_batch: int | None = None,
-        keys: int = 0,
     ) -> np.ndarray:
-        """uint8 frames [batch, frames, height, width, 3] of scaled latents, a few frames at a time.
+        """uint8 frames [batch, frames, height, width, 3] of scaled latents, a few frames at a time, by a plan.
 
         change: what becomes of each slice, float32 [batch, 3, some frames, height, width], which begins at that frame.
-        keys: `Speed.vae_keys`.
         """
         if not latents.isfinite().all():
             raise LavieError(
@@ -131,8 +144,8 @@ class Stage:
 
         self.bring("vae")
         frames, start = [], 0
-        with pooled_keys(self.vae, keys):
-            for part in decode_slices(self.vae, latents, frames_per_batch, tile or None, progress):
+        with pooled_keys(self.vae, plan.config.speed.vae_keys):
+            for part in decode_slices(self.vae, latents, plan.vae_frames, plan.vae_tile or None, progress):
                 changed = part if change is None else change(part, start)
                 frames.append(to_uint8(changed, rounding).permute(0, 2, 3, 4, 1).cpu())
                 start += part.shape[2]
@@ -172,6 +185,35 @@ class StagePipeline:
         """
         return cls(Stage.load(cls.stage_name, name_or_path, device, dtype, placed=memory is not None), memory)
 
+    def configured(self, **given: Any) -> StageConfig:
+        """The stage's settings with those given; see `StageConfig.configured`."""
+        return self.stage.config.configured(self.stage.name, **given)
+
+    def described(self, config: StageConfig, prompt: str, seed: int, **more: Any) -> dict[str, Any]:
+        """Everything that shaped a video, for its metadata; more: what is no setting of the stage."""
+        return {**self.origin(), "prompt": prompt, "seed": seed, **config.described(self.stage.name), **more}
+
+    def job(
+        self,
+        text: TextCondition,
+        plan: Plan,
+        generators: list[torch.Generator],
+        callback: Callback | None = None,
+        draw: Draw | None = None,
+    ) -> Job:
+        """To sample by this stage's network, which is brought to its device, as planned."""
+        self.stage.bring("unet")
+        return Job(
+            self.stage.unet,
+            text,
+            plan.config,
+            generators,
+            self.stage.device,
+            draw,
+            plan.execution.sequential_guidance,
+            callback=callback,
+        )
+
     def within_memory(
         self, config: StageConfig, latents: tuple[int, int, int], batch: int = 1, encodes: bool = False
     ) -> Plan:
@@ -186,14 +228,14 @@ class StagePipeline:
         """
         stage = self.stage
         if self.memory is None:
-            return Plan(config, Means())
+            return Plan(config, Execution())
         work = _work(stage, latents, batch, encodes)
-        plan = fitted(work, config, self.memory, stage.name != "base", offloads=stage.device.type != "cpu")
+        plan = fitted(work, config, self.memory, offloads=stage.device.type != "cpu")
         if self._told is None or not self._told.issuperset(plan.notes):  # a film's segments need not say it again
             self.tell(f"{stage.name}: {plan}")
             self._told = set(plan.notes)
-        stage.placement.mode = plan.means.offload
-        stage.unet.slice_elements = work.slice_elements(plan.means) if plan.means.sliced else None
+        stage.placement.mode = plan.execution.offload
+        stage.unet.slice_elements = work.slice_elements(plan.execution) if plan.execution.sliced else None
         return plan
 
     def origin(self) -> dict[str, Any]:
@@ -208,10 +250,10 @@ class StagePipeline:
 
         Raises:
             LavieError: a LoRA that does not fit; everything stays as it was.
-            UsageError: the upscaler, which no Stable Diffusion 1.x LoRA fits.
+            UsageError: a stage that no Stable Diffusion 1.x LoRA fits.
         """
-        if self.stage.name == "upscaler":
-            raise UsageError("LaVie's upscaler is no Stable Diffusion 1.x model, so no LoRA fits it.")
+        if not self.stage.spec.takes_loras:
+            raise UsageError(f"LaVie's {self.stage.name} is no Stable Diffusion 1.x model, so no LoRA fits it.")
         from ..lora import LoraStack
 
         if self._loras is None:
@@ -224,7 +266,7 @@ class StagePipeline:
         return reports
 
 
-def _work(stage: Stage, latents: tuple[int, int, int], batch: int, encodes: bool) -> Work:
+def _work(stage: Stage, latents: tuple[int, int, int], batch: int, encodes: bool) -> Workload:
     weights = Weights(
         unet=weight_bytes(stage.unet),
         block=block_bytes(stage.unet),
@@ -232,7 +274,8 @@ def _work(stage: Stage, latents: tuple[int, int, int], batch: int, encodes: bool
         text_encoder=weight_bytes(stage.text_encoder.model),
     )
     widths = stage.vae.config.block_out_channels
-    return Work(
+    return Workload(
+        stage.spec,
         stage.unet.config,
         weights,
         batch,

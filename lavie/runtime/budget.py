@@ -8,12 +8,11 @@ from itertools import product
 
 from ..config import StageConfig
 from ..errors import UsageError
-from .estimate import Means, Work, kept_channels, stage_bytes
+from .estimate import Execution, Workload, kept_channels, stage_bytes
 from .fallback import Attempt, attempts
 
 MARGIN = 1.1  # for what kernels take for themselves, and for gaps between tensors
 VAE_TILES = (256, 128, 64, 32)  # edges in latent pixels
-FRAMES_OF_KEYS = 4  # output frames from one key frame of interpolation to the next
 
 OFFLOADED = {
     "parts": "Text encoder, UNet and VAE are on the device in turn.",
@@ -30,18 +29,18 @@ class Plan:
     """
 
     config: StageConfig
-    means: Means
+    execution: Execution
     bytes: int = 0
     limit: int = 0
     notes: tuple[str, ...] = ()
 
     @property
     def vae_tile(self) -> int:
-        return self.means.vae_tile or self.config.tile
+        return self.execution.vae_tile or self.config.tile
 
     @property
     def vae_frames(self) -> int | None:
-        return self.means.vae_frames or None
+        return self.execution.vae_frames or None
 
     @property
     def vae_metadata(self) -> dict[str, int]:
@@ -52,17 +51,16 @@ class Plan:
         return " ".join((f"{in_words(self.bytes)} of {in_words(self.limit)}.", *self.notes))
 
 
-def fitted(work: Work, config: StageConfig, limit: int, windowed: bool, offloads: bool) -> Plan:
+def fitted(work: Workload, config: StageConfig, limit: int, offloads: bool) -> Plan:
     """The first plan whose estimate keeps to the limit.
 
     Args:
-        windowed: the stage works in windows of frames (interpolation, upscaler).
         offloads: parts can be kept elsewhere, as they can for a GPU.
 
     Raises:
         UsageError: not even the last plan fits; names what that one needs.
     """
-    plans = [plan_of(work, config, limit, *each) for each in _choices(work, config, windowed, offloads)]
+    plans = [plan_of(work, config, limit, *each) for each in _choices(work, config, offloads)]
     for plan in plans:
         if plan.bytes <= limit:
             return plan
@@ -73,32 +71,32 @@ def fitted(work: Work, config: StageConfig, limit: int, windowed: bool, offloads
     )
 
 
-def plan_of(work: Work, config: StageConfig, limit: int, attempt: Attempt, offload: str, vae: tuple[int, int]) -> Plan:
-    """vae: frames and tile that the VAE sees at once; see `Means`."""
+def plan_of(
+    work: Workload, config: StageConfig, limit: int, attempt: Attempt, offload: str, vae: tuple[int, int]
+) -> Plan:
+    """vae: frames and tile that the VAE sees at once; see `Execution`."""
     chosen = attempt.config
-    interpolates = bool(chosen.fps) and work.encodes and chosen.window > 0
-    means = Means(
+    made = work.stage.frames_made
+    execution = Execution(
         guided=chosen.guidance_scale != 1,
-        split=attempt.split,
+        sequential_guidance=attempt.sequential_guidance,
         sliced=attempt.sliced,
         offload=offload,
         vae_frames=vae[0],
         vae_tile=vae[1] or chosen.tile,
-        window=FRAMES_OF_KEYS * (chosen.window - 1) + 1 if interpolates else chosen.window,
+        window=made(chosen.window) if chosen.window else 0,
         tile=chosen.tile,
-        overlap=FRAMES_OF_KEYS * (chosen.overlap - 1) + 1 if interpolates else chosen.overlap,
+        overlap=made(chosen.overlap),
         tile_overlap=chosen.tile_overlap,
         kept_channels=kept_channels(work.unet, chosen.speed),
     )
-    needed = round(MARGIN * stage_bytes(work, means))
-    return Plan(chosen, means, needed, limit, tuple(_notes(config, means, chosen, vae)))
+    needed = round(MARGIN * stage_bytes(work, execution))
+    return Plan(chosen, execution, needed, limit, tuple(_notes(config, execution, chosen, vae)))
 
 
-def _choices(
-    work: Work, config: StageConfig, windowed: bool, offloads: bool
-) -> Iterator[tuple[Attempt, str, tuple[int, int]]]:
+def _choices(work: Workload, config: StageConfig, offloads: bool) -> Iterator[tuple[Attempt, str, tuple[int, int]]]:
     """What to try, in this order; each of the three is as wanted at first."""
-    tries = list(_ever_smaller(config, work, windowed))
+    tries = list(_ever_smaller(config, work))
     exact = [each for each in tries if each.config == config]
     places = ("none", "parts", "blocks") if offloads else ("none",)
     ways = [(each, "none") for each in exact] + [(exact[-1], place) for place in places[1:]]
@@ -110,24 +108,24 @@ def _choices(
         yield each, places[-1], vae
 
 
-def _ever_smaller(config: StageConfig, work: Work, windowed: bool) -> Iterator[Attempt]:
+def _ever_smaller(config: StageConfig, work: Workload) -> Iterator[Attempt]:
     """`attempts`, and again from the last one's windows and tiles until they cannot be halved."""
-    frames = (work.frames - 1) // FRAMES_OF_KEYS + 1 if windowed and config.fps else work.frames
-    tries = list(attempts(config, frames, work.height, work.width, windowed))
+    stage, frames = work.stage, (work.frames - 1) // work.stage.key_frame_distance + 1
+    tries = list(attempts(config, stage, frames, work.height, work.width))
     yield from tries
     while tries[-1].config != config:
         config = tries[-1].config
-        tries = list(attempts(config, frames, work.height, work.width, windowed))
+        tries = list(attempts(config, stage, frames, work.height, work.width))
         yield from (each for each in tries if each.config != config)
 
 
-def _notes(asked: StageConfig, means: Means, chosen: StageConfig, vae: tuple[int, int]) -> Iterator[str]:
-    if means.split:
+def _notes(asked: StageConfig, execution: Execution, chosen: StageConfig, vae: tuple[int, int]) -> Iterator[str]:
+    if execution.sequential_guidance:
         yield "The two halves of the guidance are computed in turn."
-    if means.sliced:
+    if execution.sliced:
         yield "The network works in slices."
-    if means.offload in OFFLOADED:
-        yield OFFLOADED[means.offload]
+    if execution.offload in OFFLOADED:
+        yield OFFLOADED[execution.offload]
     if vae[0]:
         yield "The VAE sees one frame at a time."
     if vae[1]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..models import UNetConfig
 from ..models.latents import pixels_per_batch
 from ..speed import Speed
+from ..stages import StageSpec
 from .device import MOST_ELEMENTS
 
 SLICES = 16  # of the UNet's largest feature map
@@ -46,13 +47,14 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """What a stage is asked for: latents [batch, 4, frames, height, width] on a kind of device.
 
     itemsize: bytes of a number in the UNet. scale: pixels per latent pixel along an edge. vae_width: channels of the
     VAE's first level. encodes: frames come in through the VAE. beside: bytes that are taken already, weights apart.
     """
 
+    stage: StageSpec
     unet: UNetConfig
     weights: Weights
     batch: int
@@ -66,22 +68,22 @@ class Work:
     device: str
     beside: int = 0
 
-    def seen(self, means: Means) -> tuple[int, int, int, int]:
+    def seen(self, execution: Execution) -> tuple[int, int, int, int]:
         """Clips, frames, height and width of one evaluation of the UNet."""
-        batch = self.batch * (2 if means.guided and not means.split else 1)
-        height, width = (min(means.tile or side, side) for side in (self.height, self.width))
-        return batch, min(means.window or self.frames, self.frames), height, width
+        batch = self.batch * (2 if execution.guided and not execution.sequential_guidance else 1)
+        height, width = (min(execution.tile or side, side) for side in (self.height, self.width))
+        return batch, min(execution.window or self.frames, self.frames), height, width
 
-    def slice_elements(self, means: Means) -> int:
+    def slice_elements(self, execution: Execution) -> int:
         """`VideoUNet.slice_elements` for so many slices as the estimate reckons with."""
-        return max(LEAST_SLICE, math.prod(self.seen(means)) * self.unet.block_out_channels[0] // SLICES)
+        return max(LEAST_SLICE, math.prod(self.seen(execution)) * self.unet.block_out_channels[0] // SLICES)
 
 
 @dataclass(frozen=True)
-class Means:
+class Execution:
     """How a stage works.
 
-    split: guidance halves in turn. sliced: the UNet in slices. offload: "none", "parts" (one part on the device at a
+    sequential_guidance: its halves in turn. sliced: the UNet in slices. offload: "none", "parts" (one part on the device at a
     time) or "blocks" (and of the UNet one block). vae_frames: frames that the VAE sees at once, 0 as many as the device
     handles well. vae_tile: edge in latent pixels, 0 the whole picture. window, tile: in latents, 0 for all; overlap,
     tile_overlap: what neighbours share of them. kept_channels: of the feature that fast mode keeps of every window and
@@ -89,7 +91,7 @@ class Means:
     """
 
     guided: bool = True
-    split: bool = False
+    sequential_guidance: bool = False
     sliced: bool = False
     offload: str = "none"
     vae_frames: int = 0
@@ -108,12 +110,12 @@ def kept_channels(config: UNetConfig, speed: Speed) -> int:
     return config.block_out_channels[0 if speed.depth <= config.layers_per_block else 1]
 
 
-def kept_bytes(work: Work, means: Means) -> int:
+def kept_bytes(work: Workload, execution: Execution) -> int:
     """What fast mode keeps of all windows and tiles, for each half of the guidance; a device holds a part of it."""
-    elements = means.kept_channels * work.batch * (2 if means.guided else 1)
-    elements *= _covered(work.frames, means.window, means.overlap)
+    elements = execution.kept_channels * work.batch * (2 if execution.guided else 1)
+    elements *= _covered(work.frames, execution.window, execution.overlap)
     for side in (work.height, work.width):
-        elements *= _covered(side, means.tile, means.tile_overlap)
+        elements *= _covered(side, execution.tile, execution.tile_overlap)
     return work.itemsize * (elements if work.device == "cpu" else min(elements, MOST_ELEMENTS))
 
 
@@ -124,36 +126,40 @@ def _covered(length: int, size: int, overlap: int) -> int:
     return size * math.ceil((length - overlap) / (size - overlap))
 
 
-def stage_bytes(work: Work, means: Means) -> int:
+def stage_bytes(work: Workload, execution: Execution) -> int:
     """The peak over encoding the text, encoding frames, denoising and decoding."""
-    weights, parts = work.weights, means.offload != "none"
+    weights, parts = work.weights, execution.offload != "none"
     whole = weights.unet + weights.vae + weights.text_encoder
-    of_unet = weights.block if means.offload == "blocks" else weights.unet
-    denoising = denoising_bytes(work, means) + (of_unet if parts else whole)
-    coding = (weights.vae if parts else whole) + decoding_bytes(work, means)
+    of_unet = weights.block if execution.offload == "blocks" else weights.unet
+    denoising = denoising_bytes(work, execution) + (of_unet if parts else whole)
+    coding = (weights.vae if parts else whole) + decoding_bytes(work, execution)
     text = weights.text_encoder if parts else whole
     return work.beside + max(denoising, coding, text)
 
 
-def denoising_bytes(work: Work, means: Means) -> int:
+def denoising_bytes(work: Workload, execution: Execution) -> int:
     """One evaluation, the clip's latents, and what fast mode keeps."""
-    alive = unet_bytes(work.unet, work.itemsize, work.seen(means), means.sliced)
-    return round(alive * (KEPT_ON_CPU if work.device == "cpu" else 1)) + _stored_latents(work) + kept_bytes(work, means)
+    alive = unet_bytes(work.unet, work.itemsize, work.seen(execution), execution.sliced)
+    return (
+        round(alive * (KEPT_ON_CPU if work.device == "cpu" else 1))
+        + _stored_latents(work)
+        + kept_bytes(work, execution)
+    )
 
 
-def decoding_bytes(work: Work, means: Means) -> int:
+def decoding_bytes(work: Workload, execution: Execution) -> int:
     """The VAE on some frames, or tiles of them, and the clip before and after."""
-    sides = (min(means.vae_tile or side, side) * work.scale for side in (work.height, work.width))
+    sides = (min(execution.vae_tile or side, side) * work.scale for side in (work.height, work.width))
     frame = work.batch
     for side in sides:
         frame *= side
-    at_once = means.vae_frames or max(1, pixels_per_batch(work.device) // frame)
+    at_once = execution.vae_frames or max(1, pixels_per_batch(work.device) // frame)
     maps = DECODER_MAPS_ON_CPU if work.device == "cpu" else DECODER_MAPS
     seen = round(maps * min(at_once, work.frames) * frame * work.vae_width * FLOAT32)
     return seen + _stored_latents(work) + _video(work)
 
 
-def _stored_latents(work: Work) -> int:
+def _stored_latents(work: Workload) -> int:
     pixels = work.batch * work.frames * work.height * work.width
     if work.device != "cpu" and 4 * pixels > MOST_ELEMENTS:
         return 0
@@ -161,7 +167,7 @@ def _stored_latents(work: Work) -> int:
     return (4 * LATENT_COPIES + low_resolution) * pixels * FLOAT32
 
 
-def _video(work: Work) -> int:
+def _video(work: Workload) -> int:
     """The decoded frames, twice while they are put together; on another device there is only a part of them."""
     pixels = work.batch * work.frames * work.height * work.width * work.scale**2
     return 2 * 3 * pixels * UINT8 if work.device == "cpu" else 0

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..config import StageConfig
+from ..stages import StageSpec
 
 SMALLEST_WINDOW = 2
 SMALLEST_TILE = 32
@@ -14,43 +15,41 @@ SLICE_ELEMENTS = 2**22  # 8 MB in float16: an eighth of what one frame of the up
 
 @dataclass(frozen=True)
 class Attempt:
-    """Settings to sample with; `split`: guidance halves in turn; `sliced`: the UNet in slices; `note`: what is changed,
+    """Settings to sample with; `sequential_guidance`: its halves in turn; `sliced`: the UNet in slices; `note`: what is changed,
     empty where nothing is."""
 
     config: StageConfig
-    split: bool
+    sequential_guidance: bool
     sliced: bool
     note: str
 
 
-def attempts(config: StageConfig, num_frames: int, height: int, width: int, windowed: bool) -> Iterator[Attempt]:
+def attempts(config: StageConfig, stage: StageSpec, num_frames: int, height: int, width: int) -> Iterator[Attempt]:
     """What is asked for, then what needs less and less memory, each on top of the one before.
 
     Args:
-        num_frames: frames of the stage's input (key frames for interpolation).
-        height, width: of its input in pixels; they count for the upscaler, the stage that works in tiles.
-        windowed: the stage works in windows of frames (interpolation and upscaler).
+        num_frames: of the stage's input (key frames for interpolation).
+        height, width: of its input in pixels; they count for a stage that works in tiles.
     """
     yield Attempt(config, False, False, "")
-    split = config.guidance_scale != 1
-    if split:
+    guided = config.guidance_scale != 1
+    if guided:
         note = "The two halves of the guidance are computed in turn; the picture stays the same."
         yield Attempt(config, True, False, note)
-    yield Attempt(config, split, True, "The network works in slices; the picture stays the same.")
-    window = _halved(min(config.window or num_frames, num_frames), SMALLEST_WINDOW) if windowed else None
+    yield Attempt(config, guided, True, "The network works in slices; the picture stays the same.")
+    window = _halved(min(config.window or num_frames, num_frames), SMALLEST_WINDOW) if stage.windowed else None
     if window:
         overlap = min(max(1, config.overlap // 2), window - 1)
         config = config.replaced(window=window, overlap=overlap)
         note = f"Windows of {window} frames, {overlap} shared; this changes the picture a little."
-        yield Attempt(config, split, True, note)
-    tiled = windowed and not config.fps  # the frame rate of the upscaler alone is that of its input
+        yield Attempt(config, guided, True, note)
     side = max(height, width)
-    tile = _halved(min(config.tile or side, side), SMALLEST_TILE) if tiled else None
+    tile = _halved(min(config.tile or side, side), SMALLEST_TILE) if stage.tiled else None
     if tile:
         overlap = min(config.tile_overlap or tile // 4, tile // 2)
         config = config.replaced(tile=tile, tile_overlap=overlap)
         note = f"Tiles of {tile} pixels, {overlap} shared; this changes the picture a little."
-        yield Attempt(config, split, True, note)
+        yield Attempt(config, guided, True, note)
 
 
 def _halved(size: int, least: int) -> int | None:

@@ -17,7 +17,7 @@ BLOCKS = (ResnetBlock, Transformer, TemporalModule, Downsample, Upsample)
 class Placement:
     """Brings a stage's parts to the device when they are used, and keeps the others in main memory.
 
-    mode: "none", "parts" or "blocks", as in `Means.offload`.
+    mode: "none", "parts" or "blocks", as in `Execution.offload`.
     """
 
     def __init__(self, unet: VideoUNet, vae: nn.Module, text_encoder: nn.Module, device: torch.device) -> None:
@@ -32,6 +32,11 @@ class Placement:
             if other != name and self.mode != "none":
                 self._move(other, part, CPU)
         self._move(name, self.parts[name], self.device)
+
+    def release(self) -> None:
+        """Send all parts to main memory."""
+        for name, part in self.parts.items():
+            self._move(name, part, CPU)
 
     def weight_bytes(self) -> int:
         """Of the parts that are on the device now."""

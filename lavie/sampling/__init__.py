@@ -2,41 +2,31 @@
 
 from .anchor import Anchor
 from .denoise import Known, StepCallback, denoise
-from .fifo import fifo
 from .free_init import free_init
-from .free_long import spectral_blend
-from .free_noise import shuffled_noise, windowed
 from .guidance import TextCondition, guided
-from .motion import livelier
-from .motion_injection import injected
+from .motion import motion_bias
 from .noise import draw_noise, seeded
 from .prompt_schedule import PromptSchedule
-from .schedulers import SCHEDULERS, SPACINGS, create_schedule
+from .schedule import Schedule, create_schedule
 from .statistics import matched_statistics
 from .windows import blended, regions, spans
 
 __all__ = [
-    "SCHEDULERS",
-    "SPACINGS",
     "Anchor",
     "Known",
     "PromptSchedule",
+    "Schedule",
     "StepCallback",
     "TextCondition",
     "blended",
     "create_schedule",
     "denoise",
     "draw_noise",
-    "fifo",
     "free_init",
     "guided",
-    "injected",
-    "livelier",
     "matched_statistics",
+    "motion_bias",
     "regions",
     "seeded",
-    "shuffled_noise",
     "spans",
-    "spectral_blend",
-    "windowed",
 ]

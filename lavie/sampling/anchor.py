@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import UsageError
 from .frequencies import low_pass, mixed
-from .schedulers import Schedule
+from .schedule import Schedule
 
 CUTOFF = 0.25  # of frames, rows and columns, by a Gaussian, as the official FrameInit has it
 
@@ -34,7 +34,7 @@ class Anchor:
     def __post_init__(self) -> None:
         check_anchor(self.strength)
 
-    def put_into(self, latents: Tensor, noise: Tensor, schedule: Schedule, step: int) -> Tensor:
+    def applied(self, latents: Tensor, noise: Tensor, schedule: Schedule, step: int) -> Tensor:
         """Latents [batch, 4, frames, height, width] before `step`, whose low frequencies are those of the frame, shown
         all along, with `noise` of that step; after the anchor's part of the steps the latents as they are."""
         if step >= self.strength * len(schedule):

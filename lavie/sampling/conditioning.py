@@ -7,9 +7,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ..config import MAX_NOISE_LEVEL
 from ..errors import UsageError
-
-MAX_NOISE_LEVEL = 350
 
 
 def key_frame_of(num_frames: int) -> Tensor:

@@ -9,20 +9,20 @@ import torch
 
 from ..models.deep_feature import DeepFeature
 from ..speed import Speed
-from .past import Past
+from .step_cache import StepCache
 
 
 class DeepCache:
-    """The deep features that one step of a region takes from its past, or leaves there, one for each half of guidance.
+    """The deep features that one step of a region takes from its cache, or leaves there, one for each half of guidance.
 
     Either those of all halves are recent, or the whole network runs for all; so it makes no difference whether they are
     evaluated together.
     """
 
-    def __init__(self, past: Past, halves: Sequence[str], speed: Speed) -> None:
+    def __init__(self, cache: StepCache, halves: Sequence[str], speed: Speed) -> None:
         """halves: which are evaluated at this step, by name."""
-        self.halves, self._past, self._depth, self._every = halves, past, speed.depth, speed.full_every
-        self._known = {half: past.recent(half, self._every) for half in halves}
+        self.halves, self._cache, self._depth, self._every = halves, cache, speed.depth, speed.full_every
+        self._known = {half: cache.recent(half, self._every) for half in halves}
 
     @contextmanager
     def feature(self, halves: Sequence[str], device: torch.device) -> Iterator[dict[str, DeepFeature]]:
@@ -36,4 +36,4 @@ class DeepCache:
         yield {"deep": deep}
         if not recent:
             for half, value in zip(halves, deep.value.chunk(len(halves)), strict=True):
-                self._past.keep(half, value)
+                self._cache.keep(half, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from ..errors import UsageError
 from .anchor import Anchor
 from .guidance import Predict
 from .noise import draw_noise
-from .schedulers import Schedule
+from .schedule import Schedule
 
 # (step, total, timestep, x0 estimate [batch, 4, frames, height, width]); raise `Cancelled` in it to stop.
 StepCallback = Callable[[int, int, float, Tensor], None]
@@ -27,12 +27,25 @@ class Known:
 
     latents: scaled, [batch, 4, frames, height, width], float32; only the known parts matter, and must be finite.
     mask: broadcasts to them with one channel, 1 where the clip is to be made, 0 where it is known; between, a mixture.
+    resample: how often every step is done, with noise of the step put back in between (RePaint's resampling with a jump
+        length of 1): the more, the better the rest fits the known parts.
+    released: 0…1, share of the steps, the last ones, in which known parts are not restored any more. Above 0 they come
+        back as the network left them, as the rest was made to fit; see `without_seam`.
+
+    Raises:
+        UsageError: a mask that does not fit, resample not positive, or released outside 0…1.
     """
 
     latents: Tensor
     mask: Tensor
+    resample: int = 1
+    released: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.resample < 1:
+            raise UsageError(f"Every step must be done once or more often, not {self.resample} times.")
+        if not 0 <= self.released <= 1:
+            raise UsageError(f"Known parts go free for a share of 0 to 1 of the steps, not {self.released:g}.")
         fits = zip(self.mask.shape[1:], (1, *self.latents.shape[2:]), strict=False)
         if self.mask.ndim != 5 or any(size not in (1, whole) for size, whole in fits):
             raise UsageError(f"A mask of {list(self.mask.shape)} does not fit latents of {list(self.latents.shape)}.")
@@ -53,21 +66,11 @@ class Known:
 
     def like(self, latents: Tensor) -> Known:
         """The same on the device and in the precision of `latents`."""
-        return Known(self.latents.to(latents), self.mask.to(latents))
+        return replace(self, latents=self.latents.to(latents), mask=self.mask.to(latents))
 
-    def put_into(self, made: Tensor, latents: Tensor | None = None) -> Tensor:
+    def restored(self, made: Tensor, latents: Tensor | None = None) -> Tensor:
         """`made` with the known parts from `latents` (by default the clean ones), exactly where the mask is 0 or 1."""
         return torch.lerp(self.latents if latents is None else latents, made, self.mask)
-
-
-def check_resample(resample: int) -> None:
-    if resample < 1:
-        raise UsageError(f"Every step must be done once or more often, not {resample} times.")
-
-
-def check_release(release: float) -> None:
-    if not 0 <= release <= 1:
-        raise UsageError(f"Known parts go free for a share of 0 to 1 of the steps, not {release:g}.")
 
 
 @torch.no_grad()
@@ -79,9 +82,7 @@ def denoise(
     callback: StepCallback | None = None,
     initial: Tensor | None = None,
     known: Known | None = None,
-    resample: int = 1,
     anchor: Anchor | None = None,
-    release: float = 0.0,
 ) -> Tensor:
     """From standard normal noise [batch, 4, frames, height, width] to scaled latents of the same shape, float32.
 
@@ -91,30 +92,21 @@ def denoise(
             one of full strength starts from noise alone.
         known: parts to keep. Before every prediction they are replaced by themselves with `noise` of that step
             (as in RePaint, Lugmayr et al. 2022), so that the rest is made to fit.
-        resample: how often every step is done where parts are known, with noise of the step put back in between
-            (RePaint's resampling with a jump length of 1): the more, the better the rest fits.
         anchor: a frame whose low frequencies the clip begins with; see `Anchor`.
-        release: 0…1, share of the steps, the last ones, in which known parts are not replaced any more. Above 0 they
-            come back as the network left them, as the rest was made to fit; see `without_seam`.
-
-    Raises:
-        UsageError: resample is not positive, or release outside 0…1.
     """
-    check_resample(resample)
-    check_release(release)
     if schedule.start and initial is None:
         raise ValueError("a schedule that starts in the middle needs initial latents")
     latents = schedule.noised(initial.to(noise), noise, 0) if schedule.start else noise * schedule.init_noise_sigma
     known = known and known.like(noise)
-    repeats = 1 if known is None else resample
-    held = len(schedule) - round(release * len(schedule))
+    repeats, released = (1, 0.0) if known is None else (known.resample, known.released)
+    held = len(schedule) - round(released * len(schedule))
     for evaluation in range(len(schedule) * repeats):
         step, again = evaluation // repeats, (evaluation + 1) % repeats > 0
         timestep = schedule.timesteps[step]
         if anchor is not None:
-            latents = anchor.put_into(latents, noise, schedule, step)
+            latents = anchor.applied(latents, noise, schedule, step)
         if known is not None and step < held:
-            latents = known.put_into(latents, schedule.noised(known.latents, noise, step))
+            latents = known.restored(latents, schedule.noised(known.latents, noise, step))
         model_input = schedule.model_input(latents, step)
         prediction = predict(model_input, timestep, WHOLE)
         # Schedulers remember what they have seen: one that is to go back steps as a copy.
@@ -123,5 +115,5 @@ def denoise(
             latents = schedule.renoised(latents, draw_noise(latents.shape[1:], generators).to(latents), step)
         if callback is not None:
             x0, total = schedule.x0(prediction, step, model_input), len(schedule) * repeats
-            callback(evaluation + 1, total, float(timestep), x0 if known is None else known.put_into(x0))
-    return latents if known is None or release else known.put_into(latents)
+            callback(evaluation + 1, total, float(timestep), x0 if known is None else known.restored(x0))
+    return latents if known is None or released else known.restored(latents)

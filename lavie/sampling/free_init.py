@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import UsageError
 from .frequencies import low_pass, mixed
 from .noise import draw_noise
-from .schedulers import alphas_cumprod
+from .schedule import alphas_cumprod
 
 CUTOFF = 0.25  # of frames, rows and columns, as the official code has it
 

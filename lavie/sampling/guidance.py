@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from ..speed import EXACT, Speed
 from .deep_cache import DeepCache
 from .guidance_interval import in_interval
 from .guidance_reuse import reused
-from .past import Past, Pasts
+from .step_cache import StepCache, StepCaches
 
 # Frames, rows and columns of the latents that one evaluation of the network sees.
 Region = tuple[slice, slice, slice]
@@ -68,43 +69,36 @@ class TextCondition:
         return replace(self, positive=self.positive[:, frames], negative=self.negative[:, frames])
 
 
+# From noisy latents of a region, a timestep and a cache: what the network predicts, float32 on its device, for each of the
+# halves ("negative", "positive") that the cache names.
+Evaluate = Callable[[Tensor, Tensor, Region, DeepCache], list[Tensor]]
+
+
 def guided(
     unet: VideoUNet,
     text: TextCondition,
     guidance_scale: float,
-    condition: Tensor | None = None,
-    class_labels: Tensor | None = None,
-    split: bool = False,
-    device: torch.device | None = None,
-    strategy: TemporalStrategy | None = None,
-    told_down: Callable[[float], TextCondition] | None = None,
     speed: Speed = EXACT,
+    **inputs: Any,
 ) -> Predict:
-    """negative + guidance_scale · (positive − negative), both halves in one batch; scale 1 needs one half only.
+    """Classifier-free guidance: negative + guidance_scale · (positive − negative); scale 1 needs one half only.
 
     Args:
-        condition: more input channels [batch, channels, frames, height, width], the same for both halves (key
-            frames, masked latents, low-resolution pixels); a region is cut from it, and from a text per frame, as from
-            the latents.
-        split: one half after the other: half the memory, equal within rounding.
-        device: where the network runs, by default where the latents are; what it needs of a long clip is moved
-            there, and its prediction back.
-        strategy: what is done in place of one temporal attention among all frames.
-        told_down: the text of the network's way down and its middle at a timestep, where it is not `text`.
         speed: what is left out; where every frame has a noise level of its own, nothing is.
+        inputs: of `evaluated`.
     """
-    evaluate = _evaluation(unet, text, condition, class_labels, split, device, strategy, told_down)
-    pasts = Pasts()
+    evaluate = evaluated(unet, text, **inputs)
+    caches = StepCaches()
 
     def predict(latents: Tensor, timestep: Tensor, region: Region) -> Tensor:
         alike = timestep.numel() == 1
-        now, past = (speed, pasts.at(region, float(timestep))) if alike else (EXACT, Past())
+        now, cache = (speed, caches.at(region, float(timestep))) if alike else (EXACT, StepCache())
 
         def halves(*names: str) -> list[Tensor]:
-            return evaluate(latents, timestep, region, DeepCache(past, names, now))
+            return evaluate(latents, timestep, region, DeepCache(cache, names, now))
 
-        scale = guidance_scale if in_interval(past.timestep, now.guidance_from, now.guidance_until) else 1.0
-        difference = None if scale == 1 else past.recent("difference", now.guidance_every)
+        scale = guidance_scale if in_interval(cache.timestep, now.guidance_from, now.guidance_until) else 1.0
+        difference = None if scale == 1 else cache.recent("difference", now.guidance_every)
         if scale == 1:
             (out,) = halves("positive")
         elif difference is not None:
@@ -114,24 +108,38 @@ def guided(
             negative, positive = halves("negative", "positive")
             out = negative + scale * (positive - negative)
             if now.guidance_every > 1:
-                past.keep("difference", positive - negative)
+                cache.keep("difference", positive - negative)
         return out.to(latents.device)
 
     return predict
 
 
-def _evaluation(
+def evaluated(
     unet: VideoUNet,
     text: TextCondition,
-    condition: Tensor | None,
-    class_labels: Tensor | None,
-    split: bool,
-    device: torch.device | None,
-    strategy: TemporalStrategy | None,
-    told_down: Callable[[float], TextCondition] | None,
-) -> Callable[[Tensor, Tensor, Region, DeepCache], list[Tensor]]:
-    """What the network predicts, float32 on its device, for each of the halves of the cache; see `guided`."""
-    options = {} if strategy is None else {"strategy": strategy}
+    condition: Tensor | None = None,
+    class_labels: Tensor | None = None,
+    sequential_guidance: bool = False,
+    device: torch.device | None = None,
+    strategy: TemporalStrategy | None = None,
+    down_text: Callable[[float], TextCondition] | None = None,
+    keywords: Callable[[Sequence[str]], dict[str, Any]] | None = None,
+) -> Evaluate:
+    """The network on the halves of the guidance, both in one batch.
+
+    Args:
+        condition: more input channels [batch, channels, frames, height, width], the same for both halves (key
+            frames, masked latents, low-resolution pixels); a region is cut from it, and from a text per frame, as from
+            the latents.
+        class_labels: int64 [batch], noise level of the upscaler's input.
+        sequential_guidance: one half after the other: half the memory, equal within rounding.
+        device: where the network runs, by default where the latents are; what it needs of a long clip is moved
+            there, and its prediction back.
+        strategy: what is done in place of one temporal attention among all frames.
+        down_text: the text of the network's way down and its middle at a timestep, where it is not `text`.
+        keywords: more of them for the network, by the halves that it evaluates in one batch.
+    """
+    always = {} if strategy is None else {"strategy": strategy}
 
     def evaluate(latents: Tensor, timestep: Tensor, region: Region, cache: DeepCache) -> list[Tensor]:
         where = device or latents.device
@@ -146,13 +154,14 @@ def _evaluation(
             return torch.cat([part.expand(batch, *part.shape[1:]) for part in parts])
 
         outs = []
-        for halves in [[half] for half in cache.halves] if split else [cache.halves]:
-            more = {} if told_down is None else {"down_hidden_states": states(told_down(float(timestep)), halves)}
-            known = None if labels is None else labels.repeat(len(halves))
+        for halves in [[half] for half in cache.halves] if sequential_guidance else [cache.halves]:
+            more = always | (keywords(halves) if keywords else {})
+            if down_text is not None:
+                more["down_hidden_states"] = states(down_text(float(timestep)), halves)
+            of_batch = None if labels is None else labels.repeat(len(halves))
             with cache.feature(halves, where) as deep:
-                more |= options | deep
                 several = x.repeat(len(halves), 1, 1, 1, 1)
-                out = unet(several, timestep, states(text, halves), class_labels=known, **more)
+                out = unet(several, timestep, states(text, halves), class_labels=of_batch, **more, **deep)
             outs += out.float().split(batch)
         return outs
 

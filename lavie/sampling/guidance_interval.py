@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .schedulers import NUM_TRAIN_TIMESTEPS
+from .schedule import NUM_TRAIN_TIMESTEPS
 
 
 def in_interval(timestep: float, start: float, stop: float) -> bool:

@@ -11,7 +11,7 @@ from ..models.attention import Attend, TemporalStrategy
 WIDTH = 4  # a frame's neighbours within one standard deviation: frames ÷ WIDTH
 
 
-def livelier(motion: float, strategy: TemporalStrategy | None = None) -> TemporalStrategy | None:
+def motion_bias(motion: float, strategy: TemporalStrategy | None = None) -> TemporalStrategy | None:
     """`strategy`, or plain attention, in which near frames count more; `motion` 0 leaves it as it is.
 
     motion: how much is added to the score of a frame with itself; it falls off to both sides as a Gaussian. The more,

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..errors import UsageError
 
 SEAM_FRAMES = 4
-RELEASE = 0.45  # share of the steps in which known frames that were put back until then go free
+RELEASED = 0.45  # share of the steps in which known frames that were put back until then go free
 
 
 def without_seam(made: Tensor, known: Tensor, seam_frames: int = SEAM_FRAMES) -> Tensor:

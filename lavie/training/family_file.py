@@ -7,14 +7,15 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from ..checkpoints.save import whole_file
-from ..config import OPTIONAL_STAGES, RELEASED_STAGES, STAGES, Family, StageConfig
+from ..config import RELEASED_STAGES, Family, StageConfig
+from ..stages import STAGES
 
 PARTS = ("vae", "text_encoder", "tokenizer")
 
 
 def write_family(folder: Path, like: Family | None) -> None:
     """A new family.json with the settings of another family, or of the released one, and plain names of folders."""
-    stages = RELEASED_STAGES if like is None else {name: getattr(like, name) for name in (*STAGES, *OPTIONAL_STAGES)}
+    stages = RELEASED_STAGES if like is None else {name: getattr(like, name) for name in STAGES}
     values = {"name": folder.resolve().name}
     values |= {name: _values(_renamed(name, config)) for name, config in stages.items() if config is not None}
     _write(folder, values)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from ..sampling.schedulers import NUM_TRAIN_TIMESTEPS, alphas_cumprod
+from ..sampling.schedule import NUM_TRAIN_TIMESTEPS, alphas_cumprod
 
 WEIGHTINGS = ("uniform", "min-snr", "clean")
 MIN_SNR_GAMMA = 5.0

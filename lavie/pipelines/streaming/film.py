@@ -7,8 +7,9 @@ from typing import Any
 
 from ...config import MAX_SIDE
 from ...errors import UsageError
+from ...job import Callback
 from ...video import check_writable
-from ..output import Callback, StreamedVideo
+from ..output import StreamedVideo
 from .parts import Parts
 from .run import AfterSegment, Run, Streamable
 from .segments import Cut, stage_settings
@@ -53,7 +54,7 @@ def stream_video(
     if cut is None:
         raise UsageError("A window of 0 takes all frames at once: say how many frames a segment may have (--segment).")
     film = Source.survey(source)
-    _check_film(film, pipeline.least_frames)
+    _check_film(film, pipeline.stage.spec.least_frames)
     settings |= _within_memory(pipeline, film, cut, settings)
     stored = film.metadata.get("prompt")
     known = stored if isinstance(stored, str) else ""

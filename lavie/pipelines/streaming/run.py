@@ -11,9 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
+from ...job import Callback
 from ...video import VideoWriter
 from ..interpolate import InterpolationPipeline
-from ..output import Callback, StreamedVideo
+from ..output import StreamedVideo
 from ..upscale import UpscalePipeline
 from .crossfade import crossfaded
 from .disk_space import check_disk_space, needed_bytes
@@ -47,10 +48,10 @@ class Run:
 
     def check_disk_space(self, output: str | os.PathLike[str]) -> None:
         """Raise UsageError if what is still to be made does not fit."""
-        pixels = self.film.height * self.film.width * self.pipeline.enlargement**2
+        pixels = self.film.height * self.film.width * self.pipeline.stage.spec.enlargement**2
         lengths = [self.segments[number].stop - self.segments[number].start for number in self.missing()]
-        in_segments = pixels * sum(map(self.pipeline.frames_made, lengths))
-        in_film = pixels * self.pipeline.frames_made(self.film.num_frames)
+        in_segments = pixels * sum(map(self.pipeline.stage.spec.frames_made, lengths))
+        in_film = pixels * self.pipeline.stage.spec.frames_made(self.film.num_frames)
         check_disk_space(self.parts.folder, needed_bytes(output, in_segments, in_film))
 
     def make_segments(self) -> None:
@@ -68,8 +69,8 @@ class Run:
     def assemble(self, output: str | os.PathLike[str]) -> StreamedVideo:
         """The output from all segments, frame by frame."""
         info, count = self.parts.info(0), len(self.segments)
-        total = self.pipeline.frames_made(self.film.num_frames)
-        overlap = self.pipeline.frames_made(self.cut.overlap) if self.cut.overlap else 0
+        total = self.pipeline.stage.spec.frames_made(self.film.num_frames)
+        overlap = self.pipeline.stage.spec.frames_made(self.cut.overlap) if self.cut.overlap else 0
         metadata = dict(info.metadata)
         if count > 1:
             metadata |= {"segment": self.cut.size, "segment_overlap": self.cut.overlap}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...config import LEAST_SEGMENT, MAX_FRAMES, StageConfig
+from ...config import MAX_FRAMES, MIN_SEGMENT, StageConfig
 from ...errors import LavieError, UsageError
 from ..upscale import OFFICIAL_CHUNK
 
@@ -35,9 +35,9 @@ class Cut:
         overlap = 0 if chunks == "official" else max(1, config.overlap)
         window = OFFICIAL_CHUNK if chunks == "official" else config.window
         if size is None:
-            return cls(max(LEAST_SEGMENT, WINDOWS * window - (WINDOWS - 1) * overlap), overlap) if window else None
-        if not LEAST_SEGMENT <= size <= MAX_FRAMES:
-            raise UsageError(f"A segment must have {LEAST_SEGMENT} to {MAX_FRAMES} frames, not {size}.")
+            return cls(max(MIN_SEGMENT, WINDOWS * window - (WINDOWS - 1) * overlap), overlap) if window else None
+        if not MIN_SEGMENT <= size <= MAX_FRAMES:
+            raise UsageError(f"A segment must have {MIN_SEGMENT} to {MAX_FRAMES} frames, not {size}.")
         if chunks == "official" and size % OFFICIAL_CHUNK:
             raise UsageError(
                 f"With official chunks a segment must be a multiple of {OFFICIAL_CHUNK} frames, not {size}."

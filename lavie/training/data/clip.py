@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ...errors import LavieError, UsageError
-from ...sampling.schedulers import NUM_TRAIN_TIMESTEPS
+from ...sampling.schedule import NUM_TRAIN_TIMESTEPS
 
 CROPS = ("center", "random", "patch")
 

@@ -13,10 +13,11 @@ from torch.nn.functional import interpolate
 
 from ...checkpoints.save import write_safetensors
 from ...errors import UsageError
+from ...job import Job
 from ...models.latents import encode_video
 from ...pipelines.text_to_video import sample_text_to_video
 from ...sampling import TextCondition
-from ...sampling.schedulers import NUM_TRAIN_TIMESTEPS
+from ...sampling.schedule import NUM_TRAIN_TIMESTEPS
 from ..data import Clip, ClipRequest, Source, UnreadableClip
 from ..data.decode import IMAGE_SUFFIXES, read_picture
 from ..data.entries import read_caption
@@ -212,7 +213,8 @@ def own_clips(
         negative = parts.embed(((config.negative_prompt,),))[0]
         for index, caption in enumerate(captions):
             text = TextCondition.of(parts.embed(((caption,),))[0], negative)
-            made.append(sample_text_to_video(model.unet, text, config, [seed + index], device=device)[0].float().cpu())
+            job = Job.seeded(model.unet, text, config, [seed + index], device)
+            made.append(sample_text_to_video(job)[0].float().cpu())
             if report is not None:
                 report(index + 1, count)
         latents = torch.stack(made)

@@ -14,7 +14,7 @@ from ...checkpoints import load_unet
 from ...checkpoints.save import write_safetensors
 from ...config import Family
 from ...errors import UsageError
-from ...sampling.schedulers import NUM_TRAIN_TIMESTEPS
+from ...sampling.schedule import NUM_TRAIN_TIMESTEPS
 from ..data import ClipRequest, Mixture, TrainingData
 from ..loop import LoopSettings, train
 from ..settings import StageSettings

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from ...job import Job
 from ...models.text_encoder import save_text_model
 from ...pipelines.text_to_video import sample_text_to_video
 from .preview import decoded, device_of, embedded, preview_config, prompts_of
@@ -28,8 +29,8 @@ class Base(DenoisingStage):
         clips = {}
         for seed, prompt in enumerate(prompts_of(self)):
             text = embedded(self, model, prompt, config)
-            latents = sample_text_to_video(model.unet, text, config, [seed], device=device_of(model))
-            clips[prompt] = decoded(self, latents)
+            job = Job.seeded(model.unet, text, config, [seed], device_of(model))
+            clips[prompt] = decoded(self, sample_text_to_video(job))
         return clips
 
     def save(self, model: nn.Module, folder: Path) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...job import Job
+from ...long_video import METHODS
+from ...long_video.conditioned import continued
 from ...models.latents import encode_video
-from ...pipelines.conditioned_extension import sample_conditioned_extension
-from ...pipelines.sample import checked_seeds
 from ...sampling.conditioning import first_frame_condition, mask_condition
 from ..family_file import add_stage
 from .preview import decoded, device_of, embedded, preview_config
@@ -48,17 +49,10 @@ class Extension(DenoisingStage):
         for seed, clip in enumerate(self.sample_clips):
             latents = self.encoded_sample(clip, device)["latents"].float()
             config = preview_config(self, latents.shape[1])
-            made = sample_conditioned_extension(
-                model.unet,
-                embedded(self, model, clip.caption, config),
-                latents[None, :, :1],
-                config,
-                checked_seeds([seed]),
-                device=device,
-                num_frames=latents.shape[1] - 1,
-                grey=self._grey(latents),
-            )
-            clips[clip.caption] = decoded(self, torch.cat((latents[None, :, :1], made), dim=2))
+            job = Job.seeded(model.unet, embedded(self, model, clip.caption, config), config, [seed], device)
+            how, first = METHODS["conditioned"].settings(config.clip_frames), latents[None, :, :1]
+            made = continued(job, first, latents.shape[1] - 1, how, self._grey(latents))
+            clips[clip.caption] = decoded(self, torch.cat((first, made), dim=2))
         return clips
 
     def save(self, model: nn.Module, folder: Path) -> None:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UsageError
+from ...job import Job
 from ...pipelines.interpolate import FACTOR, sample_interpolation
-from ...pipelines.sample import checked_seeds
 from ...sampling.conditioning import key_frame_of
 from .preview import decoded, device_of, embedded, preview_config
 from .stage import DenoisingStage
@@ -31,14 +31,8 @@ class Interpolation(DenoisingStage):
         for seed, clip in enumerate(self.sample_clips):
             latents = self.encoded_sample(clip, device_of(model))["latents"].float()
             text = embedded(self, model, clip.caption, config)
-            made = sample_interpolation(
-                model.unet,
-                text,
-                latents[None, :, ::FACTOR],
-                config,
-                checked_seeds([seed]),
-                device=device_of(model),
-            )
+            job = Job.seeded(model.unet, text, config, [seed], device_of(model))
+            made = sample_interpolation(job, latents[None, :, ::FACTOR])
             clips[clip.caption] = decoded(self, made)
         return clips
 

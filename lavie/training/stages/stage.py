@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool3d
 from ...checkpoints import save_unet
 from ...checkpoints.save import write_safetensors
 from ...models.latents import encode_video
-from ...sampling.schedulers import NUM_TRAIN_TIMESTEPS
+from ...sampling.schedule import NUM_TRAIN_TIMESTEPS
 from ..data.clip import Clip
 from ..data.dataset import Example
 from ..data.randomness import generator_of

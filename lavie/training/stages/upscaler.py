@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from ...job import Job
 from ...models.latents import decode_latents, encode_video
-from ...pipelines.sample import checked_seeds
 from ...pipelines.upscale import sample_upscale
 from ...sampling.conditioning import low_resolution_noise
 from ..data.clip import Clip
@@ -54,9 +54,8 @@ class Upscaler(DenoisingStage):
         for seed, clip in enumerate(self.sample_clips):
             pixels = self.encoded_sample(clip, device_of(model))["low_resolution"].float()
             text = embedded(self, model, clip.caption, config)
-            made = sample_upscale(
-                model.unet, text, pixels[None], config, checked_seeds([seed]), device=device_of(model)
-            )
+            job = Job.seeded(model.unet, text, config, [seed], device_of(model))
+            made = sample_upscale(job, pixels[None])
             clips[clip.caption] = decoded(self, made, "truncate")
         return clips
 

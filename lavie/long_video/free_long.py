@@ -6,8 +6,24 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
+from ..job import Job
 from ..models.attention import Attend, TemporalStrategy
-from .frequencies import low_pass, mixed
+from ..sampling import motion_bias
+from ..sampling.frequencies import low_pass, mixed
+from .clips import check_request
+from .free_noise import in_one_pass
+from .settings import LongVideoSettings
+
+
+def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
+    """All frames in one pass, with attention among all of them for what changes slowly; see `Method.sample`.
+
+    The noise is that of FreeNoise in groups of a quarter of a window, as in the official code.
+    """
+    check_request(job, num_frames)
+    clip_frames = job.config.clip_frames
+    strategy = motion_bias(settings.motion, spectral_blend(clip_frames))
+    return in_one_pass(job, num_frames, max(1, clip_frames // 4), settings, strategy=strategy)
 
 
 def spectral_blend(window: int, cutoff: float = 0.25) -> TemporalStrategy:

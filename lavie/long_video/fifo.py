@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, islice
 
 import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from .denoise import WHOLE
-from .guidance import Predict
-from .noise import draw_noise
-from .schedulers import Schedule
+from ..job import Job
+from ..sampling import Schedule, create_schedule, draw_noise, motion_bias
+from ..sampling.denoise import WHOLE
+from ..sampling.guidance import Predict
+from .clips import check_request, clamped, clip_shape
+from .settings import LongVideoSettings
+
+
+def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
+    """A clip, and frames from a queue that begins as it, as long as `partitions` clips; see `Method.sample`.
+
+    The queue's steps are those of DDIM, whatever the scheduler of the clip.
+    """
+    check_request(job, num_frames)
+    config, window, lookahead = job.config, job.config.clip_frames, settings.lookahead
+    schedule = create_schedule("ddim", settings.partitions * window, prediction_type=config.prediction_type)
+    windows, before = queue_windows(len(schedule), window, lookahead), frames_before(len(schedule), window, lookahead)
+    rounds, iterations = len(schedule) - window + num_frames, settings.free_init_iterations
+    total = config.num_inference_steps * max(1, iterations) + rounds * len(windows)
+    after_window, after_step = job.progress("base", total)
+
+    def predict(first: int, stop: int) -> Predict:
+        texts = job.text.at(clamped(first, stop, num_frames))
+        return job.predictor(texts, strategy=motion_bias(settings.motion))
+
+    noise = job.noise(clip_shape(job, window))
+    clip = job.denoise(predict(0, window), noise, after_step, iterations)
+    queue = predict(-before, num_frames + len(schedule))
+    made = fifo(queue, clip, schedule, job.generators, lookahead, after_window)
+    return torch.cat(list(islice(made, num_frames)), dim=2)
 
 
 def ddim_step(prediction: Tensor, latents: Tensor, before: Tensor, after: Tensor, prediction_type: str) -> Tensor:
     """DDIM (Song et al. 2020) without randomness, from ᾱ `before` to ᾱ `after`, which broadcast to the latents.
 
-    prediction_type: see `schedulers.PREDICTION_TYPES`.
+    prediction_type: see `lavie.schedulers.PREDICTION_TYPES`.
     """
     signal, spread = before.sqrt(), (1 - before).sqrt()
     if prediction_type == "epsilon":

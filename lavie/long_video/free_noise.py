@@ -6,12 +6,43 @@ frame among as many others as the model was trained on.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from ..errors import UsageError
+from ..job import Job
 from ..models.attention import Attend, TemporalStrategy
-from .windows import spans
+from ..sampling import motion_bias, spans
+from .clips import check_request, clip_shape
+from .motion_injection import injected
+from .settings import LongVideoSettings
+
+
+def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
+    """All frames in one pass, with temporal attention in windows that share `context_frames`; see `Method.sample`."""
+    check_request(job, num_frames)
+    clip_frames = job.config.clip_frames
+    strategy = motion_bias(settings.motion, windowed(clip_frames, settings.context_frames))
+    down_text = injected(job.text) if settings.motion_injection else None
+    group = clip_frames - settings.context_frames
+    return in_one_pass(job, num_frames, group, settings, strategy=strategy, down_text=down_text)
+
+
+def in_one_pass(job: Job, num_frames: int, group: int, settings: LongVideoSettings, **inputs: Any) -> Tensor:
+    """All frames by one call of the network at every step, from one clip's noise shuffled in groups.
+
+    Args:
+        group: how many frames of noise are shuffled together; see `shuffled_noise`.
+        inputs: of `job.predictor`.
+    """
+    clip_frames, iterations = job.config.clip_frames, settings.free_init_iterations
+    noise = job.noise(clip_shape(job, min(clip_frames, num_frames)))
+    if num_frames > clip_frames:
+        noise = shuffled_noise(noise, num_frames, group, job.generators)
+    _, after_step = job.progress("base", job.config.num_inference_steps * max(1, iterations))
+    return job.denoise(job.predictor(**inputs), noise, after_step, iterations)
 
 
 def shuffled_noise(noise: Tensor, num_frames: int, group: int, generators: list[torch.Generator]) -> Tensor:

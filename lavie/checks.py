@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from ..config import MAX_FRAMES, MAX_SIDE
-from ..errors import UsageError
-from ..models import VideoUNet
-from ..runtime.memory import activation_bytes
+from .config import MAX_FRAMES, MAX_SIDE
+from .errors import UsageError
+from .models import VideoUNet
+from .runtime.memory import activation_bytes
 
 MOST_AT_ONCE = 1024  # frames in one pass of the network
 

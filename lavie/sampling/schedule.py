@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
+from ..schedulers import PREDICTION_TYPES, SCHEDULERS
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin
@@ -20,29 +21,6 @@ if TYPE_CHECKING:
 NUM_TRAIN_TIMESTEPS = 1000
 LINEAR_BETAS = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
 
-# name: (class in diffusers, its settings, spacings it can take with the default first).
-# ddpm: diffusers 0.16, which LaVie pins, ignored steps_offset there (timesteps 980 … 0).
-_SCHEDULERS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
-    "ddpm": ("DDPMScheduler", {"clip_sample": False}, ("leading", "linspace", "trailing")),
-    "ddim": (
-        "DDIMScheduler",
-        {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1},
-        ("leading", "linspace", "trailing"),
-    ),
-    "euler": ("EulerDiscreteScheduler", {}, ("linspace", "leading", "trailing", "karras")),
-    "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}, ("linspace", "leading", "trailing")),
-    "dpmpp_2m": ("DPMSolverMultistepScheduler", {}, ("linspace", "leading", "trailing", "karras")),
-    "dpmpp_2m_sde": (
-        "DPMSolverMultistepScheduler",
-        {"algorithm_type": "sde-dpmsolver++"},
-        ("linspace", "leading", "trailing", "karras"),
-    ),
-    "unipc": ("UniPCMultistepScheduler", {}, ("linspace", "leading", "trailing", "karras")),
-    "lcm": ("LCMScheduler", {"clip_sample": False}, ("leading",)),
-}
-SCHEDULERS = tuple(_SCHEDULERS)
-PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
-SPACINGS = ("default", "leading", "linspace", "trailing", "karras")
 LCM_MAX_STEPS = 50
 
 
@@ -160,19 +138,19 @@ def create_schedule(
     """
     if prediction_type not in PREDICTION_TYPES:
         raise UsageError(f"Unknown prediction type '{prediction_type}'. Choose {', '.join(PREDICTION_TYPES)}.")
-    if name not in _SCHEDULERS:
+    if name not in SCHEDULERS:
         raise UsageError(f"Unknown scheduler '{name}'. Choose one of: {', '.join(SCHEDULERS)}.")
-    class_name, own, spacings = _SCHEDULERS[name]
-    spacing = spacings[0] if spacing == "default" else spacing
-    if spacing not in spacings:
-        raise UsageError(f"Scheduler '{name}' has no '{spacing}' spacing. Choose one of: {', '.join(spacings)}.")
+    spec = SCHEDULERS[name]
+    spacing = spec.spacings[0] if spacing == "default" else spacing
+    if spacing not in spec.spacings:
+        raise UsageError(f"Scheduler '{name}' has no '{spacing}' spacing. Choose one of: {', '.join(spec.spacings)}.")
     laid_out = _laid_out(name, num_inference_steps, strength)
     taken = None if strength == 1 else num_inference_steps
     import diffusers  # takes seconds, which importing LaVie should not
 
-    scheduler_class = getattr(diffusers, class_name)
+    scheduler_class = getattr(diffusers, spec.class_name)
     of_scheduler = "v_prediction" if prediction_type == "sample" else prediction_type
-    settings = {"prediction_type": of_scheduler, **own, **settings}
+    settings = {"prediction_type": of_scheduler, **spec.settings, **settings}
     if name in ("ddpm", "ddim") and spacing == "linspace":
         return _respaced(scheduler_class, laid_out, settings, taken, prediction_type)
     if spacing == "karras":

@@ -1,4 +1,4 @@
-"""What every region of a clip keeps from step to step of a run, so that it may be reused."""
+"""What every region of a clip keeps from one step to the next, so that it can be reused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Slices = tuple[slice, ...]
 
 
 @dataclass
-class Past:
+class StepCache:
     """The steps of one region so far.
 
     step: its number, from 0. kept: tensors by name, each with the step that it is of. ledger: how many numbers every
@@ -38,19 +38,19 @@ class Past:
         return tensor if self.step - step < every else None
 
 
-class Pasts:
-    """The past of every region. A timestep that is no lower than the last one begins another run."""
+class StepCaches:
+    """One cache for every region. A timestep that is no lower than the last one begins another run."""
 
     def __init__(self) -> None:
-        self._of: dict[tuple, Past] = {}
+        self._of: dict[tuple, StepCache] = {}
         self._ledger: Counter = Counter()
 
-    def at(self, region: Slices, timestep: float) -> Past:
-        """Goes on to a step."""
+    def at(self, region: Slices, timestep: float) -> StepCache:
+        """That of a region, moved on to a step."""
         key = tuple((each.start, each.stop) for each in region)
-        past = self._of.get(key)
-        if past is None or timestep >= past.timestep:
-            past = self._of[key] = Past(timestep, region=key, ledger=self._ledger)
+        cache = self._of.get(key)
+        if cache is None or timestep >= cache.timestep:
+            cache = self._of[key] = StepCache(timestep, region=key, ledger=self._ledger)
         else:
-            past.timestep, past.step = timestep, past.step + 1
-        return past
+            cache.timestep, cache.step = timestep, cache.step + 1
+        return cache

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 
-from .guidance import TextCondition
+from ..sampling import TextCondition
 
 MOTION = (680, 900)  # timesteps while motion is decided
 

@@ -1,0 +1,149 @@
+"""What every sampler is given: one or more clips to make, by which network, told what, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .checks import check_seed
+from .config import StageConfig
+from .models import VideoUNet
+from .runtime import storage_device
+from .sampling import Schedule, StepCallback, TextCondition, create_schedule, denoise, free_init, guided, seeded
+from .sampling.guidance import Predict
+from .sampling.noise import Draw, clip_noise, derived_seed, segment_noise
+
+# (stage, done, total, timestep, x0 estimate): after every evaluation of the network, of steps × windows in all; x0
+# [batch, 4, f, h, w] comes after whole steps, and is None inside them and while a stage decodes. Raise
+# `lavie.errors.Cancelled` in it to stop.
+Callback = Callable[[str, int, int, float, Tensor | None], None]
+WindowCallback = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that sampling needs besides what a stage or method is made for.
+
+    unet: of any stage, on `device` (or brought there by hooks). text: for all frames, or for each; for all clips, or for
+    each. config: the stage's settings. generators: one on the CPU for each clip; noise is drawn from where they stand.
+    draw: where the noise to start from comes from instead. sequential_guidance: evaluate the two halves of the guidance
+    in turn. keywords: see `sampling.guidance.evaluated`. callback: is told the progress.
+    """
+
+    unet: VideoUNet
+    text: TextCondition
+    config: StageConfig
+    generators: list[torch.Generator]
+    device: torch.device
+    draw: Draw | None = None
+    sequential_guidance: bool = False
+    keywords: Callable[[Sequence[str]], dict[str, Any]] | None = None
+    callback: Callback | None = None
+
+    @classmethod
+    def seeded(
+        cls,
+        unet: VideoUNet,
+        text: TextCondition,
+        config: StageConfig,
+        seeds: Sequence[int],
+        device: torch.device,
+        **more: Any,
+    ) -> Job:
+        """One clip for each seed.
+
+        Raises:
+            UsageError: an impossible seed.
+        """
+        return cls(unet, text, config, seeded_generators(seeds), device, **more)
+
+    def with_text(self, text: TextCondition) -> Job:
+        """The same with another text, such as that of some of the frames."""
+        return replace(self, text=text)
+
+    def schedule(self, strength: float = 1.0) -> Schedule:
+        """A fresh one with the stage's settings."""
+        return schedule_of(self.config, strength)
+
+    def noise(self, shape: tuple[int, ...], what: str = "latents", first: int = 0) -> Tensor:
+        """Standard normal [batch, *shape] on `device`, or in main memory where the clip is very long.
+
+        Args:
+            shape: channels, frames, height, width.
+            what, first: what it is for, and the first frame's place in the clip: see `Draw`.
+        """
+        noise = (self.draw or clip_noise(self.generators))(what, shape, first)
+        return noise.to(storage_device(noise.numel(), self.device))
+
+    def predictor(self, text: TextCondition | None = None, **inputs: Any) -> Predict:
+        """The guided network; inputs: of `sampling.guidance.evaluated`."""
+        return guided(
+            self.unet,
+            self.text if text is None else text,
+            self.config.guidance_scale,
+            self.config.speed,
+            sequential_guidance=self.sequential_guidance,
+            device=self.device,
+            keywords=self.keywords,
+            **inputs,
+        )
+
+    def progress(self, stage: str, total: int) -> tuple[WindowCallback | None, StepCallback | None]:
+        """What to do after a window inside a step and after a whole step: tell how many evaluations of `total` are done."""
+        callback = self.callback
+        if callback is None:
+            return None, None
+        done = count(1)
+
+        def after_window(timestep: float) -> None:
+            callback(stage, next(done), total, timestep, None)
+
+        def after_step(step: int, steps: int, timestep: float, x0: Tensor) -> None:
+            callback(stage, next(done), total, timestep, x0)
+
+        return after_window, after_step
+
+    def denoise(
+        self, predict: Predict, noise: Tensor, callback: StepCallback | None, iterations: int = 1, **options: Any
+    ) -> Tensor:
+        """`denoise` by the stage's schedule, and again from refined noise, `iterations` times in all; see `free_init`.
+
+        options: of `denoise`.
+        """
+
+        def sample(noise: Tensor) -> Tensor:
+            return denoise(predict, noise, self.schedule(), self.generators, callback, **options)
+
+        return free_init(sample, noise, self.generators, iterations)
+
+
+def schedule_of(config: StageConfig, strength: float = 1.0) -> Schedule:
+    """A fresh schedule with a stage's settings; see `create_schedule`."""
+    steps, prediction = config.num_inference_steps, config.prediction_type
+    return create_schedule(config.scheduler, steps, config.spacing, prediction, strength)
+
+
+def seeded_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """One CPU generator per clip.
+
+    Raises:
+        UsageError: an impossible seed.
+    """
+    for seed in seeds:
+        check_seed(seed)
+    return [seeded(seed) for seed in seeds]
+
+
+def segment_generators(seed: int, start: int) -> tuple[list[torch.Generator], Draw]:
+    """For a segment that begins at `start`: a generator of its own, for schedulers that add noise, and its noise.
+
+    Raises:
+        UsageError: an impossible seed.
+    """
+    check_seed(seed)
+    return [seeded(derived_seed(seed, "steps", start))], segment_noise(seed, start)

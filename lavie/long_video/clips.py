@@ -1,0 +1,33 @@
+"""The clips that a long video is made of: their shape, their frames, and whether they can be."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..checks import check_num_frames, check_size, check_texts
+from ..job import Job
+from ..stages import STAGES
+
+VAE_FACTOR = STAGES["base"].vae_factor
+
+
+def check_request(job: Job, num_frames: int) -> None:
+    """Refuse a number of frames, a size or texts that cannot be.
+
+    Raises:
+        UsageError: it is so.
+    """
+    check_num_frames(num_frames)
+    check_size(job.config.height, job.config.width)
+    check_texts(job.text.frames, num_frames)
+
+
+def clip_shape(job: Job, num_frames: int) -> tuple[int, int, int, int]:
+    """Channels, frames, height and width of a clip's latents."""
+    return (4, num_frames, job.config.height // VAE_FACTOR, job.config.width // VAE_FACTOR)
+
+
+def clamped(start: int, stop: int, num_frames: int) -> Tensor:
+    """The frames from start to stop, those outside the video as its first or last: int64 [stop − start]."""
+    return torch.arange(start, stop).clamp(0, num_frames - 1)
