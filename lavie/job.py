@@ -29,8 +29,7 @@ WindowCallback = Callable[[float], None]
 class Job:
     """Everything that sampling needs besides what a stage or method is made for.
 
-    unet: of any stage, on `device` (or brought there by hooks). text: for all frames, or for each; for all clips, or for
-    each. config: the stage's settings. generators: one on the CPU for each clip; noise is drawn from where they stand.
+    unet: of any stage, on `device`. text: for all frames, or for each; for all clips, or for each. config: the stage's settings. generators: one on the CPU for each clip; noise is drawn from where they stand.
     draw: where the noise to start from comes from instead. sequential_guidance: evaluate the two halves of the guidance
     in turn. keywords: see `sampling.guidance.evaluated`. callback: is told the progress.
     """
@@ -94,7 +93,7 @@ class Job:
         )
 
     def progress(self, stage: str, total: int) -> tuple[WindowCallback | None, StepCallback | None]:
-        """What to do after a window inside a step and after a whole step: tell how many evaluations of `total` are done."""
+        """What to do after a window inside a step and after a whole step: count the evaluations done, of `total`."""
         callback = self.callback
         if callback is None:
             return None, None

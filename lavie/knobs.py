@@ -1,7 +1,7 @@
 """A setting is declared once: a dataclass field that knows its help, its range and how front ends name it.
 
-Command-line flags (`cli.flags`), widgets (`nodes/widgets.py`), range checks, help tables and the metadata of a video are
-derived from it.
+Command-line flags (`lavie.flags`), widgets (`nodes/widgets.py`), range checks, help tables and the metadata of a video
+are derived from it.
 """
 
 from __future__ import annotations

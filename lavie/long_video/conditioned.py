@@ -1,4 +1,4 @@
-"""Clip after clip by the extension stage: a UNet that is shown the end of a clip makes what follows, again and again."""
+"""Clip after clip by the extension stage: a UNet that is shown the end of a clip makes what follows."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def continued(
     grey: Tensor | None = None,
     first_frame: Tensor | None = None,
 ) -> Tensor:
-    """Every recursion shows the network the last `context_frames` latents made so far, and drops its own version of them.
+    """Every recursion shows the network the last `context_frames` latents so far, and drops its own version of them.
 
-    Over `seam_frames` new frames it fades out how that version differed; with 0 it is the recursion of the paper (section
-    5.6) and of SEINE. See `Method.continued`; the text of frames that are not shown does not count.
+    Over `seam_frames` new frames it fades out how that version differed; with 0 it is the recursion of the paper
+    (section 5.6) and of SEINE. See `Method.continued`; the text of frames that are not shown does not count.
 
     Args:
         job: of the extension stage; its `clip_frames` are the length of a clip, known frames included.

@@ -1,5 +1,8 @@
-"""The table of methods. One more is a row here and a module of that name beside it, with `sample(job, num_frames, settings)`
-and, where it continues a video, `continued(job, latents, num_frames, settings)`."""
+"""The table of methods.
+
+One more is a row here, and beside it a module of that name with `sample(job, num_frames, settings)` and, where it
+continues a video, `continued(job, latents, num_frames, settings)`.
+"""
 
 from __future__ import annotations
 

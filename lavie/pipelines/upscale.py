@@ -86,8 +86,7 @@ def sample_upscale(job: Job, video: Tensor) -> Tensor:
     """Scaled latents [1, 4, frames, height, width] of the enlarged video [1, 3, frames, height, width] in −1…1.
 
     Args:
-        job: of the upscaler stage; `noise_level`, `window`, `overlap`, `tile`, `tile_overlap` and `chunks` of its config
-            count.
+        job: of the upscaler stage; its config's `noise_level`, windows, tiles and `chunks` count.
         video: on any device; it goes to the network's region by region.
 
     Raises:

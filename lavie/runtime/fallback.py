@@ -15,8 +15,8 @@ SLICE_ELEMENTS = 2**22  # 8 MB in float16: an eighth of what one frame of the up
 
 @dataclass(frozen=True)
 class Attempt:
-    """Settings to sample with; `sequential_guidance`: its halves in turn; `sliced`: the UNet in slices; `note`: what is changed,
-    empty where nothing is."""
+    """Settings to sample with; `sequential_guidance`: its halves in turn; `sliced`: the UNet in slices; `note`: what is
+    changed, empty where nothing is."""
 
     config: StageConfig
     sequential_guidance: bool

@@ -69,8 +69,8 @@ class TextCondition:
         return replace(self, positive=self.positive[:, frames], negative=self.negative[:, frames])
 
 
-# From noisy latents of a region, a timestep and a cache: what the network predicts, float32 on its device, for each of the
-# halves ("negative", "positive") that the cache names.
+# From noisy latents of a region, a timestep and a cache: what the network predicts, float32 on its device, for each of
+# the halves ("negative", "positive") that the cache names.
 Evaluate = Callable[[Tensor, Tensor, Region, DeepCache], list[Tensor]]
 
 

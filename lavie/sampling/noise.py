@@ -32,8 +32,8 @@ def clip_noise(generators: list[torch.Generator]) -> Draw:
 
 
 def segment_noise(seed: int, start: int) -> Draw:
-    """Of a segment that begins at frame `start` of a longer video: the noise of a frame follows from the seed, the place
-    in the video and what it is for, and from nothing else; so neighbouring segments agree where they overlap."""
+    """Of a segment that begins at frame `start` of a longer video: the noise of a frame follows from the seed, its
+    place in the video and what it is for alone, so neighbouring segments agree where they overlap."""
 
     def draw(what: str, shape: tuple[int, ...], first: int) -> Tensor:
         channels, frames, *size = shape
