@@ -8,7 +8,7 @@ from random import Random
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_checkpoints import refusal, rewrite, small, write_base_file
+from support.checkpoint_files import refusal, rewrite, small, write_base_file
 
 from lavie.checkpoints import describe, read, read_state_dict, save_unet
 from lavie.checkpoints.read import known_pickle_holes

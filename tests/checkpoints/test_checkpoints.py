@@ -6,9 +6,9 @@ import os
 
 import pytest
 import torch
-from conftest import REFERENCE
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
+from support.checkpoint_files import SMALL, refusal, rewrite, small, write_base_file
 
 from lavie.checkpoints import (
     convert_file,
@@ -48,16 +48,6 @@ PARAMETERS = {
     "sd14_text_encoder": 123_060_480,
     "vsr_text_encoder": 340_387_840,
 }
-SMALL = {
-    "in_channels": 4,
-    "block_out_channels": [32, 32],
-    "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
-    "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D"],
-    "layers_per_block": 1,
-    "attention_head_dim": 1,
-    "cross_attention_dim": 16,
-    "norm_num_groups": 8,
-}
 UPSCALER = {
     **SMALL,
     "in_channels": 7,
@@ -69,39 +59,9 @@ UPSCALER = {
 }
 
 
-def small(**changes):
-    torch.manual_seed(0)
-    return build_unet({**SMALL, **changes})
-
-
-def write_base_file(folder):
-    """A small base UNet as the official training saves it, with its config beside it."""
-    torch.save({"ema": small().state_dict(), "opt": {"step": 3}}, folder / "base.pt")
-    (folder / "base.json").write_text(json.dumps(SMALL))
-    return folder / "base.pt"
-
-
 @pytest.fixture
 def base_file(tmp_path):
     return write_base_file(tmp_path)
-
-
-def rewrite(path, change):
-    """Let `change` spoil the weights in a file."""
-    content = torch.load(path, weights_only=True)
-    change(content["ema"])
-    torch.save(content, path)
-
-
-def refusal(path, **options):
-    """The message of the refusal, which is short and names the file."""
-    with pytest.raises(LavieError) as caught:
-        load_unet(path, **options)
-    message = str(caught.value)
-    assert path.name in message
-    assert len(message) < 400
-    assert "\n" not in message
-    return message
 
 
 def manifest_tensors(manifest):
@@ -409,12 +369,8 @@ def test_describe_names_folders_by_what_lies_in_them(tmp_path):
         describe(tmp_path / "..")
 
 
-def test_the_golden_vaes_are_told_apart(tmp_path):
+def test_the_golden_vaes_are_told_apart(golden, tmp_path):
     for name, variant in (("vae_tiny_sd14", "f8"), ("vae_tiny_vsr", "f4")):
-        if not (REFERENCE / f"{name}.safetensors").exists():
-            pytest.skip(f"golden tensors of the official code are not here: {REFERENCE / name}")
-        weights = load_file(REFERENCE / f"{name}.safetensors")
-        weights = {k.removeprefix("weights/"): v for k, v in weights.items() if k.startswith("weights/")}
-        save_file(weights, tmp_path / "vae.safetensors")
+        save_file(golden(name).weights, tmp_path / "vae.safetensors")
         found = detect(read_layout(tmp_path / "vae.safetensors").tensors)
         assert (found.kind, found.variant) == ("vae", variant)

@@ -10,20 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
 from safetensors.torch import save_file
+from support.networks import small_vae
+from support.training_family import small_unet
 
 from lavie.checkpoints import save_unet
 from lavie.cli import main
 from lavie.cli.arguments import lora_choice
 from lavie.config import find_family
 from lavie.errors import Cancelled
-from lavie.models import build_unet
 from lavie.models.text_encoder import save_text_model
 from lavie.training.architecture import UNETS, new_text_encoder, tokenizer_of
 from lavie.video import read_metadata, read_video, write_video
 
-ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ROOT = Path(__file__).resolve().parents[2]
 PARTS = {"text_encoder": "text_encoder", "tokenizer": "tokenizer", "num_inference_steps": 2}
 FAMILY = {
     "name": "random",
@@ -31,25 +33,6 @@ FAMILY = {
     "interpolation": {"unet": "interpolation", "vae": "vae", "fps": 24, **PARTS},
     "upscaler": {"unet": "upscaler", "vae": "upscaler_vae", "prediction_type": "v_prediction", **PARTS},
 }
-
-
-def small_unet(stage):
-    channels = [32] * len(UNETS[stage]["block_out_channels"])
-    return build_unet({**UNETS[stage], "block_out_channels": channels, "attention_head_dim": 1})
-
-
-def small_vae(levels):
-    blocks = {"down_block_types": ["DownEncoderBlock2D"] * levels, "up_block_types": ["UpDecoderBlock2D"] * levels}
-    return AutoencoderKL(block_out_channels=[8] * levels, latent_channels=4, norm_num_groups=4, **blocks)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small lose time with more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +43,8 @@ def family(tmp_path_factory):
     for stage in UNETS:
         (folder / stage).mkdir()
         save_unet(small_unet(stage), folder / stage / "model.safetensors", config_file=True)
-    small_vae(4).save_pretrained(folder / "vae")
-    small_vae(3).save_pretrained(folder / "upscaler_vae")
+    small_vae(8, 8, 8, 8).save_pretrained(folder / "vae")
+    small_vae(8, 8, 8).save_pretrained(folder / "upscaler_vae")
     save_text_model(new_text_encoder(tokenizer_of(folder)), folder / "text_encoder")
     (folder / "family.json").write_text(json.dumps(FAMILY))
     return folder

@@ -2,19 +2,12 @@
 
 import pytest
 import torch
+from support.networks import TWO_LEVELS
 
 from benchmarks.official_flow import OfficialFlow, fused, materialised
 from lavie.models import UNetConfig, build_unet
 
-SMALL = {
-    "block_out_channels": (32, 64),
-    "down_block_types": ("CrossAttnDownBlock3D", "DownBlock3D"),
-    "up_block_types": ("UpBlock3D", "CrossAttnUpBlock3D"),
-    "layers_per_block": 1,
-    "attention_head_dim": 1,
-    "cross_attention_dim": 24,
-    "only_cross_attention": (False, False),
-}
+SMALL = {**TWO_LEVELS, "norm_num_groups": 32, "cross_attention_dim": 24}
 INTERPOLATION = {
     "in_channels": 8,
     "sparse_causal_attention": True,

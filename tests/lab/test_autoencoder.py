@@ -29,18 +29,10 @@ from lavie.training.loop import LoopSettings, train
 from lavie.training.muon import orthogonalise
 
 pytest.importorskip("accelerate")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = AutoencoderRecipe("vae", (8, 16), False, height=32, width=48, crop=16, batch_size=4)
 SETTINGS = {"optimizer": "muon", "learning_rate": 2e-3, "warmup": 2, "log_every": 1, "save_every": 0, "device": "cpu"}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small lose time with more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def small_stage(recipe=SMALL, steps=6, vae=None):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from support.pictures import alike_neighbours
 from torch import nn
 
 from lavie import ExtensionPipeline
@@ -169,7 +170,7 @@ def test_the_given_frames_come_back_and_recursions_follow(pipeline, clips):
     video = pipeline(PROMPT, clips[0], seed=3, recursions=2)
     assert video.frames.shape == (4 + 2 * 15, 64, 96, 3)
     assert np.array_equal(video.frames[:4], clips[0])
-    assert video.frames[4:].std() > 5
+    assert alike_neighbours(video.frames[3:]) > 0.5
     assert video.fps == 8
     assert (video.metadata["num_frames"], video.metadata["context_frames"]) == (30, 1)
 

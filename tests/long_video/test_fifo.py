@@ -4,6 +4,7 @@ from itertools import islice
 
 import pytest
 import torch
+from support.networks import TWO_LEVELS
 
 from lavie.errors import Cancelled, UsageError
 from lavie.models import build_unet
@@ -123,18 +124,7 @@ def test_the_same_seeds_give_the_same_frames_and_a_clip_those_that_it_has_alone(
 
 def test_a_network_takes_a_level_and_a_text_for_every_frame():
     torch.manual_seed(0)
-    unet = build_unet(
-        {
-            "in_channels": 4,
-            "block_out_channels": [32, 64],
-            "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
-            "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D"],
-            "layers_per_block": 1,
-            "attention_head_dim": 1,
-            "norm_num_groups": 8,
-            "cross_attention_dim": 16,
-        }
-    )
+    unet = build_unet(TWO_LEVELS)
     text = TextCondition.of(torch.randn(1, 30, 7, 16, generator=seeded(1)), torch.zeros(1, 7, 16))
     made = frames(guided(unet, text, 2.0), 3)
     assert made.isfinite().all()

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from support.pictures import alike_neighbours
 
 from lavie import ExtensionPipeline, LongVideoPipeline
 from lavie.cli import main
@@ -43,7 +44,7 @@ def test_a_video_that_is_given_comes_back_and_goes_on(pipeline, plain, method):
     made = pipeline(PROMPT, 9, method=method, video=given, **QUICK)
     assert made.frames.shape == (9, 60, 90, 3)
     assert np.array_equal(made.frames[:5], given)
-    assert made.frames[5:].std() > 5
+    assert alike_neighbours(made.frames[4:]) > 0.5
     assert made.metadata["method"] == method
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.networks import TWO_LEVELS
 
 from lavie.models import build_unet
 from lavie.models.attention import TextAttention
@@ -9,16 +10,6 @@ from lavie.sampling import TextCondition, guided, injected, seeded
 from lavie.sampling.denoise import WHOLE
 from lavie.sampling.motion_injection import MOTION
 
-UNET = {
-    "in_channels": 4,
-    "block_out_channels": [32, 64],
-    "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
-    "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D"],
-    "layers_per_block": 1,
-    "attention_head_dim": 1,
-    "norm_num_groups": 8,
-    "cross_attention_dim": 16,
-}
 FRAMES = 6
 
 
@@ -29,7 +20,7 @@ def draw(*shape, seed):
 @pytest.fixture(scope="module")
 def unet():
     torch.manual_seed(0)
-    return build_unet(UNET).eval()
+    return build_unet(TWO_LEVELS).eval()
 
 
 @pytest.fixture(scope="module")

@@ -33,20 +33,13 @@ from lavie.speed import Speed
 from lavie.training.synthetic import DIRECTIONS
 from lavie.video import VideoWriter, read_metadata, read_video, write_video
 
-ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "a red ball moving left over green grass"
 STAGES = {"interpolation": InterpolationPipeline, "upscaler": UpscalePipeline}
 SHORT = {"segment": 8, "window": 4, "overlap": 2, "num_inference_steps": 1}
 TINY = find_family("lavie-tiny")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small lose time with more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", params=STAGES)

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 import torch
-from test_lora_formats import UNET_LAYERS, refusal, spelled, weights, written
+from support.lora_files import UNET_LAYERS, refusal, spelled, weights, written
 
 from lavie.checkpoints import save_unet
 from lavie.errors import LavieError

@@ -4,8 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_lora_formats import written
-from test_training_joint import SMALL
+from support.lora_files import written
+from support.lora_layers import ATTENTION, differing, lora, plain, random, weights
+from support.networks import TWO_LEVELS
 from torch import nn
 
 from lavie.errors import LavieError, UsageError
@@ -14,39 +15,11 @@ from lavie.lora.delta import changed, difference
 from lavie.lora.names import is_temporal
 from lavie.models import build_unet
 
-ATTENTION = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
-CONVOLUTION = "lora_unet_down_blocks_0_resnets_0_conv1"
-
 
 @pytest.fixture(scope="module")
 def unet():
     torch.manual_seed(0)
-    return build_unet(SMALL)
-
-
-def random(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def plain(out, inner, rank=4, kernel=(), seed=0, alpha=None):
-    parts = {
-        "lora_down.weight": random(rank, inner, *kernel, seed=seed),
-        "lora_up.weight": random(out, rank, *[1] * len(kernel), seed=seed + 1),
-    }
-    return parts if alpha is None else {**parts, "alpha": torch.tensor(float(alpha))}
-
-
-def lora(strength=1.0, seed=0, **changes):
-    layers = {ATTENTION: plain(64, 64, seed=seed), CONVOLUTION: plain(32, 32, kernel=(3, 3), seed=seed)}
-    return Lora("test.safetensors", layers, **{"strength": strength, **changes})
-
-
-def weights(network):
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
-def differing(before, after):
-    return {name for name in before if not torch.equal(before[name], after[name])}
+    return build_unet(TWO_LEVELS)
 
 
 # the mathematics
@@ -137,7 +110,7 @@ def test_whatever_was_put_on_nothing_stays_when_it_is_taken_off(unet, strengths)
 
 def test_a_hundred_rounds_leave_no_trace_in_half_precision():
     torch.manual_seed(0)
-    half = build_unet(SMALL).half()
+    half = build_unet(TWO_LEVELS).half()
     before, stack = weights(half), LoraStack(half)
     for number in range(100):
         stack.set([lora(0.01 * number)])
@@ -219,7 +192,7 @@ def test_a_lora_that_fits_nothing_is_refused(unet):
 
 
 def test_weights_that_overflow_are_refused():
-    half = build_unet(SMALL).half()
+    half = build_unet(TWO_LEVELS).half()
     before, stack = weights(half), LoraStack(half)
     huge = {ATTENTION: {name: 1e3 * part for name, part in plain(64, 64).items()}}
     with pytest.raises(LavieError, match="lower their strengths"):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_lora_stack import ATTENTION, CONVOLUTION, differing, lora, weights
-from test_training_joint import SMALL
+from support.lora_layers import ATTENTION, CONVOLUTION, differing, lora, weights
+from support.networks import TWO_LEVELS
 
 from lavie.errors import UsageError
 from lavie.lora import BlockStrengths, LoraStack, StepStrengths
@@ -16,7 +16,7 @@ from lavie.models import build_unet
 @pytest.fixture(scope="module")
 def unet():
     torch.manual_seed(0)
-    return build_unet(SMALL).eval()
+    return build_unet(TWO_LEVELS).eval()
 
 
 def call(unet, timestep):

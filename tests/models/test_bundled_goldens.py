@@ -1,9 +1,9 @@
 """The bundled networks say what they said when parity with the official code was proven."""
 
 import pytest
-from conftest import relative_error
-from make_goldens import FILE, PROMPT, SHAPES, predictions, stages
 from safetensors.torch import load_file
+from support.make_goldens import FILE, PROMPT, SHAPES, predictions, stages
+from support.reference import relative_error
 
 
 @pytest.fixture(scope="module")

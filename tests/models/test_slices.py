@@ -6,34 +6,35 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.networks import TWO_LEVELS
 
 from lavie.models import UNetConfig, build_unet
 from lavie.models.slices import by_frames, slices_of
 from lavie.sampling.free_long import spectral_blend
 
-SMALL = {"block_out_channels": (32, 64), "norm_num_groups": 32, "attention_head_dim": 1, "cross_attention_dim": 16}
-DOWN, UP = ("CrossAttnDownBlock3D", "DownBlock3D"), ("UpBlock3D", "CrossAttnUpBlock3D")
+SMALL = {**TWO_LEVELS, "norm_num_groups": 32}
 CONFIGS = {
-    "base": UNetConfig(**SMALL, down_block_types=DOWN, up_block_types=UP, only_cross_attention=(False, False)),
+    "base": UNetConfig(**SMALL),
     "interpolation": UNetConfig(
-        **SMALL,
-        down_block_types=DOWN,
-        up_block_types=UP,
-        only_cross_attention=(False, False),
-        in_channels=8,
-        sparse_causal_attention=True,
-        temporal_positions=False,
-        temporal_attention_last=True,
+        **{
+            **SMALL,
+            "in_channels": 8,
+            "sparse_causal_attention": True,
+            "temporal_positions": False,
+            "temporal_attention_last": True,
+        }
     ),
     "upscaler": UNetConfig(
-        **SMALL,
-        down_block_types=DOWN[::-1],
-        up_block_types=UP[::-1],
-        only_cross_attention=(True, True),
-        in_channels=7,
-        use_linear_projection=True,
-        num_class_embeds=1000,
-        temporal_convolutions=True,
+        **{
+            **SMALL,
+            "down_block_types": SMALL["down_block_types"][::-1],
+            "up_block_types": SMALL["up_block_types"][::-1],
+            "only_cross_attention": (True, True),
+            "in_channels": 7,
+            "use_linear_projection": True,
+            "num_class_embeds": 1000,
+            "temporal_convolutions": True,
+        }
     ),
 }
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.networks import STAGES, TWO_LEVELS
 
 from lavie.errors import UsageError
 from lavie.models import build_unet
@@ -11,23 +12,6 @@ from lavie.sampling.free_long import _near
 from lavie.sampling.frequencies import low_pass, mixed
 from lavie.sampling.motion import toeplitz_band
 
-SMALL = {
-    "block_out_channels": [32, 64],
-    "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
-    "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D"],
-    "layers_per_block": 1,
-    "attention_head_dim": 1,
-    "norm_num_groups": 8,
-    "cross_attention_dim": 16,
-}
-UPSCALER = {
-    **SMALL,
-    "in_channels": 7,
-    "only_cross_attention": [True, False],
-    "use_linear_projection": True,
-    "num_class_embeds": 20,
-    "temporal_module_config": {},
-}
 STRATEGIES = {
     "windows": windowed(4, 2),
     "blended frequencies": spectral_blend(4),
@@ -40,7 +24,7 @@ CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 @pytest.fixture(scope="module")
 def unet():
     torch.manual_seed(0)
-    return build_unet({**SMALL, "in_channels": 4})
+    return build_unet(TWO_LEVELS)
 
 
 def inputs(frames, batch=2, images=0):
@@ -101,7 +85,7 @@ def test_recomputed_blocks_give_the_same_gradients(name):
     gradients = []
     for recompute in (False, True):
         torch.manual_seed(0)
-        unet = build_unet({**SMALL, "in_channels": 4})
+        unet = build_unet(TWO_LEVELS)
         unet.gradient_checkpointing = recompute
         unet(sample, timestep, text, strategy=STRATEGIES[name]).square().mean().backward()
         gradients.append({name: p.grad for name, p in unet.named_parameters()})
@@ -264,7 +248,7 @@ def test_the_same_text_for_every_frame_is_that_text_for_all(unet):
 @torch.no_grad()
 def test_the_upscaler_takes_a_text_for_every_frame_too():
     torch.manual_seed(0)
-    unet = build_unet(UPSCALER)
+    unet = build_unet(STAGES["upscaler"])
     sample, text = torch.randn(1, 7, 3, 6, 5, generator=seeded(1)), torch.randn(1, 7, 16, generator=seeded(2))
     outs = [unet(sample, 5, each, torch.tensor([3])) for each in (text, text[:, None].expand(-1, 3, -1, -1))]
     torch.testing.assert_close(*outs, **CLOSE)

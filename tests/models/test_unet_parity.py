@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import relative_error
+from support.reference import relative_error
 
 from lavie.models import build_unet
 from lavie.models.positions import FramePositions, relative_position_buckets, rotary_frequencies

@@ -5,9 +5,10 @@ from itertools import pairwise
 
 import pytest
 import torch
-from conftest import relative_error
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
+from support.networks import small_vae
+from support.reference import relative_error
 
 from lavie.errors import Cancelled, LavieError, UsageError
 from lavie.models.latents import decode_latents, decode_slices, encode_video, tile_starts, to_uint8
@@ -22,14 +23,7 @@ RELEASED = {
 
 def build_tiny(**changes):
     torch.manual_seed(0)
-    config = {
-        "down_block_types": ["DownEncoderBlock2D"] * 3,
-        "up_block_types": ["UpDecoderBlock2D"] * 3,
-        "block_out_channels": [8, 16, 16],
-        "norm_num_groups": 4,
-        "scaling_factor": 0.08333,
-    }
-    return AutoencoderKL(**(config | changes)).eval()
+    return small_vae(8, 16, 16, **{"scaling_factor": 0.08333, **changes}).eval()
 
 
 @pytest.fixture

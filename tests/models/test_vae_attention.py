@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
-from graph import clip_of, part, upscale
+from support.graph import clip_of, part, upscale
+from support.networks import small_vae
 from torch.nn.functional import softmax
 
 from lavie import UpscalePipeline
@@ -26,8 +26,7 @@ from lavie.training.synthetic import frame_times
 def vae():
     """As the released upscaler's: 4 pixels per latent pixel, and attention, which lavie-tiny's lacks."""
     torch.manual_seed(0)
-    blocks = {"down_block_types": ["DownEncoderBlock2D"] * 3, "up_block_types": ["UpDecoderBlock2D"] * 3}
-    return AutoencoderKL(block_out_channels=[8, 16, 16], norm_num_groups=4, **blocks).eval()
+    return small_vae(8, 16, 16).eval()
 
 
 def random(*shape):

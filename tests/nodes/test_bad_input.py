@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from graph import clip_of, extend, interpolate, refused, run, sample, stage, upscale, wires
+from support.graph import clip_of, extend, interpolate, refused, run, sample, stage, upscale, wires
 
 VIDEO = torch.zeros(1, 4, 4, 4, 6)
 IMAGE_LATENTS = torch.zeros(2, 4, 4, 6)

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from graph import clip_of, decode, encode, extend, interpolate, network, part, run, sample, stage, upscale
+from support.graph import clip_of, decode, encode, extend, interpolate, network, part, run, sample, stage, upscale
 
 
 class Stop(Exception):  # noqa: N818 (stands in for ComfyUI's InterruptProcessingException)

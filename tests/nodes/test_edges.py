@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from graph import clip_of, encode, extend, interpolate, part, run, sample, stage, wires
+from support.graph import clip_of, encode, extend, interpolate, part, run, sample, stage, wires
 
 from lavie.config import RELEASED_STAGES
 

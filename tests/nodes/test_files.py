@@ -5,8 +5,8 @@ import os
 
 import pytest
 import torch
-from graph import PACK, part, refused, run, stage
 from safetensors.torch import save_file
+from support.graph import PACK, part, refused, run, stage
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from graph import clip_of, decode, encode, extend, interpolate, run, sample, stage, upscale, wires
 from hypothesis import given
 from hypothesis import strategies as st
+from support.graph import clip_of, decode, encode, extend, interpolate, run, sample, stage, upscale, wires
 
 
 @pytest.fixture(scope="module")

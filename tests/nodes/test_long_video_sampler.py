@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from graph import PROMPT, extend, part, refused, run, sample, stage, wires
+from support.graph import PROMPT, extend, part, refused, run, sample, stage, wires
 
 METHODS = ("replacement", "free_noise", "fifo", "free_long", "independent")
 PROMPTS = f"0: {PROMPT}\n12: a blue star over the sea"

@@ -4,9 +4,9 @@ import importlib
 
 import pytest
 import torch
-from pack import NAME, load_pack
-from test_lora_stack import ATTENTION, CONVOLUTION, lora, random
-from test_training_joint import SMALL
+from support.lora_layers import ATTENTION, CONVOLUTION, lora, random
+from support.networks import TWO_LEVELS
+from support.pack import NAME, load_pack
 
 from lavie.lora import LoraStack
 from lavie.models import build_unet
@@ -20,7 +20,7 @@ own = importlib.import_module(f"{NAME}.lavie.lora")
 @pytest.fixture(scope="module")
 def unet():
     torch.manual_seed(0)
-    return build_unet(SMALL).eval()
+    return build_unet(TWO_LEVELS).eval()
 
 
 def inputs(unet, timestep):
@@ -53,7 +53,7 @@ def test_beside_the_weights_it_does_what_it_does_in_them(unet, timestep, factor)
 
 @torch.no_grad()
 def test_the_network_of_the_graph_takes_them_from_the_options(unet):
-    graph = adapters.GraphUNet.adopt(build_unet(SMALL).eval())
+    graph = adapters.GraphUNet.adopt(build_unet(TWO_LEVELS).eval())
     graph.load_state_dict(unet.state_dict())
     loras = [lora_patches.StepLora(of_the_pack(lora(0.4, seed=seed), "0: 1, 1: 1")) for seed in (0, 5)]
     made = graph(*inputs(unet, 500), transformer_options={adapters.STEP_LORAS: loras})

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from graph import part, run, sample, stage
 from safetensors.torch import load_file
+from support.graph import part, run, sample, stage
 
 host = part("nodes.host")
 UsageError = part("lavie.errors").UsageError

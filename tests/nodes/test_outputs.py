@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from graph import (
+from support.graph import (
     PACK,
     PROMPT,
     clip_of,

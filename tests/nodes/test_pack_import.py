@@ -7,10 +7,10 @@ import subprocess
 import sys
 import types
 
-import graph
 import pytest
 import torch
-from pack import ROOT, load_pack
+from support import graph
+from support.pack import ROOT, load_pack
 
 # What ComfyUI does at its start, without a network, in a folder that must stay as it is.
 START = """
@@ -23,13 +23,13 @@ socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 import torch
 
 sys.path.insert(0, sys.argv[1] + "/tests")
-began = time.perf_counter()
-from pack import load_pack
+began = time.process_time()
+from support.pack import load_pack
 
 pack = load_pack()
 for node in pack.NODE_CLASS_MAPPINGS.values():
     node.INPUT_TYPES()
-seconds = time.perf_counter() - began
+seconds = time.process_time() - began
 print(json.dumps({"seconds": seconds, "nodes": list(pack.NODE_CLASS_MAPPINGS), "modules": list(sys.modules)}))
 """
 
@@ -62,8 +62,9 @@ def test_what_takes_long_to_import_waits_until_a_model_is_loaded(start, library)
     assert library not in start.modules
 
 
-def test_the_import_time_is_told(start):
+def test_the_import_takes_less_than_two_seconds_of_a_processor_beyond_torch(start):
     print(f"the pack is imported in {start.seconds:.2f} s beyond torch")
+    assert 0 < start.seconds < 2
 
 
 @pytest.fixture

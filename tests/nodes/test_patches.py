@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from graph import network, sample, stage
+from support.graph import network, sample, stage
 from torch.nn.functional import scaled_dot_product_attention
 
 FRAMES = 4

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from pack import ROOT, load_pack
+from support.pack import ROOT, load_pack
 
 PACK = load_pack()
 NODES = PACK.NODE_CLASS_MAPPINGS
-SNAPSHOT = Path(__file__).parent / "node_schema.json"
+SNAPSHOT = Path(__file__).parents[1] / "node_schema.json"
 NUMBERS = ("INT", "FLOAT")
 
 

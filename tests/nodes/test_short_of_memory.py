@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 import torch
-from graph import clip_of, decode, extend, interpolate, network, part, run, sample, stage, upscale
+from support.graph import clip_of, decode, extend, interpolate, network, part, run, sample, stage, upscale
 
 OutOfMemory = torch.cuda.OutOfMemoryError
 WORDS = ("in turn", "in slices", "Windows of 2", "Tiles of 36")

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from graph import PACK
-from pack import ROOT
-from workflow import to_prompt
+from support.graph import PACK
+from support.pack import ROOT
+from support.workflow import to_prompt
 
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"), key=lambda path: path.stem)
 

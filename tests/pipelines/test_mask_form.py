@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support.networks import TWO_LEVELS
 from torch import nn
 
 from lavie import ExtensionPipeline, LongVideoPipeline, TransitionPipeline
@@ -19,16 +20,7 @@ from lavie.sampling.schedulers import alphas_cumprod
 PROMPT = "a red ball moving left over green grass"
 CPU = torch.device("cpu")
 NEAR = 20  # of 255: what the VAE and one step of noise leave between a frame and its reconstruction
-SMALL = {
-    "in_channels": 9,
-    "block_out_channels": [32, 64],
-    "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
-    "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D"],
-    "layers_per_block": 1,
-    "attention_head_dim": 1,
-    "norm_num_groups": 8,
-    "cross_attention_dim": 128,
-}
+SMALL = {**TWO_LEVELS, "in_channels": 9, "cross_attention_dim": 128}
 
 
 class Blends(nn.Module):

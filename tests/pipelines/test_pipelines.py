@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from support.pictures import alike_neighbours
 
 from lavie import CascadePipeline, InterpolationPipeline, TextToVideoPipeline, UpscalePipeline
 from lavie.config import COLOR_CORRECTIONS
@@ -72,13 +73,13 @@ def test_the_base_model_makes_any_number_of_frames_at_any_size_divisible_by_8(ba
     video = base(PROMPT, num_frames=num_frames, height=height, width=width, num_inference_steps=2)
     assert video.frames.shape == (num_frames, height, width, 3)
     assert video.frames.dtype == np.uint8
-    assert video.frames.std() > 5
+    assert alike_neighbours(video.frames) > 0.5
 
 
 @pytest.mark.parametrize("scheduler", ["ddpm", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_sde", "unipc", "lcm"])
 def test_every_scheduler_samples_the_base_model(base, scheduler):
     video = base(PROMPT, num_frames=4, num_inference_steps=8, scheduler=scheduler)
-    assert video.frames.std() > 5
+    assert alike_neighbours(video.frames) > 0.5
 
 
 def test_a_negative_prompt_and_the_guidance_scale_change_the_clip(base):

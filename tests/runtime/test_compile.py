@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from test_lora_stack import Lora, LoraStack, plain
+from support.lora_layers import plain
 from torch._dynamo.utils import counters
 
+from lavie.lora import Lora, LoraStack
 from lavie.models import build_unet
 from lavie.runtime.compile import compile_blocks
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.networks import TWO_LEVELS
 from torch.nn.functional import scaled_dot_product_attention
 
 from lavie.models import UNetConfig, build_unet
@@ -71,14 +72,7 @@ def test_the_released_networks_have_as_many_feature_maps_alive_as_is_estimated(s
 
 
 def test_slices_leave_less_alive_and_a_small_network_needs_no_more_than_is_estimated():
-    config = UNetConfig(
-        block_out_channels=(32, 64),
-        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
-        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
-        only_cross_attention=(False, False),
-        layers_per_block=1,
-        attention_head_dim=1,
-    )
+    config = UNetConfig(**{**TWO_LEVELS, "norm_num_groups": 32, "cross_attention_dim": 768})
     whole, sliced = counted(config, False), counted(config, True)
     assert sliced < 0.5 * whole
     assert whole <= feature_maps(config, False)

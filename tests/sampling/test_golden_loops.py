@@ -1,10 +1,8 @@
 """Our loop, guidance and schedules reproduce the official sampling runs, latents after every step."""
 
-import json
-
 import pytest
 import torch
-from conftest import REFERENCE, relative_error
+from support.reference import relative_error, schedules
 
 from lavie.models import build_unet
 from lavie.models.latents import decode_latents, encode_video, to_uint8
@@ -107,24 +105,19 @@ def test_upscaler_sampling_ends_where_the_official_chunks_end(golden):
 
 @pytest.mark.parametrize(("name", "official"), [("ddpm", "ddpm"), ("ddim", "ddim"), ("euler", "eulerdiscrete")])
 @pytest.mark.parametrize("steps", [5, 20, 50])
-def test_the_timesteps_are_those_of_the_diffusers_that_lavie_pins(golden, name, official, steps):
-    golden("units")  # skips where the reference is absent
-    schedules = json.loads((REFERENCE / "schedules.json").read_text())
-    expected = schedules["diffusers_0.16.0"][f"base.{official}.{steps}"]["timesteps"]
+def test_the_timesteps_are_those_of_the_diffusers_that_lavie_pins(name, official, steps):
+    expected = schedules()["diffusers_0.16.0"][f"base.{official}.{steps}"]["timesteps"]
     assert create_schedule(name, steps).timesteps.tolist() == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("steps", [5, 10, 25, 50, 100, 250])
-def test_linspace_spacing_visits_the_official_interpolation_timesteps(golden, steps):
-    golden("units")
-    schedules = json.loads((REFERENCE / "schedules.json").read_text())
-    expected = schedules["interpolation_and_seine"][str(steps)]
+def test_linspace_spacing_visits_the_official_interpolation_timesteps(steps):
+    expected = schedules()["interpolation_and_seine"][str(steps)]
     assert create_schedule("ddim", steps, spacing="linspace").timesteps.tolist() == expected
 
 
-def test_the_betas_are_truly_linear(golden):
-    golden("units")
-    expected = json.loads((REFERENCE / "schedules.json").read_text())["diffusers_0.16.0"]["base.alphas_cumprod"]
+def test_the_betas_are_truly_linear():
+    expected = schedules()["diffusers_0.16.0"]["base.alphas_cumprod"]
     for timestep, alpha in expected.items():
         assert alphas_cumprod()[int(timestep)].item() == pytest.approx(alpha, rel=1e-5)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support.pictures import alike_neighbours
 
 from lavie import InterpolationPipeline, TextToVideoPipeline, UpscalePipeline
 from lavie.config import RELEASED_STAGES, StageConfig, find_family
@@ -371,5 +372,5 @@ def test_lcm_takes_few_steps_with_little_guidance(text_to_video):
     few = {"scheduler": "lcm", "num_inference_steps": 4, "num_frames": 3, "height": 32, "width": 48}
     clips = [text_to_video(PROMPT, seed=3, guidance_scale=scale, **few) for scale in (1.0, 1.5)]
     assert [clip.metadata["guidance_scale"] for clip in clips] == [1.0, 1.5]
-    assert clips[0].frames.std() > 10
+    assert alike_neighbours(clips[0].frames) > 0.5
     assert not np.array_equal(clips[0].frames, clips[1].frames)

@@ -10,8 +10,9 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
-from pack import load_pack
 from torch import Tensor, nn
+
+from support.pack import load_pack
 
 PACK = load_pack()
 PROMPT = "a red ball moving left over green grass"

@@ -1,6 +1,6 @@
 """Write tests/goldens/lavie-tiny.safetensors: what the bundled networks say today, for tests that run everywhere.
 
-Run it again only when the bundled weights change: `python tests/make_goldens.py`.
+Run it again only when the bundled weights change: `python tests/support/make_goldens.py`.
 """
 
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "tests" / "goldens" / "lavie-tiny.safetensors"
 PROMPT = "a (red:1.2) ball moving left over green grass"
 SHAPES = {"base": (1, 4, 8, 8, 12), "interpolation": (1, 8, 9, 5, 7), "upscaler": (1, 7, 5, 10, 12)}

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pack import ROOT
+from support.pack import ROOT
 
 NAME = "ComfyUI-LaVie"
 ALONE = (

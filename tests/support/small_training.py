@@ -1,7 +1,7 @@
 """A stage small enough for tests of the loop: a real UNet that learns latents from memory, with joint pictures.
 
-`python tests/small_training.py FOLDER '{"NAME": {"steps": 4, …}, …}'` makes runs of its own; the tests of stopping and
-of several processes start it.
+`python tests/support/small_training.py FOLDER '{"NAME": {"steps": 4, …}, …}'` makes runs of its own; the
+tests of stopping and of several processes start it.
 """
 
 import json
@@ -14,23 +14,17 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from lavie.models import build_unet
 from lavie.training.data import Clip, ClipRequest, Mixture, Source, TrainingData, UnreadableClip
 from lavie.training.freezing import apply_scheme
 from lavie.training.loop import LoopSettings, train
 from lavie.training.objective import add_noise, frame_timesteps, joint_errors, joint_loss
+from support.networks import TWO_LEVELS
 
-CONFIG = {
-    "block_out_channels": [32, 32],
-    "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
-    "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D"],
-    "layers_per_block": 1,
-    "attention_head_dim": 1,
-    "norm_num_groups": 8,
-    "cross_attention_dim": 8,
-    "only_cross_attention": False,
-}
+SCRIPT = Path(__file__)
+CONFIG = {**TWO_LEVELS, "block_out_channels": (32, 32), "cross_attention_dim": 8}
 FRAMES, IMAGES = 3, 1
 TENTH_OF_A_STEP = 1e-4  # AdamW makes much of the rounding of gradients that are nearly nothing
 SETTINGS = {"steps": 4, "batch_size": 4, "learning_rate": 1e-3, "warmup": 2, "log_every": 1, "save_every": 0}

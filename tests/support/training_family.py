@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
 
 from lavie.checkpoints import save_unet
 from lavie.models import VideoUNet, build_unet
 from lavie.models.text_encoder import save_text_model
 from lavie.training.architecture import UNETS, new_text_encoder, tokenizer_of
+from support.networks import small_vae
 
 HEIGHT, WIDTH, FRAMES = 16, 24, 4
 PARTS = {"text_encoder": "text_encoder", "tokenizer": "tokenizer", "num_inference_steps": 2, "scheduler": "ddim"}
@@ -28,19 +28,14 @@ def small_unet(stage: str) -> VideoUNet:
     return build_unet({**UNETS[stage], "block_out_channels": widths, "attention_head_dim": 1})
 
 
-def small_vae(levels: int) -> AutoencoderKL:
-    blocks = {"down_block_types": ["DownEncoderBlock2D"] * levels, "up_block_types": ["UpDecoderBlock2D"] * levels}
-    return AutoencoderKL(block_out_channels=[8] * levels, latent_channels=4, norm_num_groups=4, **blocks)
-
-
 def make_family(folder: Path, stages: tuple[str, ...] = ("base",)) -> Path:
     """A family with networks for these stages, and all that lies around them."""
     torch.manual_seed(0)
     for stage in stages:
         (folder / stage).mkdir(parents=True)
         save_unet(small_unet(stage), folder / stage / "model.safetensors", config_file=True)
-    small_vae(4).save_pretrained(folder / "vae")
-    small_vae(3).save_pretrained(folder / "upscaler_vae")
+    small_vae(8, 8, 8, 8).save_pretrained(folder / "vae")
+    small_vae(8, 8, 8).save_pretrained(folder / "upscaler_vae")
     save_text_model(new_text_encoder(tokenizer_of(folder)), folder / "text_encoder")
     (folder / "family.json").write_text(json.dumps(SETTINGS))
     return folder

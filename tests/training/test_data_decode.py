@@ -6,10 +6,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from films import H264, ffmpeg, make_film, numbered, numbers_in
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.films import H264, ffmpeg, make_film, numbered, numbers_in
 
 from lavie.training.data import ClipRequest, UnreadableClip, decode, ffmpeg_reader
 from lavie.training.data.geometry import fit

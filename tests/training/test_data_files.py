@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from films import make_captioned, make_film, numbered, numbers_in
 from PIL import Image
+from support.films import make_captioned, make_film, numbered, numbers_in
 
 from lavie.errors import UsageError
 from lavie.training.data import (

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_training_data_mixture import Rows
+from support.rows import Rows
 
 from lavie.errors import LavieError, UsageError
 from lavie.training.data import ClipRequest, Mixture, Skipped, TrainingData

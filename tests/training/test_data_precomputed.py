@@ -5,7 +5,7 @@ import time
 
 import pytest
 import torch
-from test_training_data_mixture import Rows
+from support.rows import Rows
 from torch.nn.functional import avg_pool2d
 
 from lavie.errors import LavieError, UsageError

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from films import make_film, numbers_in
 from PIL import Image
+from support.films import make_film, numbers_in
 
 from lavie.errors import LavieError, UsageError
 from lavie.training.data import ClipRequest, Filters, Mixture, Shards, TrainingData, UnreadableClip, open_source

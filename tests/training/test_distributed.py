@@ -10,26 +10,19 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from small_training import TENTH_OF_A_STEP, read_log, run, shard_on_cpu
+from support.small_training import SCRIPT, TENTH_OF_A_STEP, read_log, run, shard_on_cpu
 
 from lavie.errors import UsageError
 from lavie.training import run_state
 
 pytest.importorskip("accelerate")
-pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
-SCRIPT = Path(__file__).with_name("small_training.py")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [
+    pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 
 def launch(folder, kind, runs):

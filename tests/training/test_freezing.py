@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_training_joint import STAGES, inputs, unet_of
+from support.networks import STAGES, inputs, unet_of
 
 from lavie.errors import UsageError
 from lavie.lora.names import is_temporal

@@ -2,37 +2,10 @@
 
 import pytest
 import torch
+from support.networks import FRAMES, IMAGES, STAGES, inputs, unet_of
 
 from lavie.models import build_unet
 from lavie.training.architecture import UNETS
-
-SMALL = {
-    "block_out_channels": [32, 64],
-    "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
-    "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D"],
-    "layers_per_block": 1,
-    "attention_head_dim": 1,
-    "norm_num_groups": 8,
-    "cross_attention_dim": 16,
-}
-STAGES = {
-    "base": {**SMALL, "in_channels": 4},
-    "interpolation": {**SMALL, "in_channels": 8, "use_first_frame": True},
-    "upscaler": {
-        **SMALL,
-        "in_channels": 7,
-        "only_cross_attention": [True, False],
-        "use_linear_projection": True,
-        "num_class_embeds": 20,
-        "temporal_module_config": {},
-    },
-}
-FRAMES, IMAGES = 3, 2
-
-
-def unet_of(stage):
-    torch.manual_seed(0)
-    return build_unet(STAGES[stage])
 
 
 def silenced(unet):
@@ -43,14 +16,6 @@ def silenced(unet):
             torch.nn.init.zeros_(module.weight)
             torch.nn.init.zeros_(module.bias)
     return unet
-
-
-def inputs(stage, batch=2):
-    generator = torch.Generator().manual_seed(1)
-    sample = torch.randn(batch, STAGES[stage]["in_channels"], FRAMES + IMAGES, 6, 5, generator=generator)
-    text = torch.randn(batch, 1 + IMAGES, 7, 16, generator=generator)
-    labels = torch.tensor([3, 9])[:batch] if stage == "upscaler" else None
-    return sample, torch.tensor([17, 640])[:batch], text, labels
 
 
 @pytest.mark.parametrize("stage", STAGES)

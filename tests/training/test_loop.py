@@ -6,11 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from small_training import TENTH_OF_A_STEP, SmallStage, read_log, run
+from support.small_training import SCRIPT, TENTH_OF_A_STEP, SmallStage, read_log, run
 
 from lavie.errors import LavieError, UsageError
 from lavie.training import run_state
@@ -18,16 +17,7 @@ from lavie.training.loop import LoopSettings
 from lavie.training.optimizers import learning_rate
 
 pytest.importorskip("accelerate")
-SCRIPT = Path(__file__).with_name("small_training.py")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small lose time with more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Losses(dict):

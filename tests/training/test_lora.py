@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
-from training_family import HEIGHT, WIDTH, make_family
+from support.training_family import HEIGHT, WIDTH, make_family
 
 from lavie import TextToVideoPipeline
 from lavie.cli import main

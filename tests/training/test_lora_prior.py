@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from training_family import HEIGHT, WIDTH, make_family
+from support.training_family import HEIGHT, WIDTH, make_family
 
 from lavie.config import find_family
 from lavie.errors import UsageError

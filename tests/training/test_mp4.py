@@ -10,7 +10,7 @@ import imageio_ffmpeg
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_family import make_family
+from support.training_family import make_family
 
 from lavie.cli import main
 from lavie.training import run_state
@@ -23,13 +23,7 @@ CAPTIONS = {
 }
 
 pytest.importorskip("accelerate")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def threads_as_before():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

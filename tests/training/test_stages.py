@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training_family import FRAMES, HEIGHT, WIDTH, make_family
+from support.training_family import FRAMES, HEIGHT, WIDTH, make_family
 
 from lavie import ExtensionPipeline, TextToVideoPipeline
 from lavie.checkpoints import load_unet
@@ -20,6 +20,8 @@ from lavie.training.stages.interpolation import between, check_frames
 from lavie.training.stages.upscaler import reduced
 from lavie.training.start import load_start, load_text_of, load_vae_of, open_family
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZES = {
     "base": StageSettings((FRAMES,), HEIGHT, WIDTH, images_per_clip=2, mask_weight=3.0),
     "interpolation": StageSettings((5,), HEIGHT, WIDTH),
@@ -27,15 +29,6 @@ SIZES = {
     "extension": StageSettings((FRAMES,), HEIGHT, WIDTH),
 }
 MASKED = StageSettings((FRAMES,), HEIGHT, WIDTH, conditioning="mask")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small lose time with more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

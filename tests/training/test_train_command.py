@@ -5,8 +5,9 @@ import shutil
 
 import pytest
 import torch
-from films import make_captioned
-from training_family import HEIGHT, WIDTH, make_family, small_unet, small_vae
+from support.films import make_captioned
+from support.networks import small_vae
+from support.training_family import HEIGHT, WIDTH, make_family, small_unet
 
 from lavie.checkpoints import load_unet
 from lavie.cli import main
@@ -19,16 +20,10 @@ from lavie.training.inflate import EXTENSIONS
 from lavie.training.settings import CONDITIONINGS
 
 pytest.importorskip("accelerate")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = ("--steps", 2, "--batch", 2, "--device", "cpu", "--threads", 1)
 CLIPS = ("--videos", "synthetic:4", "--frames", 4)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def threads_as_before():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -252,7 +247,7 @@ def test_a_folder_with_latents_of_another_vae_is_refused(train, family, tmp_path
     ahead = (*CLIPS, "--precompute", tmp_path / "latents", "--steps", 0)
     assert train("base", *ahead)[0] == 0
     make_family(tmp_path / "other")
-    small_vae(4).save_pretrained(tmp_path / "other" / "vae")
+    small_vae(8, 8, 8, 8).save_pretrained(tmp_path / "other" / "vae")
     code, error = train("base", *ahead, family=tmp_path / "other")
     assert code == 2
     assert "other networks" in error
