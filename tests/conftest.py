@@ -11,9 +11,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin make te
 import torch
 from safetensors.torch import load_file
 
+import lab
+
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT.parent / "shared" / "reference"
 
+lab.register()  # rendered clips, autoencoders and their suites; plain `lavie` is tested in a process of its own
 torch.set_num_threads(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 
 

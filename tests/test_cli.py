@@ -13,6 +13,7 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
+from lab.architecture import UNETS, new_text_encoder, tokenizer_of
 from lavie.checkpoints import save_unet
 from lavie.cli import main
 from lavie.cli.arguments import lora_choice
@@ -20,7 +21,6 @@ from lavie.config import find_family
 from lavie.errors import Cancelled
 from lavie.models import build_unet
 from lavie.models.text_encoder import save_text_model
-from lavie.training.architecture import UNETS, new_text_encoder, tokenizer_of
 from lavie.video import read_metadata, read_video, write_video
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from lab.sprites.held_out import held_out_scenes, rendered_clips
 from lavie import ExtensionPipeline
 from lavie.checkpoints import load_unet, save_unet
 from lavie.config import BUNDLED, find_family
 from lavie.errors import Cancelled, LavieError, UsageError
-from lavie.evaluation.synthetic import held_out_scenes, rendered_clips
 from lavie.models import build_unet
 from lavie.models.config import UNetConfig
 from lavie.pipelines.conditioned_extension import sample_conditioned_extension

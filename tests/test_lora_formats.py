@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from lab.architecture import new_unet
 from lavie.errors import LavieError
 from lavie.lora import read_lora, temporal_layers, to_kohya
 from lavie.lora.compvis import from_compvis
 from lavie.lora.names import split
-from lavie.training.architecture import new_unet
 
 RANK = 4
 UNET_LAYERS = {  # (out, in)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from lab.architecture import UNETS
 from lavie.models import build_unet
-from lavie.training.architecture import UNETS
 
 SMALL = {
     "block_out_channels": [32, 64],

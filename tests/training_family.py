@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
+from lab.architecture import UNETS, new_text_encoder, tokenizer_of
 from lavie.checkpoints import save_unet
 from lavie.models import VideoUNet, build_unet
 from lavie.models.text_encoder import save_text_model
-from lavie.training.architecture import UNETS, new_text_encoder, tokenizer_of
 
 HEIGHT, WIDTH, FRAMES = 16, 24, 4
 PARTS = {"text_encoder": "text_encoder", "tokenizer": "tokenizer", "num_inference_steps": 2, "scheduler": "ddim"}

@@ -27,6 +27,7 @@ from .progress import StageProgress
 from .result import print_results, write_result
 
 HELP = "make a long video, or go on from the end of one"
+share, motion = real_number(0, 1), real_number(0, 20)
 METHODS = ("conditioned", "replacement", "free_noise", "fifo", "free_long", "independent")
 GOES_ON = METHODS[:2]
 
@@ -138,11 +139,3 @@ def run(args: argparse.Namespace) -> int:
     seconds = time.perf_counter() - started
     print_results([write_result(args.output, video, seconds, source and source.metadata)], args.json)
     return 0
-
-
-def share(text: str) -> float:
-    return real_number(text, 0, 1)
-
-
-def motion(text: str) -> float:
-    return real_number(text, 0, 20)
