@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+import lab
 from lab.sprites import BACKGROUNDS, MOTIONS, SUBJECTS, caption, render, sample_scene
 from lab.sprites.suites.lora import COLOUR
 from lavie.cli import main
@@ -82,6 +83,7 @@ def write_pictures(folder: Path, subject: str) -> None:
 
 def run(folder: Path, subject: str, *options: str) -> int:
     """Pictures, LoRA, figures."""
+    lab.register()
     write_pictures(folder / "pictures", subject)
     lora = folder / f"{TRIGGER}.safetensors"
     arguments = {"--family": "lavie-tiny", "--images": folder / "pictures", "--run": folder / "run", "--output": lora}
