@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
-import re
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import BUNDLED, MAX_SIDE, RELEASED, StageConfig, find_family
+from ..argument_types import whole_number
+from ..config import BUNDLED, RELEASED, StageConfig, find_family
 from ..errors import UsageError
 from ..flags import add_flags, given
 from ..knobs import knobs_of
@@ -183,55 +182,6 @@ def check_not_input(video: str, output: str) -> None:
         raise UsageError(f"{output} is the input, too; write to another file.")
 
 
-def whole_number(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"'{text}' is no whole number") from None
-        if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"must be between {least} and {most}, not {number}")
-        return number
-
-    return parse
-
-
-def guidance_scale(text: str) -> float:
-    return real_number(text, 0, 100)
-
-
-def repaint_strength(text: str) -> float:
-    return real_number(text, 0.01, 1)
-
-
-def frame_rate(text: str) -> float:
-    return real_number(text, 0.01, 1000)
-
-
-def size(text: str) -> tuple[int, int]:
-    """'320x512' → height 320, width 512."""
-    match = re.fullmatch(r"(\d+)[x×](\d+)", text.strip())
-    if match is None:
-        raise argparse.ArgumentTypeError(f"'{text}' is no size; write HEIGHTxWIDTH, as 320x512")
-    sides = int(match[1]), int(match[2])
-    for side in sides:
-        if not 8 <= side <= MAX_SIDE or side % 8:
-            raise argparse.ArgumentTypeError(
-                f"height and width must be divisible by 8, from 8 to {MAX_SIDE}, not {side}"
-            )
-    return sides
-
-
 def size_settings(args: argparse.Namespace) -> dict[str, int]:
     """Height and width, where --size is given."""
     return dict(zip(("height", "width"), args.size or (), strict=False))
-
-
-def real_number(text: str, least: float, most: float) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number") from None
-    if not math.isfinite(number) or not least <= number <= most:
-        raise argparse.ArgumentTypeError(f"must be between {least} and {most}, not {text}")
-    return number

@@ -6,6 +6,7 @@ import argparse
 import re
 import time
 
+from ..argument_types import size, whole_number
 from ..config import MAX_FRAMES, find_family
 from ..errors import UsageError
 from ..flags import add_flags, given
@@ -24,10 +25,8 @@ from .arguments import (
     chosen_loras,
     chosen_memory,
     sampling_settings,
-    size,
     size_settings,
     teller,
-    whole_number,
 )
 from .progress import StageProgress
 from .result import print_results, write_result

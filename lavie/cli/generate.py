@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+from ..argument_types import repaint_strength, size
 from ..errors import UsageError
 from ..video import check_writable, read_video
 from .arguments import (
@@ -19,9 +20,7 @@ from .arguments import (
     check_schedule,
     chosen_loras,
     chosen_memory,
-    repaint_strength,
     sampling_settings,
-    size,
     size_settings,
     teller,
 )

@@ -6,6 +6,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..argument_types import frame_rate, whole_number
 from ..config import MAX_FRAMES, MIN_SEGMENT, find_family
 from ..errors import Cancelled, UsageError
 from ..video import VideoClip, check_writable, probe_video, read_video
@@ -18,10 +19,8 @@ from .arguments import (
     check_schedule,
     chosen_loras,
     chosen_memory,
-    frame_rate,
     sampling_settings,
     teller,
-    whole_number,
 )
 from .progress import SegmentProgress, StageProgress
 from .result import describe_streamed, print_results, write_result

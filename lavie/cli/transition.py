@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
+from ..argument_types import whole_number
 from ..config import MAX_FRAMES
 from ..video import check_writable, read_video
 from .arguments import (
@@ -20,7 +21,6 @@ from .arguments import (
     chosen_memory,
     sampling_settings,
     teller,
-    whole_number,
 )
 from .progress import StageProgress
 from .result import print_results, write_result

@@ -14,13 +14,13 @@ from safetensors.torch import save_file
 from support.networks import small_vae
 from support.training_family import small_unet
 
+from lab.architecture import UNETS, new_text_encoder, tokenizer_of
 from lavie.checkpoints import save_unet
 from lavie.cli import main
 from lavie.cli.arguments import lora_choice
 from lavie.config import find_family
 from lavie.errors import Cancelled
 from lavie.models.text_encoder import save_text_model
-from lavie.training.architecture import UNETS, new_text_encoder, tokenizer_of
 from lavie.video import read_metadata, read_video, write_video
 
 pytestmark = pytest.mark.usefixtures("one_thread")

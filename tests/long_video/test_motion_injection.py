@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from lavie.sampling.motion_injection import MOTION
 from support.networks import TWO_LEVELS
 
 from lavie.models import build_unet
 from lavie.models.attention import TextAttention
 from lavie.sampling import TextCondition, guided, injected, seeded
 from lavie.sampling.denoise import WHOLE
-from lavie.sampling.motion_injection import MOTION
 
 FRAMES = 6
 

@@ -14,15 +14,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lavie.pipelines.film_noise import film_noise
 
+from lab.sprites import DIRECTIONS
+from lab.sprites.held_out import held_out_scenes, rendered_clips
 from lavie import InterpolationPipeline, UpscalePipeline
 from lavie.cli import main
 from lavie.config import find_family
 from lavie.errors import Cancelled, LavieError, UsageError
-from lavie.evaluation.synthetic import held_out_scenes, rendered_clips
 from lavie.lora import Lora
 from lavie.pipelines import VideoOutput, stream_video
-from lavie.pipelines.film_noise import film_noise
 from lavie.pipelines.streaming import Cut
 from lavie.pipelines.streaming.crossfade import crossfaded
 from lavie.pipelines.streaming.parts import Parts
@@ -30,7 +31,6 @@ from lavie.pipelines.streaming.run import Run
 from lavie.pipelines.streaming.segments import pieces_of
 from lavie.pipelines.streaming.source import Source
 from lavie.speed import Speed
-from lavie.training.synthetic import DIRECTIONS
 from lavie.video import VideoWriter, read_metadata, read_video, write_video
 
 pytestmark = pytest.mark.usefixtures("one_thread")

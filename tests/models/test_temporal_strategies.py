@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from lavie.sampling.free_long import _near
 from support.networks import STAGES, TWO_LEVELS
 
 from lavie.errors import UsageError
 from lavie.models import build_unet
 from lavie.sampling import TextCondition, guided, livelier, seeded, shuffled_noise, spectral_blend, windowed
 from lavie.sampling.denoise import WHOLE
-from lavie.sampling.free_long import _near
 from lavie.sampling.frequencies import low_pass, mixed
 from lavie.sampling.motion import toeplitz_band
 
