@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..config import StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
 from ..models.attention import TemporalStrategy
-from ..speed import EXACT, Speed
+from ..speed import EXACT
 from .deep_cache import DeepCache
 from .guidance_interval import in_interval
 from .guidance_reuse import reused
@@ -74,21 +75,16 @@ class TextCondition:
 Evaluate = Callable[[Tensor, Tensor, Region, DeepCache], list[Tensor]]
 
 
-def guided(
-    unet: VideoUNet,
-    text: TextCondition,
-    guidance_scale: float,
-    speed: Speed = EXACT,
-    **inputs: Any,
-) -> Predict:
+def guided(unet: VideoUNet, text: TextCondition, config: StageConfig, **inputs: Any) -> Predict:
     """Classifier-free guidance: negative + guidance_scale · (positive − negative); scale 1 needs one half only.
 
     Args:
-        speed: what is left out; where every frame has a noise level of its own, nothing is.
+        config: its guidance settings count, and its speed says what is left out; where every frame has a noise level of
+            its own, nothing is.
         inputs: of `evaluated`.
     """
     evaluate = evaluated(unet, text, **inputs)
-    caches = StepCaches()
+    caches, speed, guidance_scale = StepCaches(), config.speed, config.guidance_scale
 
     def predict(latents: Tensor, timestep: Tensor, region: Region) -> Tensor:
         alike = timestep.numel() == 1
