@@ -1,4 +1,4 @@
-"""The version of this copy of LaVie. It is written in one place, pyproject.toml, where the ComfyUI registry reads it."""
+"""The version of this copy of LaVie: written in one place, pyproject.toml, where the ComfyUI registry reads it."""
 
 from __future__ import annotations
 
