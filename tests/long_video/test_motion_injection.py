@@ -6,9 +6,9 @@ from support.networks import TWO_LEVELS
 
 from lavie.models import build_unet
 from lavie.models.attention import TextAttention
-from lavie.sampling import TextCondition, guided, injected, seeded
+from lavie.sampling import TextCondition, guided, seeded
 from lavie.sampling.denoise import WHOLE
-from lavie.sampling.motion_injection import MOTION
+from lavie.long_video.motion_injection import MOTION, injected
 
 FRAMES = 6
 
@@ -50,8 +50,8 @@ def test_one_text_for_all_frames_is_left_alone():
 
 
 @torch.no_grad()
-def predicted(unet, text, timestep, split=False, told_down=None, scale=3.0):
-    predict = guided(unet, text, scale, split=split, told_down=told_down)
+def predicted(unet, text, timestep, sequential_guidance=False, down_text=None, scale=3.0):
+    predict = guided(unet, text, scale, sequential_guidance=sequential_guidance, down_text=down_text)
     return predict(draw(1, 4, FRAMES, 4, 4, seed=4), torch.tensor(float(timestep)), WHOLE)
 
 
@@ -64,18 +64,18 @@ def test_the_network_is_told_so_on_its_way_down(unet, text, timestep, first_alon
         if isinstance(module, TextAttention)
     ]
     try:
-        predicted(unet, text, timestep, told_down=injected(text), scale=1.0)
+        predicted(unet, text, timestep, down_text=injected(text), scale=1.0)
     finally:
         for hook in hooks:
             hook.remove()
-    assert {name.split("_")[0] for name in told} == {"down", "mid", "up"}
+    assert {name.sequential_guidance("_")[0] for name in told} == {"down", "mid", "up"}
     first = text.positive[:, :1].expand_as(text.positive)
     for name, states in told.items():
         assert torch.equal(states, text.positive if name.startswith("up") or not first_alone else first), name
 
 
 def test_halves_of_the_guidance_in_turn_are_told_alike(unet, text):
-    whole, split = (predicted(unet, text, 100, split=split, told_down=injected(text)) for split in (False, True))
-    torch.testing.assert_close(whole, split, atol=1e-4, rtol=1e-4)
+    whole, sequential_guidance = (predicted(unet, text, 100, sequential_guidance=sequential_guidance, down_text=injected(text)) for sequential_guidance in (False, True))
+    torch.testing.assert_close(whole, sequential_guidance, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(whole, predicted(unet, text, 100), atol=1e-3)
-    assert torch.equal(predicted(unet, text, 800, told_down=injected(text)), predicted(unet, text, 800))
+    assert torch.equal(predicted(unet, text, 800, down_text=injected(text)), predicted(unet, text, 800))

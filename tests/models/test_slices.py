@@ -10,7 +10,7 @@ from support.networks import TWO_LEVELS
 
 from lavie.models import UNetConfig, build_unet
 from lavie.models.slices import by_frames, slices_of
-from lavie.sampling.free_long import spectral_blend
+from lavie.long_video.free_long import spectral_blend
 
 SMALL = {**TWO_LEVELS, "norm_num_groups": 32}
 CONFIGS = {
