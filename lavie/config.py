@@ -103,11 +103,8 @@ class StageConfig:
         choices=tuple(SCHEDULERS),
         off=OWN,
         widget="sampler",
-        metavar="NAME",
     )
-    spacing: str = knob(
-        OWN, "How the steps are spread over the noise levels.", choices=SPACINGS, off=OWN, metavar="NAME"
-    )
+    spacing: str = knob(OWN, "How the steps are spread over the noise levels.", choices=SPACINGS, off=OWN)
     prediction_type: str = "epsilon"
     negative_prompt: str = knob("", "What not to show.", front_ends=("flag",), metavar="TEXT")
     prompt_suffix: str = ""

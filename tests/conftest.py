@@ -10,6 +10,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin make te
 import torch
 from support import reference
 
+import lab
+
+lab.register()  # rendered clips, autoencoders and their suites; plain `lavie` is tested in a process of its own
 torch.set_num_threads(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 
 

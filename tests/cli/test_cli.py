@@ -14,13 +14,13 @@ from safetensors.torch import save_file
 from support.networks import small_vae
 from support.training_family import small_unet
 
+from lab.architecture import UNETS, new_text_encoder, tokenizer_of
 from lavie.checkpoints import save_unet
 from lavie.cli import main
 from lavie.cli.arguments import lora_choice
 from lavie.config import find_family
 from lavie.errors import Cancelled
 from lavie.models.text_encoder import save_text_model
-from lavie.training.architecture import UNETS, new_text_encoder, tokenizer_of
 from lavie.video import read_metadata, read_video, write_video
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -277,8 +277,8 @@ WRONG_USAGE = {
     (*PROMPT, "-o", "x.mp4", "--guidance-scale", "nan"): "between 0 and 100, not nan",
     (*PROMPT, "-o", "x.mp4", "--guidance-scale", "inf"): "between 0 and 100, not inf",
     (*PROMPT, "-o", "x.mp4", "--guidance-scale", "much"): "no number",
-    (*PROMPT, "-o", "x.mp4", "--scheduler", "magic"): "Choose one of: ddpm, ddim, euler,",
-    (*PROMPT, "-o", "x.mp4", "--spacing", "magic"): "Choose one of: leading, linspace",
+    (*PROMPT, "-o", "x.mp4", "--scheduler", "magic"): "invalid choice: 'magic' (choose from",
+    (*PROMPT, "-o", "x.mp4", "--spacing", "magic"): "invalid choice: 'magic' (choose from",
     (*PROMPT, "-o", "x.mp4", "--scheduler", "lcm", "--steps", "60"): "between 1 and 50",
     (*PROMPT, "-o", "x.mp4", "--model", "magic"): "Choose 'lavie-tiny' (bundled), 'lavie' (released weights)",
     (*PROMPT, "-o", "x.mp4", "--dtype", "float8"): "invalid choice: 'float8'",
@@ -446,11 +446,11 @@ def test_help_explains_each_command():
 
 
 def test_help_names_every_scheduler_spacing_and_way_of_chunks(lavie):
-    from lavie.pipelines import upscale
+    from lavie.config import CHUNKS
     from lavie.schedulers import SCHEDULERS, SPACINGS
 
     words = set(lavie("upscale", "--help")[1].replace(",", " ").replace("{", " ").replace("}", " ").split())
-    assert {*SCHEDULERS, *SPACINGS, *upscale.CHUNKS} <= words | {"default"}
+    assert {*SCHEDULERS, *SPACINGS, *CHUNKS} <= words | {"default"}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lavie.evaluation import extension
-from lavie.evaluation.continuation import LASTING, PASSING, RECURSION, course, strayed
-from lavie.evaluation.extension import scenes_of
-from lavie.evaluation.report import Request
-from lavie.training.synthetic import MOTIONS
+from lab.sprites import MOTIONS
+from lab.sprites.continuation import LASTING, PASSING, RECURSION, course, strayed
+from lab.sprites.suites import extension
+from lab.sprites.suites.extension import scenes_of
+from lavie.evaluation.report import SuiteRequest
 
 
 def courses(motions, recursions=2, seed=1):
@@ -90,8 +90,8 @@ def test_the_suite_measures_the_training_free_extension_of_the_base_model(monkey
     monkeypatch.setattr(extension, "RECURSIONS", 2)
     settings = {"num_inference_steps": 1}
     done = []
-    request = Request(
-        "lavie-tiny", clips=1, device="cpu", method="replacement", settings=settings, progress=done.append
+    request = SuiteRequest(
+        "lavie-tiny", clips=1, device="cpu", options={"method": "replacement"}, settings=settings, progress=done.append
     )
     figures = extension.measure(request)
     assert sum(done) == 2
@@ -116,7 +116,7 @@ def test_the_suite_measures_the_extension_stage(monkeypatch):
 
     monkeypatch.setattr(extension, "_conditioned", truthful)
     monkeypatch.setattr(extension, "RECURSIONS", 2)
-    figures = extension.measure(Request("any", clips=2))
+    figures = extension.measure(SuiteRequest("any", clips=2))
     for kind, recursions in (("lasting", 2), ("passing", 1)):
         for recursion in range(1, recursions + 1):
             made, true = (figures[kind][way][recursion] for way in ("generated", "judge"))

@@ -7,23 +7,27 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from films import make_captioned
 
+from lab.sprites import STILL_COLOURS, caption, is_held_out
+from lab.sprites.held_out import held_out_scenes, rendered_with_sprite
+from lab.sprites.judge import Reading
+from lab.sprites.score import ATTRIBUTES, score_readings
+from lab.sprites.suites import gap, lora, retention, synthetic
 from lavie.cli import main
 from lavie.config import find_family
-from lavie.evaluation import gap, interpolation, lora, retention, speed, synthetic, upscaler
+from lavie.evaluation import interpolation, speed, upscaler
 from lavie.evaluation.arithmetic import counted_arithmetic
 from lavie.evaluation.fidelity import edge_error, flicker, psnr, sharpness, squared_error, ssim
-from lavie.evaluation.judge import Reading
-from lavie.evaluation.report import Request, rounded, table
+from lavie.evaluation.report import SuiteRequest, rounded, table
 from lavie.speed import SPEEDS, Speed
-from lavie.training.synthetic import STILL_COLOURS, caption, is_held_out
 
 
 @pytest.fixture(scope="module")
 def clip():
     """A rendered clip of 9 frames, 64×96, and its sprite's coverage."""
-    scene = synthetic.held_out_scenes(1, seed=5)[0]
-    return synthetic.rendered_with_sprite(scene, torch.linspace(0, 1, 9), 64, 96)
+    scene = held_out_scenes(1, seed=5)[0]
+    return rendered_with_sprite(scene, torch.linspace(0, 1, 9), 64, 96)
 
 
 def test_blending_makes_a_linear_fade_exactly():
@@ -117,10 +121,10 @@ def test_json_holds_no_infinity():
 
 
 def test_a_score_is_the_share_of_right_readings_overall_and_by_value():
-    scene = synthetic.held_out_scenes(1, seed=3)[0]
+    scene = held_out_scenes(1, seed=3)[0]
     scenes = [replace(scene, shape=shape, motion="moving left") for shape in ("fish", "fish", "car")]
     seen = Reading(scene.background, scene.colour, "fish", "moving left", "moving left", steady=True)
-    score = synthetic.score_readings(scenes, [seen, replace(seen, direction="moving up"), seen])
+    score = score_readings(scenes, [seen, replace(seen, direction="moving up"), seen])
     assert score.shares["shape"] == pytest.approx(2 / 3)
     assert score.shares["direction"] == pytest.approx(2 / 3)
     assert score.by_value["shape"] == {"fish": 1.0, "car": 0.0}
@@ -135,7 +139,7 @@ def test_retention_asks_for_the_colours_of_pictures_in_held_out_combinations():
 
 
 def test_swapping_a_word_changes_that_word_only():
-    scene = synthetic.held_out_scenes(1, seed=4)[0]
+    scene = held_out_scenes(1, seed=4)[0]
     scene = replace(scene, motion="moving up", colour="red", shape="car", background="snow")
     captions = {word: caption(gap.swapped(scene, word)) for word in ("", *gap.WORDS)}
     assert captions == {
@@ -180,7 +184,7 @@ def test_the_gap_of_the_bundled_weights_shows_that_colours_are_read(capsys):
 
 def test_a_word_that_changes_nothing_has_no_gap(monkeypatch):
     monkeypatch.setattr(gap, "swapped", lambda scene, word: scene)
-    figures = gap.measure_gaps(Request("lavie-tiny", clips=1, device="cpu"))
+    figures = gap.measure_gaps(SuiteRequest("lavie-tiny", clips=1, device="cpu"))
     assert all(abs(value) < 1e-6 for gaps in figures["gap"].values() for value in gaps.values())
 
 
@@ -188,7 +192,7 @@ def test_the_synthetic_suite_scores_generated_and_rendered_clips(capsys):
     figures = json.loads(evaluate(capsys, "synthetic", "--prompts", "2", "--steps", "2", "--json"))
     assert figures["prompts"] == 2
     assert figures["judge"]["background"] == figures["judge"]["colour"] == 1
-    assert set(figures["generated"]) <= set(synthetic.ATTRIBUTES)
+    assert set(figures["generated"]) <= set(ATTRIBUTES)
     assert "judge on real clips" in synthetic.show(figures)
 
 
@@ -209,6 +213,15 @@ def test_the_upscaler_suite_compares_with_bicubic_and_the_vae(capsys):
     assert "flicker" in upscaler.show(figures)
 
 
+@pytest.mark.parametrize(("suite", "figure"), [("interpolation", "psnr"), ("upscaler", "figures")])
+def test_the_later_stages_are_measured_on_real_videos(capsys, tmp_path, suite, figure):
+    make_captioned(tmp_path / "a.mp4", frames=64)
+    figures = json.loads(evaluate(capsys, suite, "--videos", str(tmp_path), "--steps", "1", "--json"))
+    assert figures["clips"] == 1
+    assert figures[figure]["VAE alone"].keys() == figures[figure]["model"].keys()
+    assert not [name for row in figures[figure].values() for name in row if "subject" in name or "moves" in name]
+
+
 def test_the_retention_suite_tells_pictures_from_videos(capsys):
     figures = json.loads(evaluate(capsys, "retention", "--clips", "2", "--steps", "1", "--json"))
     assert figures["judge"]["pictures"]["colour"] == figures["judge"]["videos"]["colour"] == 1
@@ -225,7 +238,7 @@ def test_the_speed_suite_compares_with_the_exact_way(capsys, monkeypatch):
     assert half["arithmetic"] == 0.75  # one of two steps has both halves of the guidance
     assert half["seconds"] > 0
     assert 5 < half["PSNR"] < 80  # the last step has little left to guide
-    assert set(half["shares"]) <= set(synthetic.ATTRIBUTES)
+    assert set(half["shares"]) <= set(ATTRIBUTES)
     assert "as the prompt says" in speed.show(figures)
 
 

@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool3d
 
-from lavie.evaluation import signature
-from lavie.evaluation.judge import Path
-from lavie.evaluation.lora import COLOUR, appearing, subject_scenes
-from lavie.evaluation.signature import nearest_sprite
-from lavie.evaluation.synthetic import rendered_clips
+from lab.sprites import SHAPES, SUBJECTS, render, render_backgrounds, signature
+from lab.sprites.held_out import rendered_clips
+from lab.sprites.judge import Path
+from lab.sprites.signature import nearest_sprite
+from lab.sprites.suites.lora import COLOUR, appearing, subject_scenes
 from lavie.models.latents import to_uint8
-from lavie.training.synthetic import SHAPES, SUBJECTS, render, render_backgrounds
 
 SUBJECT = "mushroom"
 KNOWN = (*SHAPES, SUBJECT)

@@ -9,8 +9,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from lavie.errors import UsageError
-from lavie.training.autoencoder import (
+from lab.autoencoder import (
     RECIPES,
     Autoencoder,
     AutoencoderRecipe,
@@ -19,10 +18,11 @@ from lavie.training.autoencoder import (
     new_autoencoder,
     picture_data,
 )
-from lavie.training.autoencoder.loss import loss_terms
-from lavie.training.autoencoder.network import Reconstruction
-from lavie.training.autoencoder.pictures import whole_pictures
-from lavie.training.autoencoder.stage import latent_scale
+from lab.autoencoder.loss import loss_terms
+from lab.autoencoder.network import Reconstruction
+from lab.autoencoder.pictures import whole_pictures
+from lab.autoencoder.stage import latent_scale
+from lavie.errors import UsageError
 from lavie.training.data import ClipRequest
 from lavie.training.data.randomness import generator_of
 from lavie.training.loop import LoopSettings, train
@@ -117,7 +117,7 @@ def test_errors_inside_a_sprite_count_more_and_a_perfect_picture_has_none():
         name: loss_terms(picture, mask, Reconstruction(decoded, latents, latents), SMALL, 0.0)
         for name, decoded in (("inside", inside), ("outside", outside), ("nowhere", picture))
     }
-    assert terms["inside"]["pixel"] == pytest.approx(SMALL.sprite_weight * terms["outside"]["pixel"].item())
+    assert terms["inside"]["pixel"] == pytest.approx(SMALL.mask_weight * terms["outside"]["pixel"].item())
     assert terms["inside"]["edges"] > terms["outside"]["edges"] > 0
     assert terms["inside"]["colour"] > terms["outside"]["colour"] > 0
     assert terms["nowhere"]["total"] == 0  # a standard normal posterior has no divergence, either

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import torch
 
-from lavie.evaluation.judge import look
-from lavie.evaluation.retention import scenes_of
-from lavie.evaluation.synthetic import held_out_scenes, rendered, rendered_clips, rendered_with_sprite, score
-from lavie.training.synthetic import CAMERAS, STILL_COLOURS, frame_times, render_backgrounds
+from lab.sprites import CAMERAS, STILL_COLOURS, frame_times, render_backgrounds
+from lab.sprites.held_out import held_out_scenes, rendered, rendered_clips, rendered_with_sprite
+from lab.sprites.judge import look
+from lab.sprites.score import score
+from lab.sprites.suites.retention import scenes_of
 
 CLIPS = 36
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool3d
 
+from lab.sprites import batch
 from lavie.config import find_family
 from lavie.models.latents import encode_video
 from lavie.models.vae import load_vae
-from lavie.training.synthetic import batch
 
 
 @pytest.mark.parametrize(("stage", "scale"), [("base", 8), ("interpolation", 8), ("upscaler", 4)])

@@ -5,10 +5,11 @@ import pickle
 import pytest
 import torch
 
+from lab.sprites import STILL_COLOURS, caption, frame_times, is_held_out, render
+from lab.sprites.captions import MOTION_PHRASES
+from lab.sprites.source import SyntheticClips, SyntheticCourses, SyntheticStills
 from lavie.errors import UsageError
-from lavie.training.data import ClipRequest, SyntheticClips, SyntheticCourses, SyntheticStills, UnreadableClip
-from lavie.training.synthetic import STILL_COLOURS, caption, frame_times, is_held_out, render
-from lavie.training.synthetic.captions import MOTION_PHRASES
+from lavie.training.data import ClipRequest, UnreadableClip
 
 WORDS_OF_MOTION = {word for phrases in MOTION_PHRASES.values() for phrase in phrases for word in phrase.split()} - {
     *("that", "to", "the", "up", "down", "left", "right", "and", "around")

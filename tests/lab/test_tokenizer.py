@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
+from lab.tokenizer import build_tokenizer, byte_alphabet, learn_merges
 from lavie.errors import UsageError
-from lavie.training.tokenizer import build_tokenizer, byte_alphabet, learn_merges
 
 WORDS = [
     "a",

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from lavie.pipelines.extend import extension_rounds, sample_extension
 from support.pictures import alike_neighbours
 
 from lavie import TextToVideoPipeline
 from lavie.errors import Cancelled, UsageError
 from lavie.models.latents import decode_latents
-from lavie.pipelines.extend import extension_rounds, sample_extension
 from lavie.pipelines.text_to_video import sample_text_to_video
 
 PROMPT = "a red ball moving left over green grass"

@@ -5,17 +5,17 @@ import json
 import numpy as np
 import pytest
 import torch
+from lavie.pipelines.conditioned_extension import sample_conditioned_extension
 from support.pictures import alike_neighbours
 from torch import nn
 
+from lab.sprites.held_out import held_out_scenes, rendered_clips
 from lavie import ExtensionPipeline
 from lavie.checkpoints import load_unet, save_unet
 from lavie.config import BUNDLED, find_family
 from lavie.errors import Cancelled, LavieError, UsageError
-from lavie.evaluation.synthetic import held_out_scenes, rendered_clips
 from lavie.models import build_unet
 from lavie.models.config import UNetConfig
-from lavie.pipelines.conditioned_extension import sample_conditioned_extension
 from lavie.sampling import TextCondition, seeded
 from lavie.sampling.conditioning import first_frame_condition, mask_condition
 from lavie.sampling.schedule import alphas_cumprod

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from lavie.pipelines.extend import sample_extension
 from support.networks import TWO_LEVELS
 
 from lavie import LongVideoPipeline
 from lavie.errors import Cancelled, UsageError
 from lavie.models import build_unet
 from lavie.models.latents import decode_latents, to_uint8
-from lavie.pipelines.extend import sample_extension
 from lavie.pipelines.long_video import IN_ONE_PASS, check_length
 from lavie.pipelines.long_video import TRAINING_FREE as METHODS
 from lavie.pipelines.text_to_video import sample_text_to_video

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from support.pictures import alike_neighbours
 
+from lab.sprites.suites import long
+from lab.sprites.suites.long import joins_of, seam_ratio
 from lavie import ExtensionPipeline, LongVideoPipeline
 from lavie.cli import main
 from lavie.errors import UsageError
-from lavie.evaluation import long
-from lavie.evaluation.long import joins_of, seam_ratio
 from lavie.lora import Lora
 from lavie.pipelines.resize import resized_frames
 from lavie.sampling import PromptSchedule

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from lavie.long_video.motion_injection import MOTION, injected
 from support.networks import TWO_LEVELS
 
 from lavie.models import build_unet
 from lavie.models.attention import TextAttention
 from lavie.sampling import TextCondition, guided, seeded
 from lavie.sampling.denoise import WHOLE
-from lavie.long_video.motion_injection import MOTION, injected
 
 FRAMES = 6
 
@@ -68,14 +68,14 @@ def test_the_network_is_told_so_on_its_way_down(unet, text, timestep, first_alon
     finally:
         for hook in hooks:
             hook.remove()
-    assert {name.sequential_guidance("_")[0] for name in told} == {"down", "mid", "up"}
+    assert {name.split("_")[0] for name in told} == {"down", "mid", "up"}
     first = text.positive[:, :1].expand_as(text.positive)
     for name, states in told.items():
         assert torch.equal(states, text.positive if name.startswith("up") or not first_alone else first), name
 
 
 def test_halves_of_the_guidance_in_turn_are_told_alike(unet, text):
-    whole, sequential_guidance = (predicted(unet, text, 100, sequential_guidance=sequential_guidance, down_text=injected(text)) for sequential_guidance in (False, True))
-    torch.testing.assert_close(whole, sequential_guidance, atol=1e-4, rtol=1e-4)
+    whole, split = (predicted(unet, text, 100, sequential_guidance=sequential_guidance, down_text=injected(text)) for sequential_guidance in (False, True))
+    torch.testing.assert_close(whole, split, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(whole, predicted(unet, text, 100), atol=1e-3)
     assert torch.equal(predicted(unet, text, 800, down_text=injected(text)), predicted(unet, text, 800))

@@ -14,12 +14,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lavie.pipelines.film_noise import film_noise
 
+from lab.sprites import DIRECTIONS
+from lab.sprites.held_out import held_out_scenes, rendered_clips
 from lavie import InterpolationPipeline, UpscalePipeline
 from lavie.cli import main
 from lavie.config import find_family
 from lavie.errors import Cancelled, LavieError, UsageError
-from lavie.evaluation.synthetic import held_out_scenes, rendered_clips
 from lavie.lora import Lora
 from lavie.pipelines import VideoOutput, stream_video
 from lavie.pipelines.streaming import Cut
@@ -30,7 +32,6 @@ from lavie.pipelines.streaming.segments import pieces_of
 from lavie.pipelines.streaming.source import Source
 from lavie.sampling.noise import segment_noise
 from lavie.speed import Speed
-from lavie.training.synthetic import DIRECTIONS
 from lavie.video import VideoWriter, read_metadata, read_video, write_video
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -5,16 +5,16 @@ import pytest
 import torch
 from torch import nn
 
+from lab.sprites import sample_scene
+from lab.sprites.held_out import rendered_clips
 from lavie import TransitionPipeline
 from lavie.cli import main
 from lavie.config import BUNDLED, find_family
 from lavie.errors import Cancelled, UsageError
-from lavie.evaluation.synthetic import rendered_clips
 from lavie.models.config import UNetConfig
 from lavie.pipelines.resize import resized_frames
 from lavie.pipelines.transition import sample_transition
 from lavie.sampling import TextCondition, seeded
-from lavie.training.synthetic import sample_scene
 from lavie.video import read_video, write_video
 
 TEXT = TextCondition(torch.zeros(1, 77, 8), torch.zeros(1, 77, 8))

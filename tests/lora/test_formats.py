@@ -21,10 +21,10 @@ from support.lora_files import (
     written,
 )
 
+from lab.architecture import new_unet
 from lavie.lora import read_lora, temporal_layers, to_kohya
 from lavie.lora.compvis import from_compvis
 from lavie.lora.names import split
-from lavie.training.architecture import new_unet
 
 
 def deltas(tensors: dict) -> dict:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from support.lora_files import UNET_LAYERS, refusal, spelled, weights, written
 
+from lab.architecture import new_unet
 from lavie.checkpoints import save_unet
 from lavie.errors import LavieError
 from lavie.lora import check_base, read_lora, to_kohya
-from lavie.training.architecture import new_unet
 
 
 def lora(*names: str, width: int = 64) -> dict:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from lab.tokenizer import build_tokenizer
 from lavie.errors import LavieError, UsageError
 from lavie.models.text_encoder import (
     CLIP_L,
@@ -20,7 +21,6 @@ from lavie.models.text_encoder import (
     save_text_model,
     text_config,
 )
-from lavie.training.tokenizer import build_tokenizer
 
 RELEASED = {"sd14_text_encoder": (CLIP_L, 123_060_480), "vsr_text_encoder": (OPENCLIP_H, 340_387_840)}
 WORDS = ["a", "red", "green", "ball", "over", "grass", ","]

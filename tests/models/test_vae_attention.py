@@ -11,15 +11,15 @@ from support.graph import clip_of, part, upscale
 from support.networks import small_vae
 from torch.nn.functional import softmax
 
+from lab.sprites import frame_times
+from lab.sprites.held_out import held_out_scenes, rendered
 from lavie import UpscalePipeline
 from lavie.config import find_family
 from lavie.evaluation.fidelity import psnr, squared_error
-from lavie.evaluation.synthetic import held_out_scenes, rendered
 from lavie.models.latents import decode_latents, encode_video, to_uint8
 from lavie.models.vae import load_vae
 from lavie.models.vae_attention import PooledKeys, pooled_keys
 from lavie.speed import SPEEDS, Speed
-from lavie.training.synthetic import frame_times
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import torch
 from support.networks import TWO_LEVELS
 from torch import nn
 
+from lab.sprites.held_out import held_out_scenes, rendered_clips
 from lavie import ExtensionPipeline, LongVideoPipeline, TransitionPipeline
 from lavie.config import BUNDLED
-from lavie.evaluation.synthetic import held_out_scenes, rendered_clips
 from lavie.models import build_unet
 from lavie.models.config import UNetConfig
 from lavie.models.latents import decode_latents, encode_video, to_uint8

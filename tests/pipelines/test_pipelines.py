@@ -5,15 +5,15 @@ import pytest
 import torch
 from support.pictures import alike_neighbours
 
+from lab.sprites import caption
+from lab.sprites.held_out import held_out_scenes, rendered_clips
+from lab.sprites.judge import read
 from lavie import CascadePipeline, InterpolationPipeline, TextToVideoPipeline, UpscalePipeline
 from lavie.config import COLOR_CORRECTIONS
 from lavie.errors import Cancelled, LavieError, UsageError
-from lavie.evaluation.judge import read
-from lavie.evaluation.synthetic import held_out_scenes, rendered_clips
 from lavie.pipelines.text_to_video import sample_text_to_video
 from lavie.runtime import storage_device
 from lavie.sampling import Known
-from lavie.training.synthetic import caption
 
 PROMPT = "a red ball moving left over green grass"
 CPU = torch.device("cpu")

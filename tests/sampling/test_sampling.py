@@ -25,8 +25,8 @@ from lavie.sampling import (
 from lavie.sampling.conditioning import key_frame_of, low_resolution_noise
 from lavie.sampling.denoise import WHOLE
 from lavie.sampling.schedule import alphas_cumprod
-from lavie.schedulers import PREDICTION_TYPES, SCHEDULERS
 from lavie.sampling.windows import ramp
+from lavie.schedulers import PREDICTION_TYPES, SCHEDULERS
 
 
 @given(length=st.integers(1, 300), size=st.integers(1, 70), overlap=st.integers(0, 69))

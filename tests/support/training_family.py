@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
+from lab.architecture import UNETS, new_text_encoder, tokenizer_of
 from lavie.checkpoints import save_unet
 from lavie.models import VideoUNet, build_unet
 from lavie.models.text_encoder import save_text_model
-from lavie.training.architecture import UNETS, new_text_encoder, tokenizer_of
 from support.networks import small_vae
 
 HEIGHT, WIDTH, FRAMES = 16, 24, 4

@@ -10,14 +10,13 @@ import torch
 from PIL import Image
 from support.films import make_captioned, make_film, numbered, numbers_in
 
+from lab.sprites.source import SyntheticClips, SyntheticStills
 from lavie.errors import UsageError
 from lavie.training.data import (
     ClipRequest,
     Filters,
     ImageFolder,
     ImageTable,
-    SyntheticClips,
-    SyntheticStills,
     UnreadableClip,
     VideoFolder,
     VideoTable,
@@ -220,7 +219,6 @@ def test_a_table_that_makes_no_sense_is_refused(content, message, tmp_path):
 
 def test_long_videos_are_cut_into_scenes(tmp_path):
     pytest.importorskip("scenedetect")
-    from lavie.training.data.scenes import write_scene_table
 
     colours = np.array([(220, 30, 30), (20, 90, 20), (190, 190, 250)], np.uint8)
     frames = np.repeat(colours, (20, 30, 40), axis=0)[:, None, None].repeat(48, 1).repeat(64, 2)
@@ -238,10 +236,6 @@ def test_long_videos_are_cut_into_scenes(tmp_path):
     )
     again = VideoFolder(tmp_path / "v", cut_scenes=True, cache=cache)
     assert again.entries == source.entries
-    assert write_scene_table(tmp_path / "v", tmp_path / "scenes.csv", cache) == 3
-    table = VideoTable(tmp_path / "scenes.csv")
-    assert [e.start for e in table.entries] == pytest.approx([e.start for e in source.entries], abs=1e-5)
-    assert [e.end for e in table.entries] == pytest.approx([e.end for e in source.entries], abs=1e-5)
 
 
 def test_cutting_scenes_without_pyscenedetect_says_what_to_install(tmp_path, monkeypatch):

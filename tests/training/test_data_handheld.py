@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lavie.training.data import ClipRequest, Handheld, ImageFolder, SyntheticStills, UnreadableClip
+from lab.sprites.source import SyntheticStills
+from lavie.training.data import ClipRequest, Handheld, ImageFolder, UnreadableClip
 from lavie.training.data.handheld import walk, windows
 
 room = st.tuples(st.integers(0, 40), st.integers(0, 40))

@@ -8,18 +8,9 @@ import torch
 from support.rows import Rows
 from torch.nn.functional import avg_pool2d
 
+from lab.sprites.source import SyntheticClips, SyntheticStills
 from lavie.errors import LavieError, UsageError
-from lavie.training.data import (
-    Clip,
-    ClipRequest,
-    Mixture,
-    Precomputed,
-    SyntheticClips,
-    SyntheticStills,
-    TrainingData,
-    precomputed,
-    write_precomputed,
-)
+from lavie.training.data import Clip, ClipRequest, Mixture, Precomputed, TrainingData, precomputed, write_precomputed
 
 WHOLE = ClipRequest(8, 32, 48, fps=8)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from support.networks import FRAMES, IMAGES, STAGES, inputs, unet_of
 
+from lab.architecture import UNETS
 from lavie.models import build_unet
-from lavie.training.architecture import UNETS
 
 
 def silenced(unet):

@@ -8,10 +8,11 @@ import pytest
 import torch
 from support.training_family import FRAMES, HEIGHT, WIDTH, make_family
 
+from lab.sprites.source import SyntheticClips, SyntheticStills
 from lavie import ExtensionPipeline, TextToVideoPipeline
 from lavie.checkpoints import load_unet
 from lavie.errors import UsageError
-from lavie.training.data import ClipRequest, Mixture, SyntheticClips, SyntheticStills, TrainingData
+from lavie.training.data import ClipRequest, Mixture, TrainingData
 from lavie.training.data.clip import Clip
 from lavie.training.settings import StageSettings
 from lavie.training.stages import STAGES, Denoiser, Parts

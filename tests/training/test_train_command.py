@@ -294,7 +294,7 @@ def test_an_autoencoder_goes_on_and_is_exported_like_any_other_stage(train, tmp_
     settings = json.loads((tmp_path / "run" / "settings.json").read_text())
     expected = {"optimizer": "muon", "learning_rate": 2e-3, "warmup": 100, "ema_decay": 0.995, "weight_decay": 1e-3}
     assert {name: settings[name] for name in expected} == expected
-    assert (settings["sprite_weight"], settings["guide_weight"], settings["batch_size"]) == (8, 0.5, 2)
+    assert (settings["mask_weight"], settings["guide_weight"], settings["batch_size"]) == (8, 0.5, 2)
     code, error = train("vae", "--export", "--save-every", 1, family=tmp_path / "other")
     assert code == 0, error
     made, exported = (load_vae(tmp_path / name / "vae") for name in ("family", "other"))
@@ -306,7 +306,7 @@ def test_an_autoencoder_goes_on_and_is_exported_like_any_other_stage(train, tmp_
     assert "steps 3, before 2" in caplog.text
     code, error = train("vae", "--steps", 4, "--sprite-weight", 2)
     assert code == 2
-    assert "sprite_weight 8.0, now 2.0" in error
+    assert "mask_weight 8.0, now 2.0" in error
 
 
 def test_what_a_run_found_out_about_videos_is_not_looked_up_again(train, family, tmp_path, monkeypatch):
