@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from lavie.long_video.motion_injection import MOTION, injected
 from support.networks import TWO_LEVELS
 
+from lavie.long_video.motion_injection import MOTION, injected
 from lavie.models import build_unet
 from lavie.models.attention import TextAttention
 from lavie.sampling import TextCondition, guided, seeded
@@ -75,7 +75,10 @@ def test_the_network_is_told_so_on_its_way_down(unet, text, timestep, first_alon
 
 
 def test_halves_of_the_guidance_in_turn_are_told_alike(unet, text):
-    whole, split = (predicted(unet, text, 100, sequential_guidance=sequential_guidance, down_text=injected(text)) for sequential_guidance in (False, True))
-    torch.testing.assert_close(whole, split, atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(whole, predicted(unet, text, 100), atol=1e-3)
+    together, in_turn = (
+        predicted(unet, text, 100, sequential_guidance=sequential_guidance, down_text=injected(text))
+        for sequential_guidance in (False, True)
+    )
+    torch.testing.assert_close(together, in_turn, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(together, predicted(unet, text, 100), atol=1e-3)
     assert torch.equal(predicted(unet, text, 800, down_text=injected(text)), predicted(unet, text, 800))

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from lavie.long_video.free_long import _near, spectral_blend
-from lavie.long_video.free_noise import shuffled_noise, windowed
 from support.networks import STAGES, TWO_LEVELS
 
 from lavie.errors import UsageError
+from lavie.long_video.free_long import _near, spectral_blend
+from lavie.long_video.free_noise import shuffled_noise, windowed
 from lavie.models import build_unet
 from lavie.sampling import TextCondition, guided, motion_bias, seeded
 from lavie.sampling.denoise import WHOLE

@@ -333,7 +333,9 @@ def test_noise_levels_reach_every_clip_and_half():
     text = TextCondition(states(1, 7, 8), states(1, 7, 8))
     latents = torch.zeros(2, 4, 1, 2, 2)
     guided(unet, text, 2.0, class_labels=torch.tensor([50]))(latents, torch.tensor(1), WHOLE)
-    guided(unet, text, 2.0, class_labels=torch.tensor([50, 60]), sequential_guidance=True)(latents, torch.tensor(1), WHOLE)
+    guided(unet, text, 2.0, class_labels=torch.tensor([50, 60]), sequential_guidance=True)(
+        latents, torch.tensor(1), WHOLE
+    )
     assert seen == [(4, [50] * 4), (2, [50, 60]), (2, [50, 60])]
 
 
