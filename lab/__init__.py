@@ -12,11 +12,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lavie.evaluation.suites import register_default_clips, register_suite
+from lavie.evaluation.suites import register_suite
+from lavie.evaluation.true_clips import TrueClips, register_default_clips
 from lavie.training.registry import FreshNetworks, register_fresh_networks, register_source, register_target
 
 if TYPE_CHECKING:
-    from lavie.evaluation.true_clips import TrueClips
     from lavie.models import VideoUNet
     from lavie.models.text_encoder import TextEncoder
     from lavie.training.data import Source

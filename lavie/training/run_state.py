@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..atomic import SUFFIX, partial_of, put_in_place, written_whole
 from ..errors import LavieError, UsageError
 from .average import Average
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 SETTINGS = "settings.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
-_PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ def save(folder: Path, accelerator: Accelerator, average: Average, progress: Pro
         LavieError: the disk is full, or the folder cannot be written to.
     """
     target = folder / f"checkpoint-{progress.step}"
-    partial = target.with_name(target.name + _PARTIAL)
+    partial = partial_of(target)
     try:
         if accelerator.is_main_process:
-            _remove([partial, *folder.glob(f"checkpoint-*{_PARTIAL}")])
+            _remove([partial, *folder.glob(f"*checkpoint-*{SUFFIX}")])
         accelerator.wait_for_everyone()
         accelerator.save_state(str(partial))
         if accelerator.is_main_process or _sharded(accelerator):
@@ -66,8 +66,7 @@ def save(folder: Path, accelerator: Accelerator, average: Average, progress: Pro
         if accelerator.is_main_process:
             run = {"step": progress.step, "seconds": round(progress.seconds, 1), "processes": accelerator.num_processes}
             (partial / "run.json").write_text(json.dumps(run), encoding="utf-8")
-            _remove([target])
-            partial.rename(target)
+            put_in_place(partial, target)
             _remove(checkpoints(folder)[: -max(1, keep)])
     except (OSError, RuntimeError, SafetensorError) as error:
         raise LavieError(f"The checkpoint {target} could not be written: {_first_line(error)}.") from error
@@ -146,8 +145,8 @@ def check_settings(folder: Path, settings: Mapping[str, Any], fixed: tuple[str, 
 
 
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    with written_whole(folder / SETTINGS) as partial:
+        partial.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 
 def _average_name(accelerator: Accelerator) -> str:
@@ -161,7 +160,7 @@ def _sharded(accelerator: Accelerator) -> bool:
 def _remove(folders: list[Path]) -> None:
     for folder in folders:
         if folder.exists():
-            shutil.rmtree(folder)
+            shutil.rmtree(folder)  # raises, where `atomic.remove` would go on with a full disk
 
 
 def _first_line(error: Exception) -> str:

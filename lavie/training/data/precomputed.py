@@ -7,7 +7,6 @@ The folder holds shards `00000.safetensors`, … of float16 tensors [rows, …] 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...atomic import written_whole
 from ...errors import LavieError, UsageError
 from .clip import Clip, ClipRequest, UnreadableClip
 from .filters import DataReport
@@ -52,7 +52,8 @@ def write_precomputed(
     if (folder / NOTE).exists():
         _require_same(_read_note(folder), note, folder)
     else:
-        _write_whole(folder / NOTE, json.dumps(note, indent=2).encode())
+        with written_whole(folder / NOTE) as partial:
+            partial.write_text(json.dumps(note, indent=2), "utf-8")
     for number, start in enumerate(range(0, len(source), SHARD_ROWS)):
         rows = range(start, min(start + SHARD_ROWS, len(source)))
         if not _shard(folder, number).exists():
@@ -135,7 +136,7 @@ class _Shard:
 
 
 def _write_shard(source: Source, request: ClipRequest, encode: Encode, file: Path, rows: range, batch: int) -> None:
-    from safetensors.torch import save
+    from safetensors.torch import save_file
 
     kept: dict[str, list] = {"rows": [], "captions": [], "skipped": []}
     tensors: dict[str, list[Tensor]] = {}
@@ -145,7 +146,8 @@ def _write_shard(source: Source, request: ClipRequest, encode: Encode, file: Pat
             for name, tensor in encoded.items():
                 tensors.setdefault(name, []).append(tensor.detach().to("cpu", torch.float16))
     stacked = {name: _stack(name, parts, len(kept["rows"])) for name, parts in tensors.items()}
-    _write_whole(file, save(stacked, {name: json.dumps(values) for name, values in kept.items()}))
+    with written_whole(file) as partial:
+        save_file(stacked, partial, {name: json.dumps(values) for name, values in kept.items()})
 
 
 def _readable(source: Source, request: ClipRequest, rows: range, kept: dict[str, list]):
@@ -258,12 +260,6 @@ def _metadata(file: Path) -> dict[str, list]:
             return {name: json.loads(values) for name, values in shard.metadata().items()}
     except (SafetensorError, OSError) as error:
         raise LavieError(f"{file} is damaged ({error}). Remove it and precompute once more.") from error
-
-
-def _write_whole(file: Path, content: bytes) -> None:
-    partial = file.with_suffix(f".{os.getpid()}.partial")
-    partial.write_bytes(content)
-    partial.replace(file)
 
 
 def _shard(folder: Path, number: int) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
@@ -21,6 +22,7 @@ from ..data import Clip, ClipRequest, Source, UnreadableClip
 from ..data.decode import IMAGE_SUFFIXES, read_picture
 from ..data.entries import read_caption
 from ..data.filters import DataReport
+from ..data.geometry import fit
 from ..data.randomness import generator_of
 from ..stages import Parts
 from ..stages.denoiser import Denoiser
@@ -111,6 +113,14 @@ def with_trigger(caption: str, trigger: str) -> str:
     if not trigger or trigger.lower() in caption.lower():
         return caption
     return f"{trigger}, {caption}" if caption else trigger
+
+
+def picture_of(number: int, pixels: np.ndarray, caption: str, size: tuple[int, int]) -> Picture:
+    """Of pixels uint8 [H, W, 3] of any size: scaled until they cover height and width, and cut around the middle."""
+    name = f"picture {number}"
+    geometry = fit(name, *pixels.shape[:2], ClipRequest(1, *size), generator_of(number))
+    video = torch.from_numpy(geometry.apply(pixels).copy()).permute(2, 0, 1)[:, None].float() / 127.5 - 1
+    return Picture(name, caption, video)
 
 
 def pictures_in(folder: Path, height: int, width: int, trigger: str = "") -> tuple[list[Picture], DataReport]:
