@@ -19,7 +19,7 @@ from lavie.training.registry import FreshNetworks, register_fresh_networks, regi
 if TYPE_CHECKING:
     from lavie.models import VideoUNet
     from lavie.models.text_encoder import TextEncoder
-    from lavie.training.data import Source
+    from lavie.training.data import ClipSource
     from lavie.training.loop import TrainResult
 
 SOURCES = ("synthetic", "synthetic-courses", "synthetic-stills")
@@ -40,7 +40,7 @@ def register() -> None:
     register_default_clips(_held_out_clips)
 
 
-def _open_rendered(spec: str) -> tuple[Source, bool]:
+def _open_rendered(spec: str) -> tuple[ClipSource, bool]:
     from .sprites.source import open_rendered
 
     return open_rendered(spec)

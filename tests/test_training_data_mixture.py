@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lavie.errors import UsageError
-from lavie.training.data import Clip, DataReport, Mixture, Source, UnreadableClip
+from lavie.training.data import Clip, ClipSource, DataReport, Mixture, UnreadableClip
 
 
-class Rows(Source):
+class Rows(ClipSource):
     """Clips that hold the number of their row; those in `broken` cannot be read."""
 
     def __init__(self, name, count, broken=()):

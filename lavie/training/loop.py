@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 FIXED = ("batch_size", "optimizer", "seed")
 
 
-class Stage(Protocol):
+class Trainable(Protocol):
     """What learns, and from what: see `lavie.training.stages`."""
 
     model: nn.Module
@@ -67,7 +67,7 @@ class TrainResult:
 
 
 def train(
-    stage: Stage,
+    stage: Trainable,
     data: TrainingData,
     settings: LoopSettings,
     folder: Path,
@@ -110,7 +110,7 @@ class _Run:
 
     def __init__(
         self,
-        stage: Stage,
+        stage: Trainable,
         settings: LoopSettings,
         folder: Path,
         recorded: dict[str, Any],
@@ -210,7 +210,7 @@ class _Run:
         if saving or _due(settings.log_every, self.done):
             self.log.flush(learning_rate(self.done - 1, settings))
         if saving:
-            progress = run_state.Progress(self.done, self.log.seconds)
+            progress = run_state.RunProgress(self.done, self.log.seconds)
             run_state.save(self.folder, self.accelerator, self.average, progress, settings.keep)
         if _due(settings.sample_every, self.done) and not stopped:
             self._sample()

@@ -34,7 +34,7 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """How far a run has come: steps done, seconds of training."""
 
     step: int = 0
@@ -47,7 +47,7 @@ def checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found) if (path / "run.json").is_file()]
 
 
-def save(folder: Path, accelerator: Accelerator, average: Average, progress: Progress, keep: int) -> Path:
+def save(folder: Path, accelerator: Accelerator, average: Average, progress: RunProgress, keep: int) -> Path:
     """Write a checkpoint and remove all but the last `keep`; every process must call it.
 
     Raises:
@@ -98,7 +98,7 @@ def _learning(model: nn.Module) -> set[str]:
     return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def resume(folder: Path, accelerator: Accelerator, average: Average) -> Progress:
+def resume(folder: Path, accelerator: Accelerator, average: Average) -> RunProgress:
     """Load the last whole checkpoint of the run into what `accelerator` has prepared; none: the beginning.
 
     Raises:
@@ -107,7 +107,7 @@ def resume(folder: Path, accelerator: Accelerator, average: Average) -> Progress
     """
     found = checkpoints(folder)
     if not found:
-        return Progress()
+        return RunProgress()
     path = found[-1]
     run = json.loads((path / "run.json").read_text(encoding="utf-8"))
     if _sharded(accelerator) and run["processes"] != accelerator.num_processes:
@@ -120,7 +120,7 @@ def resume(folder: Path, accelerator: Accelerator, average: Average) -> Progress
             f"{path} does not fit this network or is damaged ({_first_line(error)}). Use another run folder, or remove "
             "that checkpoint to go on from the one before."
         ) from error
-    return Progress(run["step"], run["seconds"])
+    return RunProgress(run["step"], run["seconds"])
 
 
 def check_settings(folder: Path, settings: Mapping[str, Any], fixed: tuple[str, ...]) -> list[str]:

@@ -17,12 +17,12 @@ from .decode import list_frames, picture_size, read_clip, read_picture
 from .entries import Entry, digest, fit_entries
 from .filters import DataReport, Filters
 from .scenes import cut_scenes
-from .source import Source
+from .source import ClipSource
 
 PROBES_AT_ONCE = 4
 
 
-class Files(Source):
+class Files(ClipSource):
     """Entries that pass the filters, one a row."""
 
     def __init__(self, name: str, entries: list[Entry], report: DataReport) -> None:

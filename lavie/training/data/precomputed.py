@@ -19,7 +19,7 @@ from ...errors import LavieError, UsageError
 from .clip import Clip, ClipRequest, UnreadableClip
 from .filters import DataReport
 from .randomness import draw, generator_of
-from .source import Source
+from .source import ClipSource
 
 NOTE = "precomputed.json"
 SHARD_ROWS = 256
@@ -28,7 +28,7 @@ Encode = Callable[[list[Clip]], Sequence[dict[str, Tensor]]]
 
 
 def write_precomputed(
-    source: Source,
+    source: ClipSource,
     request: ClipRequest,
     encode: Encode,
     folder: Path,
@@ -63,7 +63,7 @@ def write_precomputed(
     return Precomputed(source, folder, identity or None).report
 
 
-class Precomputed(Source):
+class Precomputed(ClipSource):
     """What `write_precomputed` left in a folder, with the captions of the source that it was made from.
 
     Where text embeddings are stored the captions are those that were embedded. A request may be shorter than what is
@@ -73,7 +73,7 @@ class Precomputed(Source):
         UsageError: nothing there, not whole, or made from something else.
     """
 
-    def __init__(self, source: Source, folder: Path, identity: str | None = None, name: str | None = None) -> None:
+    def __init__(self, source: ClipSource, folder: Path, identity: str | None = None, name: str | None = None) -> None:
         self.source, self.folder, self.name = source, folder, name or source.name
         note = _read_note(folder)
         self.request = ClipRequest(**note["request"])
@@ -135,7 +135,7 @@ class _Shard:
         self.captions = _metadata(file)["captions"]
 
 
-def _write_shard(source: Source, request: ClipRequest, encode: Encode, file: Path, rows: range, batch: int) -> None:
+def _write_shard(source: ClipSource, request: ClipRequest, encode: Encode, file: Path, rows: range, batch: int) -> None:
     from safetensors.torch import save_file
 
     kept: dict[str, list] = {"rows": [], "captions": [], "skipped": []}
@@ -150,7 +150,7 @@ def _write_shard(source: Source, request: ClipRequest, encode: Encode, file: Pat
         save_file(stacked, partial, {name: json.dumps(values) for name, values in kept.items()})
 
 
-def _readable(source: Source, request: ClipRequest, rows: range, kept: dict[str, list]):
+def _readable(source: ClipSource, request: ClipRequest, rows: range, kept: dict[str, list]):
     for row in rows:
         try:
             clip = source.read(row, request, generator_of("precomputed", source.name, row))
@@ -214,7 +214,7 @@ def _scaled(window: tuple[slice, slice, slice], tensor: Tensor, stored: ClipRequ
     return slice(None), frames, *(slice(s.start // scale, s.stop // scale) for s in (rows, columns))
 
 
-def _note(source: Source, request: ClipRequest, identity: str) -> dict:
+def _note(source: ClipSource, request: ClipRequest, identity: str) -> dict:
     return {
         "source": source.name,
         "rows": len(source),

@@ -18,13 +18,13 @@ from ...models.latents import encode_video
 from ...pipelines.text_to_video import sample_text_to_video
 from ...sampling import TextCondition
 from ...sampling.schedulers import NUM_TRAIN_TIMESTEPS
-from ..data import Clip, ClipRequest, Source, UnreadableClip
+from ..data import Clip, ClipRequest, ClipSource, UnreadableClip
 from ..data.decode import IMAGE_SUFFIXES, read_picture
 from ..data.entries import read_caption
 from ..data.filters import DataReport
 from ..data.geometry import fit
 from ..data.randomness import generator_of
-from ..stages import Parts
+from ..stages import StageNetworks
 from ..stages.denoiser import Denoiser
 from .settings import LoraSettings
 
@@ -47,7 +47,7 @@ class Picture:
     pixels: Tensor
 
 
-class Encoded(Source):
+class Encoded(ClipSource):
     """Pictures or clips as scaled latents [4, frames, h, w] in memory, with captions.
 
     max_timestep: they are learnt from noise levels below this one.
@@ -185,7 +185,7 @@ def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 def encoded(
     name: str,
     pictures: Sequence[Picture],
-    parts: Parts,
+    parts: StageNetworks,
     report: Report | None = None,
     max_timestep: int = NUM_TRAIN_TIMESTEPS,
 ) -> Encoded:
@@ -201,7 +201,7 @@ def encoded(
 
 def own_clips(
     model: Denoiser,
-    parts: Parts,
+    parts: StageNetworks,
     settings: LoraSettings,
     size: tuple[int, int, int],
     seed: int,
