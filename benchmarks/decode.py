@@ -17,15 +17,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measure import flops, machine, save, spread, take_turns
 from benchmarks.memory import VAES, filled, new_vae
+from lab.sprites import frame_times
+from lab.sprites.held_out import held_out_scenes, rendered
 from lavie.config import find_family
 from lavie.evaluation.fidelity import psnr, squared_error
-from lavie.evaluation.synthetic import held_out_scenes, rendered
 from lavie.models.latents import decode_latents, encode_video, to_uint8
 from lavie.models.vae import load_vae
 from lavie.models.vae_attention import pooled_keys
 from lavie.runtime import choose_device
 from lavie.speed import SPEEDS
-from lavie.training.synthetic import frame_times
 
 TILES = (128, 64)
 KEYS = SPEEDS["balanced"]["upscaler"].vae_keys

@@ -2,7 +2,7 @@
 
 Written anew from the facts of the official code, op by op: five-dimensional feature maps that are rearranged for every
 layer, text repeated for every frame, attention scores written out (or, where it had xformers, fused), real 3-D
-convolutions. It predicts what `VideoUNet` predicts; tests/test_official_flow.py holds the two together.
+convolutions. It predicts what `VideoUNet` predicts; tests/evaluation/test_official_flow.py holds the two together.
 """
 
 from __future__ import annotations

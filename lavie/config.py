@@ -103,11 +103,8 @@ class StageConfig:
         choices=tuple(SCHEDULERS),
         off=OWN,
         widget="sampler",
-        metavar="NAME",
     )
-    spacing: str = knob(
-        OWN, "How the steps are spread over the noise levels.", choices=SPACINGS, off=OWN, metavar="NAME"
-    )
+    spacing: str = knob(OWN, "How the steps are spread over the noise levels.", choices=SPACINGS, off=OWN)
     prediction_type: str = "epsilon"
     negative_prompt: str = knob("", "What not to show.", front_ends=("flag",), metavar="TEXT")
     prompt_suffix: str = ""
@@ -173,7 +170,7 @@ class StageConfig:
         off=OWN,
     )
     latent_rgb_factors: tuple[tuple[float, ...], ...] = ()
-    speed: Speed = knob(
+    speed: Speed = knob(  # noqa: RUF009 (a field)
         EXACT,
         "balanced, fast: quicker, for some quality; steps and sampler that are set count before theirs. exact: nothing "
         "is left out.",

@@ -29,9 +29,10 @@ WindowCallback = Callable[[float], None]
 class Job:
     """Everything that sampling needs besides what a stage or method is made for.
 
-    unet: of any stage, on `device`. text: for all frames, or for each; for all clips, or for each. config: the stage's settings. generators: one on the CPU for each clip; noise is drawn from where they stand.
-    draw: where the noise to start from comes from instead. sequential_guidance: evaluate the two halves of the guidance
-    in turn. keywords: see `sampling.guidance.evaluated`. callback: is told the progress.
+    unet: of any stage, on `device`. text: for all frames, or for each; for all clips, or for each. config: the stage's
+    settings. generators: one on the CPU for each clip; noise is drawn from where they stand. draw: where the noise to
+    start from comes from instead. sequential_guidance: evaluate the two halves of the guidance in turn. keywords: see
+    `sampling.guidance.evaluated`. callback: is told the progress.
     """
 
     unet: VideoUNet

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
-import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import BUNDLED, MAX_SIDE, RELEASED, find_family
+from ..argument_types import whole_number
+from ..config import BUNDLED, RELEASED, StageConfig, find_family
 from ..errors import UsageError
-from ..speed import SPEEDS
+from ..flags import add_flags, given
+from ..knobs import knobs_of
 
 if TYPE_CHECKING:
     from ..lora import Lora
@@ -59,27 +59,12 @@ def teller(args: argparse.Namespace) -> Callable[[str], None]:
     return lambda words: None if args.quiet else print(words, file=sys.stderr)
 
 
-def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
-    default = "(default: the model's own)"
-    parser.add_argument("--negative-prompt", metavar="TEXT", help=f"what not to show {default}")
+def add_sampling_arguments(parser: argparse.ArgumentParser, stage: str, leave_out: Collection[str] = ()) -> None:
+    """The seed, and a flag for every setting of the stage but those left out."""
     parser.add_argument("--seed", type=whole_number(0, 2**64 - 1), default=0, metavar="N", help="default: 0")
-    parser.add_argument("--steps", type=whole_number(1, 1000), metavar="N", help=f"sampling steps, 1…1000 {default}")
-    parser.add_argument(
-        "--guidance-scale", type=guidance_scale, metavar="X", help=f"how closely to follow the prompt {default}"
-    )
-    parser.add_argument(
-        "--scheduler",
-        metavar="NAME",
-        help=f"ddpm, ddim, euler, euler_ancestral, dpmpp_2m, dpmpp_2m_sde, unipc or lcm {default}",
-    )
-    parser.add_argument("--spacing", metavar="NAME", help=f"leading, linspace, trailing or karras {default}")
-    parser.add_argument(
-        "--speed",
-        choices=tuple(SPEEDS),
-        default="exact",
-        help="balanced and fast leave out work, at a cost in quality; --steps and --scheduler count before theirs "
-        "(default: exact)",
-    )
+    names = [name for name in knobs_of(StageConfig, stage) if name not in leave_out]
+    defaults = {**dict.fromkeys(names, "the model's own"), "speed": "exact"}
+    add_flags(parser, StageConfig, stage, names, defaults)
 
 
 def add_lora_arguments(parser: argparse.ArgumentParser) -> None:
@@ -176,32 +161,19 @@ def add_resize_argument(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def sampling_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """The sampling arguments under the names that pipelines give them."""
-    return {
-        "seed": args.seed,
-        "negative_prompt": args.negative_prompt,
-        "num_inference_steps": args.steps,
-        "guidance_scale": args.guidance_scale,
-        "scheduler": args.scheduler,
-        "spacing": args.spacing,
-        "speed": args.speed,
-    }
+def sampling_settings(args: argparse.Namespace, stage: str) -> dict[str, Any]:
+    """The sampling arguments under the names that pipelines give them; nothing for those left out."""
+    return {"seed": args.seed, **given(args, StageConfig, stage)}
 
 
 def check_schedule(args: argparse.Namespace, stage: str, strength: float = 1.0) -> None:
     """Refuse an impossible scheduler, spacing, number of steps or strength before any model loads."""
-    if args.scheduler is None and args.spacing is None and args.steps is None and strength == 1:
+    asked = given(args, StageConfig, stage)
+    if strength == 1 and not {"scheduler", "spacing", "num_inference_steps"} & set(asked):
         return
-    from ..sampling import create_schedule
+    from ..job import schedule_of
 
-    config = find_family(args.model).stage(stage).at_speed(stage, args.speed)
-    create_schedule(
-        args.scheduler or config.scheduler,
-        args.steps or config.num_inference_steps,
-        args.spacing or config.spacing,
-        strength=strength,
-    )
+    schedule_of(find_family(args.model).stage(stage).configured(stage, **asked), strength)
 
 
 def check_not_input(video: str, output: str) -> None:
@@ -210,50 +182,6 @@ def check_not_input(video: str, output: str) -> None:
         raise UsageError(f"{output} is the input, too; write to another file.")
 
 
-def whole_number(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"'{text}' is no whole number") from None
-        if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"must be between {least} and {most}, not {number}")
-        return number
-
-    return parse
-
-
-def guidance_scale(text: str) -> float:
-    return real_number(text, 0, 100)
-
-
-def repaint_strength(text: str) -> float:
-    return real_number(text, 0.01, 1)
-
-
-def frame_rate(text: str) -> float:
-    return real_number(text, 0.01, 1000)
-
-
-def size(text: str) -> tuple[int, int]:
-    """'320x512' → height 320, width 512."""
-    match = re.fullmatch(r"(\d+)[x×](\d+)", text.strip())
-    if match is None:
-        raise argparse.ArgumentTypeError(f"'{text}' is no size; write HEIGHTxWIDTH, as 320x512")
-    sides = int(match[1]), int(match[2])
-    for side in sides:
-        if not 8 <= side <= MAX_SIDE or side % 8:
-            raise argparse.ArgumentTypeError(
-                f"height and width must be divisible by 8, from 8 to {MAX_SIDE}, not {side}"
-            )
-    return sides
-
-
-def real_number(text: str, least: float, most: float) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number") from None
-    if not math.isfinite(number) or not least <= number <= most:
-        raise argparse.ArgumentTypeError(f"must be between {least} and {most}, not {text}")
-    return number
+def size_settings(args: argparse.Namespace) -> dict[str, int]:
+    """Height and width, where --size is given."""
+    return dict(zip(("height", "width"), args.size or (), strict=False))

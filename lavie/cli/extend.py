@@ -6,11 +6,16 @@ import argparse
 import re
 import time
 
+from ..argument_types import size, whole_number
 from ..config import MAX_FRAMES, find_family
 from ..errors import UsageError
+from ..flags import add_flags, given
+from ..knobs import knobs_of
+from ..long_video import METHODS, LongVideoSettings
 from ..video import check_writable, read_video
 from .arguments import (
     add_lora_arguments,
+    add_memory_argument,
     add_model_arguments,
     add_output_arguments,
     add_resize_argument,
@@ -18,17 +23,15 @@ from .arguments import (
     check_not_input,
     check_schedule,
     chosen_loras,
-    real_number,
+    chosen_memory,
     sampling_settings,
-    size,
-    whole_number,
+    size_settings,
+    teller,
 )
 from .progress import StageProgress
 from .result import print_results, write_result
 
 HELP = "make a long video, or go on from the end of one"
-METHODS = ("conditioned", "replacement", "free_noise", "fifo", "free_long", "independent")
-GOES_ON = METHODS[:2]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,50 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_resize_argument(parser, "--video, to --size or the model's own size")
     parser.add_argument(
         "--method",
-        choices=METHODS,
-        help="conditioned: the extension stage (default, where the model has one); replacement: the base, its last "
-        "frames kept; free_noise, free_long: all in one pass; fifo: frame by frame, in constant memory; independent: "
-        "hard cuts",
+        choices=tuple(METHODS),
+        help="; ".join(f"{name}: {method.help}" for name, method in METHODS.items())
+        + " (default: conditioned, where the model has the extension stage, else replacement)",
     )
-    parser.add_argument(
-        "--context", type=whole_number(1, 64), metavar="N", help="frames that clips share (default: the method's own)"
-    )
-    parser.add_argument(
-        "--transition",
-        type=whole_number(0, MAX_FRAMES),
-        default=0,
-        metavar="N",
-        help="frames over which a prompt goes over to the next (default: 0)",
-    )
-    parser.add_argument("--resample", type=whole_number(1, 20), metavar="N", help="replacement: every step N times")
-    parser.add_argument(
-        "--drift-correction", type=share, metavar="X", help="0…1: keep the first clip's colours, contrast and sharpness"
-    )
-    parser.add_argument(
-        "--seam-frames",
-        type=whole_number(0, 64),
-        metavar="N",
-        help="conditioned, replacement: frames over which a clip's jump from the last one fades out (default: 4)",
-    )
-    parser.add_argument("--anchor", type=share, metavar="X", help="0…1: later clips hold on to the first frame")
-    parser.add_argument(
-        "--motion-injection",
-        action="store_true",
-        default=None,
-        help="free_noise: later prompts change what happens, the first one keeps the look",
-    )
-    parser.add_argument("--motion", type=motion, default=0.0, metavar="X", help="livelier; 1…5 is much (default: 0)")
-    parser.add_argument(
-        "--free-init-iterations",
-        type=whole_number(1, 10),
-        default=1,
-        metavar="N",
-        help="above 1: steadier, that many times as slow (default: 1)",
-    )
+    add_flags(parser, LongVideoSettings, defaults={name: _default(name) for name in knobs_of(LongVideoSettings)})
     parser.add_argument("--size", type=size, metavar="HxW", help="as 320x512 (default: the model's own)")
-    add_sampling_arguments(parser)
+    add_sampling_arguments(parser, "base", leave_out=("num_frames",))
     add_lora_arguments(parser)
     add_model_arguments(parser)
+    add_memory_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -95,11 +64,12 @@ def run(args: argparse.Namespace) -> int:
     check_writable(args.output)
     family = find_family(args.model)
     check_schedule(args, "base")
-    method = args.method or ("conditioned" if family.extension is not None else "replacement")
-    if args.video is not None and method not in GOES_ON:
-        raise UsageError(f"--method {method} begins anew; to go on from --video choose {' or '.join(GOES_ON)}.")
+    if args.method is not None and args.video is not None and not METHODS[args.method].continues:
+        able = " or ".join(name for name, method in METHODS.items() if method.continues)
+        raise UsageError(f"--method {args.method} begins anew; to go on from --video choose {able}.")
     if args.video is not None and args.size is not None and args.resize == "refuse":
         raise UsageError("--video sets the size; leave out --size, or say how to --resize it.")
+    memory = chosen_memory(args)
     loras = chosen_loras(args)
     source = None if args.video is None else read_video(args.video)
     from ..pipelines import LongVideoPipeline
@@ -110,39 +80,28 @@ def run(args: argparse.Namespace) -> int:
         prompt = PromptSchedule.read(args.prompt)
     elif re.match(r"\s*\d+\s*:", args.prompt):
         prompt = PromptSchedule.parse(args.prompt)
-    pipeline = LongVideoPipeline.from_pretrained(family, args.device, args.dtype)
+    pipeline = LongVideoPipeline.from_pretrained(family, args.device, args.dtype, memory)
+    pipeline.tell = teller(args)
     pipeline.set_loras(loras)
-    height, width = args.size or (None, None)
     started = time.perf_counter()
     with StageProgress(args.quiet) as progress:
         video = pipeline(
             prompt,
             args.frames,
-            method=method,
+            method=args.method,
             video=source and source.frames,
             resize=args.resize,
-            height=height,
-            width=width,
-            context_frames=args.context,
-            transition=args.transition,
-            resample=args.resample,
-            drift_correction=args.drift_correction,
-            anchor=args.anchor,
-            seam_frames=args.seam_frames,
-            motion_injection=args.motion_injection,
-            motion=args.motion,
-            free_init_iterations=args.free_init_iterations,
             callback=progress,
-            **sampling_settings(args),
+            **given(args, LongVideoSettings),
+            **sampling_settings(args, "base"),
+            **size_settings(args),
         )
     seconds = time.perf_counter() - started
     print_results([write_result(args.output, video, seconds, source and source.metadata)], args.json)
     return 0
 
 
-def share(text: str) -> float:
-    return real_number(text, 0, 1)
-
-
-def motion(text: str) -> float:
-    return real_number(text, 0, 20)
+def _default(setting: str) -> str:
+    """What is told of a setting's default, and which methods have it."""
+    having = ", ".join(name for name, method in METHODS.items() if setting in method.has)
+    return f"the method's own; of {having}" if having else f"{knobs_of(LongVideoSettings)[setting].default:g}"

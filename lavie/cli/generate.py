@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from ..config import MAX_FRAMES
+from ..argument_types import repaint_strength, size
 from ..errors import UsageError
 from ..video import check_writable, read_video
 from .arguments import (
@@ -20,11 +20,9 @@ from .arguments import (
     check_schedule,
     chosen_loras,
     chosen_memory,
-    repaint_strength,
     sampling_settings,
-    size,
+    size_settings,
     teller,
-    whole_number,
 )
 from .progress import StageProgress
 from .result import print_results, write_result
@@ -37,12 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="what to show")
     parser.add_argument("--prompt-file", metavar="FILE", help="one prompt a line; numbers the videos: clip_1.mp4, …")
     add_output_arguments(parser)
-    parser.add_argument(
-        "--frames",
-        type=whole_number(1, MAX_FRAMES),
-        metavar="N",
-        help="before interpolation (default: the model's own)",
-    )
     parser.add_argument("--size", type=size, metavar="HxW", help="before upscaling, divisible by 8; as 320x512")
     parser.add_argument(
         "--video", metavar="IN", help="start from this film, folder of PNG frames, or name_%%04d.png; it sets the size"
@@ -55,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-interpolate", dest="interpolate", action="store_false", help="keep the low frame rate")
     parser.add_argument("--no-upscale", dest="upscale", action="store_false", help="keep the small size")
-    add_sampling_arguments(parser)
+    add_sampling_arguments(parser, "base")
     add_lora_arguments(parser)
     add_model_arguments(parser)
     add_memory_argument(parser)
@@ -78,22 +70,19 @@ def run(args: argparse.Namespace) -> int:
     pipeline = CascadePipeline.from_pretrained(args.model, args.device, args.dtype, memory)
     pipeline.tell = teller(args)
     pipeline.set_loras(loras)
-    height, width = args.size or (None, None)
+    settings = {**sampling_settings(args, "base"), **size_settings(args)}
     results = []
     with StageProgress(args.quiet) as progress:
         for prompt, output in zip(prompts, outputs, strict=True):
             started = time.perf_counter()
             video = pipeline(
                 prompt,
-                num_frames=args.frames,
-                height=height,
-                width=width,
                 interpolate=args.interpolate,
                 upscale=args.upscale,
                 video=source and source.frames,
                 strength=strength,
                 callback=progress,
-                **sampling_settings(args),
+                **settings,
             )
             results.append(write_result(output, video, time.perf_counter() - started, source and source.metadata))
     print_results(results, args.json)
@@ -123,7 +112,7 @@ def _strength(args: argparse.Namespace) -> float:
     """1 where no video is given: all is made anew."""
     if args.video is None and args.strength is not None:
         raise UsageError("--strength needs --video: it says how much of that video is made anew.")
-    if args.video is not None and (args.frames is not None or args.size is not None):
+    if args.video is not None and ("num_frames" in args or args.size is not None):
         raise UsageError("--video sets the number of frames and the size; leave out --frames and --size.")
     return 1.0 if args.video is None else args.strength or STRENGTH
 

@@ -6,7 +6,8 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..config import LEAST_SEGMENT, MAX_FRAMES, find_family
+from ..argument_types import frame_rate, whole_number
+from ..config import MAX_FRAMES, MIN_SEGMENT, find_family
 from ..errors import Cancelled, UsageError
 from ..video import VideoClip, check_writable, probe_video, read_video
 from .arguments import (
@@ -18,10 +19,8 @@ from .arguments import (
     check_schedule,
     chosen_loras,
     chosen_memory,
-    frame_rate,
     sampling_settings,
     teller,
-    whole_number,
 )
 from .progress import SegmentProgress, StageProgress
 from .result import describe_streamed, print_results, write_result
@@ -30,13 +29,13 @@ if TYPE_CHECKING:
     from ..pipelines.streaming import Cut, Streamable
 
 
-def add_video_arguments(parser: argparse.ArgumentParser) -> None:
+def add_video_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
     parser.add_argument("input", metavar="IN", help="a film, a folder of PNG frames, or name_%%04d.png")
     add_output_arguments(parser)
     parser.add_argument("--prompt", metavar="TEXT", help="what it shows (default: the prompt stored in the file)")
     parser.add_argument("--fps", type=frame_rate, metavar="X", help="frame rate of the input, where the file is wrong")
     _add_segment_arguments(parser)
-    add_sampling_arguments(parser)
+    add_sampling_arguments(parser, stage)
     add_model_arguments(parser)
     add_memory_argument(parser)
 
@@ -51,20 +50,20 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--segment",
-        type=whole_number(LEAST_SEGMENT, MAX_FRAMES),
+        type=whole_number(MIN_SEGMENT, MAX_FRAMES),
         metavar="N",
         help="most input frames of a segment (default: ten windows)",
     )
     parser.add_argument("--restart", action="store_true", help="throw away the segments of an earlier run")
 
 
-def transform(args: argparse.Namespace, stage: str, pipeline_name: str, **settings: Any) -> int:
-    """Read the input, run one stage with the settings (None: the model's own), write the output."""
+def transform(args: argparse.Namespace, stage: str, pipeline_name: str) -> int:
+    """Read the input, run one stage, write the output."""
     if args.stream is False and (args.segment is not None or args.restart):
         raise UsageError("--segment and --restart are for work in segments; leave out --no-stream.")
     check_not_input(args.input, args.output)
     check_writable(args.output)
-    config = getattr(find_family(args.model), stage)
+    config = find_family(args.model).stage(stage)
     check_schedule(args, stage)
     memory = chosen_memory(args)
     loras = chosen_loras(args) if "loras" in args else []
@@ -72,7 +71,7 @@ def transform(args: argparse.Namespace, stage: str, pipeline_name: str, **settin
     from .. import pipelines
     from ..pipelines.streaming import Cut
 
-    settings |= sampling_settings(args)
+    settings = sampling_settings(args, stage)
     cut = None if args.stream is False else Cut.of(config, settings, args.segment)
     clip = None if args.stream else _short_clip(args.input, cut)
     pipeline = getattr(pipelines, pipeline_name).from_pretrained(args.model, args.device, args.dtype, memory)

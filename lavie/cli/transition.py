@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import time
 
+from ..argument_types import whole_number
 from ..config import MAX_FRAMES
 from ..video import check_writable, read_video
 from .arguments import (
     add_lora_arguments,
+    add_memory_argument,
     add_model_arguments,
     add_output_arguments,
     add_resize_argument,
@@ -16,8 +18,9 @@ from .arguments import (
     check_not_input,
     check_schedule,
     chosen_loras,
+    chosen_memory,
     sampling_settings,
-    whole_number,
+    teller,
 )
 from .progress import StageProgress
 from .result import print_results, write_result
@@ -41,9 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="frames on each side that the new ones are made to fit (default: 4)",
     )
     add_resize_argument(parser, "SECOND, to the size of FIRST")
-    add_sampling_arguments(parser)
+    add_sampling_arguments(parser, "extension")
     add_lora_arguments(parser)
     add_model_arguments(parser)
+    add_memory_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,11 +55,13 @@ def run(args: argparse.Namespace) -> int:
         check_not_input(video, args.output)
     check_writable(args.output)
     check_schedule(args, "base")
+    memory = chosen_memory(args)
     loras = chosen_loras(args)
     first, second = read_video(args.first), read_video(args.second)
     from ..pipelines import TransitionPipeline
 
-    pipeline = TransitionPipeline.from_pretrained(args.model, args.device, args.dtype)
+    pipeline = TransitionPipeline.from_pretrained(args.model, args.device, args.dtype, memory)
+    pipeline.tell = teller(args)
     pipeline.set_loras(loras)
     started = time.perf_counter()
     with StageProgress(args.quiet) as progress:
@@ -67,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
             context_frames=args.context,
             resize=args.resize,
             callback=progress,
-            **sampling_settings(args),
+            **sampling_settings(args, "extension"),
         )
     print_results([write_result(args.output, video, time.perf_counter() - started, first.metadata)], args.json)
     return 0

@@ -1,12 +1,18 @@
-"""How near frames are to the true ones, in measures that need no network."""
+"""How near frames are to the true ones."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.nn.functional import conv2d
+
+from ..models.latents import decode_latents, encode_video, to_uint8
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 PEAK = 255.0
 
@@ -62,3 +68,10 @@ def flicker(frames: np.ndarray, truth: np.ndarray) -> float:
     """Root mean square, of 255, of what changes from frame to frame otherwise than in the true frames."""
     change = np.diff(frames.astype(np.float32), axis=0) - np.diff(truth.astype(np.float32), axis=0)
     return float((change**2).mean() ** 0.5)
+
+
+def frames_through(vae: AutoencoderKL, frames: np.ndarray) -> np.ndarray:
+    """uint8 [f, h, w, 3] as the pipelines encode and decode it, from the posterior's mean."""
+    video = torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+    decoded = decode_latents(vae, encode_video(vae, video))
+    return to_uint8(decoded.cpu())[0].permute(1, 2, 3, 0).numpy()

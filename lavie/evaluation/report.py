@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,14 +14,11 @@ PERCENT, CHANGE, NUMBER = "{:.1%}", "{:+.2%}", "{:.2f}"
 
 
 @dataclass(frozen=True)
-class Request:
-    """model: a family's name or folder. clips: how many. seed: of the scenes and of the noise, clip by clip.
+class SuiteRequest:
+    """model: a family's name or folder. clips: how many. seed: of the clips and of the noise, clip by clip.
 
-    batch: clips at a time. settings: of the pipeline, None for the model's own. progress: is told of clips done.
-    method: how to extend (extension and long suites; "" is the extension's own, or all), or a stage (speed suite; "" is
-    all). lora, trigger: a LoRA's file and its word; subject: what it is to show, "" for the first; other_lora: another
-    one to put on beside it, "" for none (lora suite only). presets_only: leave out
-    the knobs one by one (speed suite only).
+    batch: clips at a time. videos: what to measure, as `open_source` takes it; "" for the registered clips. options:
+    the suite's own, by name. settings: of the pipeline, None for the model's own. progress: is told of clips done.
     """
 
     model: str
@@ -29,14 +26,19 @@ class Request:
     seed: int = 1000
     batch: int = 8
     device: str = "auto"
-    method: str = ""
-    presets_only: bool = False
-    lora: str = ""
-    trigger: str = ""
-    subject: str = ""
-    other_lora: str = ""
+    videos: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     progress: Callable[[int], None] = lambda clips: None
+
+    @property
+    def method(self) -> str:
+        """Of several suites' options the one by the same name; "" where nothing was said."""
+        return self.options.get("method", "")
+
+
+def mean(values: Sequence[float]) -> float:
+    return float(sum(values) / len(values)) if values else float("nan")
 
 
 def clock_of(device: torch.device) -> Callable[[], float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from statistics import median
@@ -13,13 +13,12 @@ from ..errors import UsageError
 from ..pipelines import InterpolationPipeline, TextToVideoPipeline, UpscalePipeline
 from ..pipelines.stage import StagePipeline
 from ..speed import SPEEDS, Speed
-from ..training.synthetic import Scene, caption, frame_times
 from .arithmetic import counted_arithmetic
 from .fidelity import psnr, squared_error, ssim
 from .interpolation import FACTOR, NUM_FRAMES
-from .report import NUMBER, PERCENT, Request, clock_of, table
-from .synthetic import held_out_scenes, mean, rendered, score
-from .upscaler import FRAMES, SCALE
+from .report import NUMBER, PERCENT, SuiteRequest, clock_of, mean, table
+from .true_clips import TrueClips, true_clips
+from .upscaler import SCALE
 
 PRESETS: dict[str, str | Speed] = {name: name for name in SPEEDS}
 KNOBS: dict[str, str | Speed] = {
@@ -47,15 +46,12 @@ COLUMNS = {
     "SSIM": "{:.3f}",
     "truth": NUMBER,
 }
-SHARES = dict.fromkeys(("background", "colour", "shape", "direction", "steady"), PERCENT)
-# A clip of a scene at a speed, uint8 [frames, height, width, 3].
-Make = Callable[[Scene, int, "str | Speed"], np.ndarray]
 
 
-def measure(request: Request) -> dict:
+def measure(request: SuiteRequest) -> dict:
     """By stage and case: seconds for a clip, how much faster than exact (the median over the clips, each made in turn
-    by all cases), the network's share of arithmetic, PSNR in dB and SSIM against the exact clip; of the base the
-    judge's shares, of the later stages "truth", the PSNR against what the renderer shows.
+    by all cases), the network's share of arithmetic, PSNR in dB and SSIM against the exact clip; of the base "shares",
+    if the clips can tell, of the later stages "truth", the PSNR against the true frames.
 
     The first clip is for the counting of arithmetic, the others are timed; on a CPU by the time that its cores work.
 
@@ -64,9 +60,9 @@ def measure(request: Request) -> dict:
     """
     if request.method not in ("", *STAGES):
         raise UsageError(f"Unknown stage '{request.method}'. Choose one of: {', '.join(STAGES)}.")
-    scenes = held_out_scenes(request.clips, request.seed)
+    clips = true_clips(request.videos, request.clips, request.seed)
     chosen = [request.method] if request.method else list(STAGES)
-    return {"clips": len(scenes), "stages": {name: _measured(name, scenes, request) for name in chosen}}
+    return {"clips": len(clips), "stages": {name: _measured(name, clips, request) for name in chosen}}
 
 
 def show(figures: dict) -> str:
@@ -75,9 +71,19 @@ def show(figures: dict) -> str:
         columns = {name: pattern for name, pattern in COLUMNS.items() if name in rows["exact"]}
         tables.append(table(stage, columns, rows))
         if "shares" in rows["exact"]:
-            tables.append(table("as the prompt says", SHARES, {name: row["shares"] for name, row in rows.items()}))
-    head = f"{figures['clips']} held-out clips; PSNR and SSIM against exact, truth: PSNR against the renderer"
+            columns = dict.fromkeys(rows["exact"]["shares"], PERCENT)
+            tables.append(table("as the prompt says", columns, {name: row["shares"] for name, row in rows.items()}))
+    head = f"{figures['clips']} clips; PSNR and SSIM against exact, truth: PSNR against the true frames"
     return "\n".join([head, *tables])
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a clip is made from: its caption, and for the later stages frames; truth: the frames that it should have."""
+
+    caption: str
+    frames: np.ndarray | None = None
+    truth: np.ndarray | None = None
 
 
 @dataclass
@@ -89,34 +95,37 @@ class Case:
     operations: int = 0
 
 
-def _measured(stage: str, scenes: list[Scene], request: Request) -> dict[str, dict]:
-    pipeline_class, make_of, speeds = STAGES[stage]
-    speeds = PRESETS if request.presets_only else speeds
+def _measured(stage: str, clips: TrueClips, request: SuiteRequest) -> dict[str, dict]:
+    pipeline_class, given_to, speeds = STAGES[stage]
+    speeds = PRESETS if request.options.get("presets_only") else speeds
     pipeline = pipeline_class.from_pretrained(request.model, device=request.device)
     config = pipeline.stage.config.replaced(**request.settings)
     pipeline = pipeline_class(replace(pipeline.stage, config=config))
-    cases = _made(pipeline, make_of(pipeline), scenes, speeds, request)
+    given = [given_to(pipeline, clips, number) for number in range(len(clips))]
+    cases = _made(pipeline, given, speeds, request)
     exact = cases["exact"]
     rows = {name: _figures(case, exact) for name, case in cases.items()}
-    truths = [] if stage == "base" else [_truth(pipeline, scene) for scene in scenes]
+    truths = [each.truth for each in given if each.truth is not None]
     for name, case in cases.items():
         if truths:
             rows[name]["truth"] = _psnr(zip(case.clips, truths, strict=True))
-        else:
-            rows[name]["shares"] = score(scenes, case.clips).shares
+        elif shares := clips.shares(case.clips):
+            rows[name]["shares"] = shares
     return rows
 
 
 def _made(
-    pipeline: StagePipeline, make: Make, scenes: list[Scene], speeds: dict[str, str | Speed], request: Request
+    pipeline: StagePipeline, given: list[Given], speeds: dict[str, str | Speed], request: SuiteRequest
 ) -> dict[str, Case]:
     cases, clock = {name: Case() for name in speeds}, clock_of(pipeline.stage.device)
-    for index, scene in enumerate(scenes):
+    for index, each in enumerate(given):
+        frames = () if each.frames is None else (each.frames,)
         for name, case in cases.items():
             with counted_arithmetic(pipeline.stage.unet) if index == 0 else nullcontext([]) as counts:
                 started = clock()
-                case.clips.append(make(scene, request.seed + index, speeds[name]))
+                video = pipeline(*frames, each.caption, seed=request.seed + index, speed=speeds[name])
                 seconds = clock() - started
+            case.clips.append(video.frames)
             if index == 0:
                 case.operations = sum(counts)
             else:
@@ -141,30 +150,24 @@ def _psnr(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
     return psnr(mean([squared_error(*pair) for pair in pairs]))
 
 
-def _base(pipeline: TextToVideoPipeline) -> Make:
-    return lambda scene, seed, speed: pipeline(caption(scene), seed=seed, speed=speed).frames
+def _to_base(pipeline: TextToVideoPipeline, clips: TrueClips, number: int) -> Given:
+    return Given(clips.caption(number))
 
 
-def _later(pipeline: InterpolationPipeline | UpscalePipeline) -> Make:
-    """From rendered frames, as the stage before hands them over."""
+def _to_interpolation(pipeline: InterpolationPipeline, clips: TrueClips, number: int) -> Given:
     base = pipeline.stage.family.base
-    times = frame_times(NUM_FRAMES)[::FACTOR] if isinstance(pipeline, InterpolationPipeline) else FRAMES
-
-    def make(scene: Scene, seed: int, speed: str | Speed) -> np.ndarray:
-        return pipeline(rendered(scene, times, base.height, base.width), caption(scene), seed=seed, speed=speed).frames
-
-    return make
+    clip = clips.clip(number, NUM_FRAMES, base.height, base.width)
+    return Given(clip.caption, clip.frames[::FACTOR], clip.frames)
 
 
-def _truth(pipeline: InterpolationPipeline | UpscalePipeline, scene: Scene) -> np.ndarray:
+def _to_upscaler(pipeline: UpscalePipeline, clips: TrueClips, number: int) -> Given:
     base = pipeline.stage.family.base
-    if isinstance(pipeline, InterpolationPipeline):
-        return rendered(scene, frame_times(NUM_FRAMES), base.height, base.width)
-    return rendered(scene, FRAMES, SCALE * base.height, SCALE * base.width)
+    small, large = clips.reduced(number, base.height, base.width, SCALE)
+    return Given(large.caption, small, large.frames)
 
 
 STAGES = {
-    "base": (TextToVideoPipeline, _base, {**PRESETS, **KNOBS}),
-    "interpolation": (InterpolationPipeline, _later, {**PRESETS, **LATER_KNOBS}),
-    "upscaler": (UpscalePipeline, _later, {**PRESETS, **LATER_KNOBS}),
+    "base": (TextToVideoPipeline, _to_base, {**PRESETS, **KNOBS}),
+    "interpolation": (InterpolationPipeline, _to_interpolation, {**PRESETS, **LATER_KNOBS}),
+    "upscaler": (UpscalePipeline, _to_upscaler, {**PRESETS, **LATER_KNOBS}),
 }

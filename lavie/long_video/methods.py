@@ -115,6 +115,12 @@ _ROWS = (
     Method("fifo", "frame by frame, slow and steady", ("partitions", "lookahead")),
     Method("free_long", "all in one pass, for what changes slowly (memory grows)", one_pass=True),
     Method("independent", "clips with hard cuts between them"),
+    Method(
+        "gen_l_video",
+        "all frames together, in windows that are averaged at every step (memory of one clip)",
+        ("context_frames",),
+        lambda clip_frames: clip_frames // 2,
+    ),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _ROWS}
 

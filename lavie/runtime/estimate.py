@@ -84,10 +84,10 @@ class Execution:
     """How a stage works.
 
     sequential_guidance: its halves in turn. sliced: the UNet in slices. offload: "none", "parts" (one part on the
-    device at a time) or "blocks" (and of the UNet one block). vae_frames: frames that the VAE sees at once, 0 as many as the device
-    handles well. vae_tile: edge in latent pixels, 0 the whole picture. window, tile: in latents, 0 for all; overlap,
-    tile_overlap: what neighbours share of them. kept_channels: of the feature that fast mode keeps of every window and
-    tile, see `kept_channels`.
+    device at a time) or "blocks" (and of the UNet one block). vae_frames: frames that the VAE sees at once, 0 as many
+    as the device handles well. vae_tile: edge in latent pixels, 0 the whole picture. window, tile: in latents, 0 for
+    all; overlap, tile_overlap: what neighbours share of them. kept_channels: of the feature that fast mode keeps of
+    every window and tile, see `kept_channels`.
     """
 
     guided: bool = True

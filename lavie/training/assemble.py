@@ -13,7 +13,7 @@ import torch
 from ..config import Family, StageConfig
 from ..errors import UsageError
 from .arguments import chosen_device, loop_settings, with_defaults
-from .data import ClipRequest, Filters, Handheld, Mixture, Source, TrainingData, open_source
+from .data import ClipRequest, Filters, Handheld, Mixture, Source, TrainingData, check_spec, open_source
 from .data.clip import Clip, UnreadableClip
 from .data.randomness import draw, generator_of
 from .export import load_last
@@ -39,7 +39,7 @@ DEFAULTS = {
     "optimizer": "adamw",
     "warmup": 200,
     "ema": 0.999,
-    "sprite_weight": 1.0,
+    "mask_weight": 1.0,
     "handheld_share": 0.3,
 }
 
@@ -69,6 +69,8 @@ def train_stage(args: argparse.Namespace) -> TrainResult | None:
         LavieError, UsageError: what is missing, unreadable or does not fit.
     """
     args, device = with_defaults(args, **DEFAULTS), chosen_device(args.device)
+    for spec in (*args.videos, *args.images):
+        check_spec(_split_weight(spec)[0])
     with first_goes_first(device):
         family = open_family(args.family, args.stage, args.init)
     stage = build_stage(args, family)
@@ -141,7 +143,7 @@ def stage_settings(args: argparse.Namespace, family: Family) -> StageSettings:
         anchor_share=args.anchor_share,
         text_dropout=args.text_dropout,
         loss_weight=args.loss_weight,
-        mask_weight=args.sprite_weight,
+        mask_weight=args.mask_weight,
         train=args.train or ("spatial" if alone else DEFAULT_SCHEMES.get(args.stage, "all")),
         train_text=args.train_text,
         conditioning=args.conditioning,

@@ -6,14 +6,13 @@ docs/training.md goes from ten clips of your own to many GPUs.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..cli.arguments import size, whole_number
+from ..argument_types import real_number, size, whole_number
 from ..errors import UsageError
+from .registry import registered_targets
 from .settings import CONDITIONINGS
 
 if TYPE_CHECKING:
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
 
 STAGES = ("base", "interpolation", "upscaler", "extension")
 LORA = "lora"
-AUTOENCODERS = ("vae", "vae-decoder", "upscaler-vae")
 HELP = "train a stage of a model family on your clips and pictures"
-# What autoencoders do not know.
+# What only stages that denoise know.
 OF_DENOISING = (
     *("videos", "images", "curriculum", "frames", "size", "fps", "patch", "cut_scenes", "cache"),
     *("precompute", "precompute_text", "min_frames", "min_words", "min_size", "min_aesthetic"),
@@ -59,27 +57,17 @@ ALSO_OF_LORAS = (
     *("images", "size", "images_per_clip", "text_dropout", "loss_weight", "lora_rank", "train_text"),
     "handheld_share",
 )
-NOT_OF_LORAS = (*(name for name in OF_DENOISING if name not in ALSO_OF_LORAS), "sprite_weight")
+NOT_OF_LORAS = (*(name for name in OF_DENOISING if name not in ALSO_OF_LORAS), "mask_weight")
 
 MOST_STEPS = 100_000_000
-SPEC = "a folder of files with .txt captions beside them, a .csv, .tar shards (brace {000..099} or URL), or synthetic:N"
+SPEC = "a folder of files with .txt captions beside them, a .csv, .tar shards (brace {000..099} or URL)"
 CACHE = "for shards from the net (default: runs/shards) and what was found out about videos (default: in the --run)"
 VAES = "VAEs: the recipe's"
 
 
-def real_number(least: float, most: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        number = float(text)  # argparse tells of a ValueError itself
-        if not math.isfinite(number) or not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"must be between {least:g} and {most:g}, not {text}")
-        return number
-
-    parse.__name__ = "number"
-    return parse
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("stage", choices=(*STAGES, LORA, *AUTOENCODERS), help="which network to train")
+    known = (*STAGES, LORA, *registered_targets())
+    parser.add_argument("stage", type=_target, metavar="STAGE", help=f"which network to train: {', '.join(known)}")
     _add_start(parser.add_argument_group("what to start from"))
     _add_data(parser.add_argument_group("data"))
     _add_filters(parser.add_argument_group("which files count (the paper's section 4; what is left out is reported)"))
@@ -193,10 +181,11 @@ def _add_objective(group: argparse._ArgumentGroup) -> None:
         help="what each noise level counts: as in the paper, min-SNR with gamma 5, or by the error of the clean clip",
     )
     group.add_argument(
+        "--mask-weight",
         "--sprite-weight",
         type=real_number(0.01, 1000),
         metavar="X",
-        help=f"how often an error inside a clip's mask counts; rendered clips have masks (default: 1; {VAES})",
+        help=f"how often an error inside a clip's mask counts, where the clip has one (default: 1; {VAES})",
     )
     group.add_argument(
         "--conditioning",
@@ -372,11 +361,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    if args.stage in AUTOENCODERS:
-        check_autoencoder(args)
-        from .autoencoder.command import train_autoencoder
-
-        return _told(train_autoencoder(args))
+    if args.stage in registered_targets():
+        return _told(registered_targets()[args.stage](args))
     if args.stage == LORA:
         from .lora.command import check_lora, train_lora_from
 
@@ -423,17 +409,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def check_autoencoder(args: argparse.Namespace) -> None:
-    """Refuse what an autoencoder has no use for: its pictures are rendered, and it denoises nothing."""
-    parser = _parser()
-    for name in (*OF_DENOISING, *OF_LORAS):
-        if getattr(args, name) != parser.get_default(name):
-            option = f"--{name.replace('_', '-')}"
-            raise UsageError(
-                f"{option} is not for the {args.stage}, which learns from rendered pictures: leave it out."
-            )
-    if not args.steps:
-        raise UsageError("--steps 0 trains nothing: give the steps of the whole run.")
+def _target(name: str) -> str:
+    known = (*STAGES, LORA, *registered_targets())
+    if name not in known:
+        more = "" if registered_targets() else "; autoencoders are trained in a checkout, by `python -m lab train`"
+        raise argparse.ArgumentTypeError(f"'{name}' is none of {', '.join(known)}{more}")
+    return name
 
 
 def _told(result: TrainResult | LoraResult | None) -> int:

@@ -13,10 +13,9 @@ from ..checkpoints import load_unet
 from ..config import BUNDLED, RELEASED, Family, find_family
 from ..errors import UsageError
 from ..models import VideoUNet
-from ..models.text_encoder import TextEncoder, load_text_encoder, load_tokenizer
+from ..models.text_encoder import TextEncoder, load_text_encoder
 from ..models.vae import load_vae
 from ..pipelines.stage import part_source
-from .architecture import new_text_encoder, new_unet, tokenizer_of
 from .family_file import PARTS, write_family
 from .inflate import (
     EXTENSIONS,
@@ -26,6 +25,7 @@ from .inflate import (
     turn_velocity,
     upscaler_from_image,
 )
+from .registry import fresh_networks
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -95,7 +95,7 @@ def load_text_of(family: Family, stage: str, init: str | None, learns: bool) -> 
     """The stage's text encoder, float32, and whether the family does not have it yet.
 
     That of another family comes along with its base network. Where a base is learnt anew with its text encoder, that
-    begins fresh, with the family's tokenizer, which is made of the synthetic grammar where there is none.
+    begins fresh.
     """
     known = None if init in (None, SCRATCH) else _family_of(init)
     source = known if stage == "base" and known is not None else family
@@ -110,9 +110,7 @@ def load_text_of(family: Family, stage: str, init: str | None, learns: bool) -> 
         raise UsageError(
             f"There is no text encoder in {path}. Let it learn with the base (--train-text), or place one there."
         )
-    tokenizer = tokenizer_of(family.folder)
-    model = new_text_encoder(tokenizer)
-    return TextEncoder(load_tokenizer(family.path(config.tokenizer), model.config.vocab_size), model), True
+    return fresh_networks().text_encoder(family.folder), True
 
 
 def autoencoder_of(init: str, part: str) -> Path:
@@ -128,7 +126,7 @@ def _fresh(stage: str, seed: int) -> Start:
     if stage == "extension":
         raise UsageError("The extension starts from a base network: name one with --init.")
     torch.manual_seed(seed)
-    return Start(new_unet(stage), f"fresh weights, seed {seed}", fresh=True)
+    return Start(fresh_networks().unet(stage), f"fresh weights, seed {seed}", fresh=True)
 
 
 def _from_base(family: Family, stage: str, conditioning: str, init: str | None, seed: int) -> Start:

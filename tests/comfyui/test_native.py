@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from checkout import COMFYUI, NEEDS_COMFYUI, PYTHON
+from support.checkout import COMFYUI, NEEDS_COMFYUI, PYTHON
 
 pytestmark = NEEDS_COMFYUI
 NATIVE = Path(__file__).parent / "native"
@@ -44,6 +44,7 @@ def test_a_network_that_predicts_clean_latents_is_taken_at_its_word(found):
 def test_other_samplers_make_clips_too(found):
     figures = found("other_samplers")
     assert all(2 < deviation < 8 for deviation in figures["deviation"].values())
+    assert all(alike > 0.5 for alike in figures["alike_neighbours"].values())
     assert figures["custom_equals_ksampler"] < 1e-5
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from ...errors import UsageError
 from ...video import VideoInfo, VideoWriter, iter_video, probe_video
 from ..output import VideoOutput
+from .settings import upgraded
 
 SETTINGS = "settings.json"
 
@@ -42,6 +43,7 @@ class Parts:
         if stored is not None and restart:
             self.remove()
         elif stored:
+            stored = upgraded(stored)
             other = [name for name in sorted({*settings, *stored}) if settings.get(name) != stored.get(name)]
             if other:
                 raise UsageError(

@@ -31,14 +31,15 @@ class Cut:
         Raises:
             UsageError: an impossible size.
         """
-        config, chunks = stage_settings(config, settings), settings.get("chunks")
-        overlap = 0 if chunks == "official" else max(1, config.overlap)
-        window = OFFICIAL_CHUNK if chunks == "official" else config.window
+        config = stage_settings(config, settings)
+        official = config.chunks == "official"
+        overlap = 0 if official else max(1, config.overlap)
+        window = OFFICIAL_CHUNK if official else config.window
         if size is None:
             return cls(max(MIN_SEGMENT, WINDOWS * window - (WINDOWS - 1) * overlap), overlap) if window else None
         if not MIN_SEGMENT <= size <= MAX_FRAMES:
             raise UsageError(f"A segment must have {MIN_SEGMENT} to {MAX_FRAMES} frames, not {size}.")
-        if chunks == "official" and size % OFFICIAL_CHUNK:
+        if official and size % OFFICIAL_CHUNK:
             raise UsageError(
                 f"With official chunks a segment must be a multiple of {OFFICIAL_CHUNK} frames, not {size}."
             )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ... import __version__
+from ...config import StageConfig
 from ...speed import speed_of
 from ..stage import Stage, StagePipeline
 from .segments import Cut, stage_settings
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _FILES = ("unet", "vae", "text_encoder", "tokenizer")
 _NOT_OF_FRAMES = (*_FILES, "latent_rgb_factors")
+_FORMAT = 1  # one more whenever the same settings make other frames than before
 
 
 def run_settings(pipeline: StagePipeline, cut: Cut, film: Source, asked: dict[str, Any]) -> dict[str, Any]:
@@ -38,9 +39,16 @@ def run_settings(pipeline: StagePipeline, cut: Cut, film: Source, asked: dict[st
         "segment_overlap": cut.overlap,
         "device": stage.device.type,
         "dtype": str(stage.dtype).removeprefix("torch."),
-        "version": __version__,
+        "format": _FORMAT,
     }
     return json.loads(json.dumps(settings))
+
+
+def upgraded(stored: dict[str, Any]) -> dict[str, Any]:
+    """What an older version has stored, as this one would: settings that it did not know stood at their defaults."""
+    config = {each.name: each.default for each in fields(StageConfig) if each.name not in (*_NOT_OF_FRAMES, "speed")}
+    kept = {name: value for name, value in stored.items() if name != "version"}
+    return {**config, "format": 1, **kept}
 
 
 def _model_files(stage: Stage) -> list[list[Any]]:

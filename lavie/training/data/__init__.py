@@ -1,4 +1,4 @@
-"""Everything that turns files, or the renderer, into examples for training."""
+"""Everything that turns files into examples for training."""
 
 from .clip import Clip, ClipRequest, UnreadableClip
 from .dataset import Example, Skipped, TrainingData
@@ -6,11 +6,10 @@ from .filters import DataReport, Filters
 from .folder import ImageFolder, VideoFolder
 from .handheld import Handheld
 from .mixture import Mixture
-from .opening import open_source
+from .opening import check_spec, open_source
 from .precomputed import Precomputed, write_precomputed
 from .shards import Shards
 from .source import Source
-from .synthetic import SyntheticClips, SyntheticCourses, SyntheticStills
 from .table import ImageTable, VideoTable
 
 __all__ = [
@@ -27,13 +26,11 @@ __all__ = [
     "Shards",
     "Skipped",
     "Source",
-    "SyntheticClips",
-    "SyntheticCourses",
-    "SyntheticStills",
     "TrainingData",
     "UnreadableClip",
     "VideoFolder",
     "VideoTable",
+    "check_spec",
     "open_source",
     "write_precomputed",
 ]

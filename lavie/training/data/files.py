@@ -15,6 +15,7 @@ from .clip import Clip, ClipRequest, UnreadableClip
 from .decode import list_frames, picture_size, read_clip, read_picture
 from .entries import Entry, digest, fit_entries
 from .filters import DataReport, Filters
+from .scenes import cut_scenes
 from .source import Source
 
 PROBES_AT_ONCE = 4
@@ -139,8 +140,6 @@ class _Probe:
         return fact
 
     def _look(self, entry: Entry) -> dict:
-        from .scenes import cut_scenes
-
         try:
             listing = list_frames(entry.name, entry.path)
             size = {"height": listing.height, "width": listing.width}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import UsageError
-from . import synthetic
+from ..registry import registered_sources
 from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from .filters import Filters
 from .folder import ImageFolder, VideoFolder
@@ -24,11 +24,10 @@ def open_source(
 ) -> Source:
     """The source that a spec names; its `name` is the spec.
 
-    spec: a folder, a .csv table, tar files (a path or http(s) address, with `{0000..0041}` or `*`), or
-    `synthetic[:COUNT[:SEED]]`, or `synthetic-courses…`, `synthetic-stills…`. pictures: whether pictures are wanted;
-    videos give single frames then. cut_scenes: every scene of a video is a row. cache: folder for downloaded shards
-    (default: `runs/shards`). found: folder that remembers what was found out about videos (default: `cache`). Both are
-    made where they are needed.
+    spec: a folder, a .csv table, tar files (a path or http(s) address, with `{0000..0041}` or `*`), or a
+    registered kind. pictures: whether pictures are wanted; videos give single frames then. cut_scenes: every scene of a
+    video is a row. cache: folder for downloaded shards (default: `runs/shards`). found: folder that remembers what was
+    found out about videos (default: `cache`). Both are made where they are needed.
 
     Raises:
         UsageError: nothing there, of the wrong kind, or nothing in it is fit.
@@ -43,11 +42,10 @@ def _opened(
     spec: str, filters: Filters, pictures: bool, cut_scenes: bool, cache: Path | None, found: Path | None
 ) -> tuple[Source, bool]:
     """The source, and whether it has pictures only."""
-    rendered = synthetic.parse(spec)
-    if rendered is not None:
-        kind, count, seed = rendered
-        return kind(count, seed, name=spec), kind is synthetic.SyntheticStills
-    if spec.lower().endswith((".tar", "}")) or is_address(spec):
+    registered = registered_sources().get(spec.split(":")[0])
+    if registered is not None:
+        return registered(spec)
+    if _names_shards(spec):
         shards = Shards(spec, filters, cache or Path("runs/shards"), name=spec)
         return shards, shards.holds_pictures()
     path = Path(spec)
@@ -58,11 +56,34 @@ def _opened(
         if lists_pictures(path):
             return ImageTable(path, filters, name=spec), True
         return VideoTable(path, **of_videos), False
-    if not path.is_dir():
-        raise UsageError(f"'{spec}' is no folder, no .csv table, no .tar file, and not 'synthetic' or its pictures.")
+    check_spec(spec)
     if _is_of_pictures(path, pictures):
         return ImageFolder(path, filters, name=spec), True
     return VideoFolder(path, **of_videos), False
+
+
+def check_spec(spec: str) -> None:
+    """Refuses a spec that names nothing, before anything is opened.
+
+    Raises:
+        UsageError: it is of no kind that there is.
+    """
+    path = Path(spec)
+    if spec.split(":")[0] in registered_sources() or _names_shards(spec):
+        return
+    if not path.is_dir() and path.suffix.lower() != ".csv":
+        raise UsageError(_unknown(spec))
+
+
+def _names_shards(spec: str) -> bool:
+    return spec.lower().endswith((".tar", "}")) or is_address(spec)
+
+
+def _unknown(spec: str) -> str:
+    if spec.startswith("synthetic"):
+        return f"'{spec}' is rendered by the lab, which only a checkout has: run `python -m lab train` there."
+    others = "".join(f", and not '{kind}:…'" for kind in registered_sources())
+    return f"'{spec}' is no folder, no .csv table, no .tar file{others}."
 
 
 def _is_of_pictures(folder: Path, wanted: bool) -> bool:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from ...errors import UsageError
 from .clip import UnreadableClip
-from .folder import VideoFolder
 
 THRESHOLD = 27.0  # PySceneDetect's own, of the change in hue, saturation and lightness, 0…255
 SHORTEST = 0.6  # seconds
@@ -34,18 +32,3 @@ def cut_scenes(video: Path, threshold: float = THRESHOLD) -> list[tuple[float, f
     except (VideoOpenFailure, OSError, ValueError) as error:
         raise UnreadableClip(str(video), f"its scenes cannot be found ({error})") from error
     return [(start.get_seconds(), end.get_seconds()) for start, end in scenes]
-
-
-def write_scene_table(folder: Path, table: Path, cache: Path | None = None) -> int:
-    """Cuts the videos of a folder, once and for all, into a table for `VideoTable`; returns the number of scenes.
-
-    Raises:
-        UsageError: as `VideoFolder`.
-    """
-    videos = VideoFolder(folder, cut_scenes=True, cache=cache)
-    with table.open("w", encoding="utf-8", newline="") as lines:
-        writer = csv.writer(lines)
-        writer.writerow(("path", "caption", "start", "end"))
-        for entry in videos.entries:
-            writer.writerow((entry.path.resolve(), entry.caption, f"{entry.start:.6f}", f"{entry.end:.6f}"))
-    return len(videos)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from graph import run, wires
+from support.graph import run, wires
 from torch import Tensor
 
 import nodes as core

@@ -14,9 +14,9 @@ import comfy.sd1_clip
 import folder_paths
 import torch
 from figures import ksampler, relative
-from graph import part, run, sample, stage
-from pack import ROOT
 from safetensors.torch import load_file, save_file
+from support.graph import part, run, sample, stage
+from support.pack import ROOT
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 

@@ -8,7 +8,7 @@ import comfy.sd
 import torch
 from comfy.taesd.taesd import TAESD
 from figures import refusal, relative
-from graph import PROMPT, decode, encode, run, stage, wires
+from support.graph import PROMPT, decode, encode, run, stage, wires
 
 import nodes as core
 

@@ -13,7 +13,8 @@ import latent_preview
 import torch
 from comfy_extras import nodes_custom_sampler, nodes_freelunch, nodes_model_advanced, nodes_pag
 from figures import SCALE, SEED, STEPS, empty, ksampler, output_of, psnr, refusal, relative
-from graph import decode, encode, part, run, sample, stage, wires
+from support.graph import decode, encode, part, run, sample, stage, wires
+from support.pictures import alike_neighbours
 from torch import Tensor
 
 import nodes as core
@@ -51,7 +52,7 @@ def ksampler_equals_the_base_sampler() -> dict[str, float]:
 
 
 def other_samplers() -> dict[str, Any]:
-    """Deviation of the latents (a good clip's is 2 to 6), for samplers and schedules of many kinds."""
+    """Deviation of the latents (a good clip's is 2 to 6) and how smooth the clip is, by sampler and schedule."""
     made = {
         f"{sampler} {scheduler}": ksampler(sampler=sampler, scheduler=scheduler, steps=12)
         for sampler, scheduler in (
@@ -78,6 +79,7 @@ def other_samplers() -> dict[str, Any]:
     )["samples"]
     return {
         "deviation": {name: value.std().item() for name, value in made.items()},
+        "alike_neighbours": {name: alike_neighbours(decode(value)) for name, value in made.items()},
         "custom_equals_ksampler": relative(custom, made["dpmpp_2m karras"]),
     }
 

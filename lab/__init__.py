@@ -1,0 +1,70 @@
+"""The lab: the rendered world of lavie-tiny, how its networks were made, and how they are judged.
+
+It lies in a checkout only. `lavie` knows nothing of it; `register` gives `lavie` what the lab has:
+
+    python -m lab train …       as `lavie train`, with rendered clips, the autoencoders and fresh weights
+    python -m lab evaluate …    as `lavie evaluate`, with the suites on rendered clips
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lavie.evaluation.suites import register_default_clips, register_suite
+from lavie.training.registry import FreshNetworks, register_fresh_networks, register_source, register_target
+
+if TYPE_CHECKING:
+    from lavie.evaluation.true_clips import TrueClips
+    from lavie.models import VideoUNet
+    from lavie.models.text_encoder import TextEncoder
+    from lavie.training.data import Source
+    from lavie.training.loop import TrainResult
+
+SOURCES = ("synthetic", "synthetic-courses", "synthetic-stills")
+AUTOENCODERS = ("vae", "vae-decoder", "upscaler-vae")
+
+
+def register() -> None:
+    """Makes the lab's sources, targets, networks and suites known to the commands of `lavie`, in this process."""
+    from .suites import SUITES
+
+    for kind in SOURCES:
+        register_source(kind, _open_rendered)
+    for name in AUTOENCODERS:
+        register_target(name, _train_autoencoder)
+    register_fresh_networks(FreshNetworks(_fresh_unet, _fresh_text_encoder))
+    for name, suite in SUITES.items():
+        register_suite(name, suite)
+    register_default_clips(_held_out_clips)
+
+
+def _open_rendered(spec: str) -> tuple[Source, bool]:
+    from .sprites.source import open_rendered
+
+    return open_rendered(spec)
+
+
+def _train_autoencoder(args: argparse.Namespace) -> TrainResult | None:
+    from .autoencoder.command import train_autoencoder
+
+    return train_autoencoder(args)
+
+
+def _fresh_unet(stage: str) -> VideoUNet:
+    from .architecture import new_unet
+
+    return new_unet(stage)
+
+
+def _fresh_text_encoder(family: Path) -> TextEncoder:
+    from .architecture import fresh_text_encoder
+
+    return fresh_text_encoder(family)
+
+
+def _held_out_clips(count: int, seed: int) -> TrueClips:
+    from .sprites.held_out import HeldOutClips
+
+    return HeldOutClips(count, seed)

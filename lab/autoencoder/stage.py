@@ -1,0 +1,86 @@
+"""The stage that learns to encode and decode pictures."""
+
+from __future__ import annotations
+
+import tempfile
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from lavie.errors import LavieError
+from lavie.models.latents import to_uint8
+from lavie.training.data import Example
+
+from .loss import loss_terms
+from .network import Autoencoder
+from .pictures import whole_pictures
+from .recipes import AutoencoderRecipe
+
+SAMPLES = 6
+SCALE_PICTURES = 64
+SCALE_SEED = 1
+
+
+class AutoencoderStage:
+    """An autoencoder of a recipe, for a run of `steps` steps of `batch_size` pictures; see `lavie.training.loop`."""
+
+    def __init__(self, vae: AutoencoderKL, recipe: AutoencoderRecipe, steps: int, batch_size: int) -> None:
+        self.model = Autoencoder(vae, recipe.decoder_only, recipe.decoder_noise)
+        self.recipe, self.steps, self.batch_size = recipe, steps, batch_size
+
+    def loss(self, model: nn.Module, examples: list[Example]) -> dict[str, Tensor]:
+        """Means over the examples, all of one step, which decides how much the guide counts."""
+        device = next(model.parameters()).device
+        picture, mask = (
+            torch.stack([example.clip.tensors[name][:, 0] for example in examples]).to(device)
+            for name in ("video", "mask")
+        )
+        shape = self.model.latent_shape(picture)
+        noise = torch.stack([torch.randn(shape, generator=example.generator()) for example in examples])
+        guide = self.recipe.guide(examples[0].number // self.batch_size, self.steps)
+        return loss_terms(picture, mask, model(picture, noise.to(device)), self.recipe, guide)
+
+    def samples(self, model: nn.Module) -> dict[str, np.ndarray]:
+        """Whole pictures, each above what becomes of it: uint8 [pictures, 2 · height, width, 3]."""
+        pictures = whole_pictures(self.recipe, SAMPLES, seed=0)
+        decoded = [model(*self._as_batch(picture, model)).decoded[0].float().cpu() for picture in pictures]
+        both = torch.cat((pictures, torch.stack(decoded)), dim=2)
+        return {"pictures and reconstructions": to_uint8(both).permute(0, 2, 3, 1).numpy()}
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Writes diffusers' folder, float16, into the family's, with the scaling factor measured anew.
+
+        Where only the decoder learnt, latents mean what they meant before, and the factor stays.
+
+        Raises:
+            LavieError: it cannot be written.
+        """
+        vae = deepcopy(model.vae).cpu()
+        if not self.recipe.decoder_only:
+            vae.register_to_config(scaling_factor=round(latent_scale(vae, self.recipe), 5))
+        target = folder / self.recipe.part
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=target, suffix=".partial") as partial:
+                vae.half().save_pretrained(partial, safe_serialization=True)
+                for file in Path(partial).iterdir():
+                    file.replace(target / file.name)
+        except OSError as error:
+            raise LavieError(f"{target} could not be written: {error}.") from error
+
+    def _as_batch(self, picture: Tensor, model: nn.Module) -> tuple[Tensor, Tensor]:
+        """One picture, and no noise on its latents."""
+        device = next(model.parameters()).device
+        return picture[None].to(device), torch.zeros(1, *self.model.latent_shape(picture), device=device)
+
+
+@torch.no_grad()
+def latent_scale(vae: AutoencoderKL, recipe: AutoencoderRecipe) -> float:
+    """The scaling factor: 1 / standard deviation of the latents' means over rendered pictures."""
+    pictures = whole_pictures(recipe, SCALE_PICTURES, SCALE_SEED)
+    means = [vae.encode(picture[None]).latent_dist.mean for picture in pictures]
+    return 1 / torch.cat(means).std().item()

@@ -1,0 +1,77 @@
+"""What training is given from outside: kinds of data, targets beside LaVie's stages, and networks with fresh weights.
+
+Nothing heavy is imported here, so that what is registered costs nothing until it is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..models import VideoUNet
+    from ..models.text_encoder import TextEncoder
+    from .data.source import Source
+    from .loop import TrainResult
+
+OpenSource = Callable[[str], "tuple[Source, bool]"]
+Train = Callable[[argparse.Namespace], "TrainResult | None"]
+
+
+@dataclass(frozen=True)
+class FreshNetworks:
+    """How networks are made that know nothing yet, for `--init scratch`.
+
+    unet: of a stage. text_encoder: for a family's folder, with the tokenizer in there, or one that is made there.
+    """
+
+    unet: Callable[[str], VideoUNet]
+    text_encoder: Callable[[Path], TextEncoder]
+
+
+_sources: dict[str, OpenSource] = {}
+_targets: dict[str, Train] = {}
+_fresh: list[FreshNetworks] = []
+
+
+def register_source(kind: str, opened: OpenSource) -> None:
+    """From now on the specs `KIND` and `KIND:…` name what `opened(spec)` gives: a source, and whether it holds pictures
+    only. The source's `name` has to be the spec."""
+    _sources[kind] = opened
+
+
+def registered_sources() -> Mapping[str, OpenSource]:
+    return _sources
+
+
+def register_target(name: str, train: Train) -> None:
+    """From now on `train NAME` calls `train` with the command's arguments; it refuses those that it has no use for."""
+    _targets[name] = train
+
+
+def registered_targets() -> Mapping[str, Train]:
+    return _targets
+
+
+def register_fresh_networks(made: FreshNetworks) -> None:
+    """From now on `--init scratch` starts from these."""
+    _fresh[:] = [made]
+
+
+def fresh_networks() -> FreshNetworks:
+    """The registered ones.
+
+    Raises:
+        UsageError: none are.
+    """
+    if not _fresh:
+        raise UsageError(
+            "Fresh weights are of lavie-tiny's size, which only the lab in a checkout knows: run `python -m lab train` "
+            "there, or name with --init what to start from."
+        )
+    return _fresh[0]

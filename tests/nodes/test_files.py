@@ -1,0 +1,77 @@
+"""Model files and LoRA files by name: there or not, right or wrong, never outside their folders."""
+
+import json
+import os
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from support.graph import PACK, part, refused, run, stage
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """A folder that stands for models/<any kind>."""
+    monkeypatch.setattr(part("nodes.host.files"), "folders", lambda key: [tmp_path / key])
+    (tmp_path / "lavie").mkdir()
+    (tmp_path / "secret.safetensors").write_bytes(b"not for you")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("lavie/gone.safetensors", "no file 'gone.safetensors'.*models/lavie"),
+        ("diffusion_models/sub/gone.pt", "no file 'sub/gone.pt'"),
+        ("lavie/../secret.safetensors", "out of the models folder"),
+        ("lavie/..\\secret.safetensors", "out of the models folder"),
+        ("lavie//etc/passwd", "out of the models folder"),
+        ("no such model", "no model 'no such model'"),
+        ("lavie", "released weights are not here.*lavie_base.pt.*lavie-tiny"),
+    ],
+)
+def test_a_model_that_is_not_there_is_named(models, name, message):
+    refused(lambda: run("LaVieLoader", model=name), message)
+
+
+@pytest.mark.parametrize("name", ["gone.safetensors", "../secret.safetensors", "/etc/passwd"])
+def test_a_lora_that_is_not_there_is_named(models, name):
+    refused(
+        lambda: run("LaVieLoraLoader", model=stage("base").model, lora_name=name), "no file 'gone|out of the models"
+    )
+
+
+def test_a_file_that_is_no_lavie_model_is_named(models):
+    folder = models / "lavie"
+    (folder / "text.safetensors").write_text("a shopping list")
+    save_file({"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(320, 4, 3, 3)}, folder / "sd.safetensors")
+    refused(lambda: run("LaVieLoader", model="lavie/text.safetensors"), "text.safetensors")
+    refused(lambda: run("LaVieLoader", model="lavie/sd.safetensors"), "sd.safetensors.*a UNet of one of LaVie")
+
+
+def test_a_stage_that_the_file_does_not_hold_is_named(models):
+    bundled = part("lavie.config").find_family("lavie-tiny").folder / "interpolation"
+    (models / "lavie" / "mine").symlink_to(bundled)
+    refused(lambda: run("LaVieLoader", model="lavie/mine", stage="upscaler"), "interpolation stage, not upscaler")
+
+
+def test_a_family_of_ones_own_is_loaded_and_a_broken_one_named(models):
+    bundled = part("lavie.config").find_family("lavie-tiny").folder
+    (models / "lavie" / "mine").symlink_to(bundled)
+    model, clip, vae = run("LaVieLoader", model="lavie/mine", stage="upscaler")
+    assert model.model.lavie.stage == clip.cond_stage_model.lavie.stage == vae.lavie.stage == "upscaler"
+    broken = models / "lavie" / "broken"
+    broken.mkdir()
+    (broken / "family.json").write_text(json.dumps({"name": "broken"}))
+    refused(lambda: run("LaVieLoader", model="lavie/broken"), "family.json")
+
+
+def test_a_replaced_file_is_loaded_again(models):
+    fingerprint = PACK.NODE_CLASS_MAPPINGS["LaVieLoader"].IS_CHANGED
+    path = models / "lavie" / "mine.safetensors"
+    path.write_bytes(b"1")
+    first = fingerprint("lavie/mine.safetensors")
+    assert fingerprint("lavie/mine.safetensors") == first
+    assert fingerprint("lavie-tiny") == fingerprint("lavie-tiny")
+    os.utime(path, ns=(1, 1))
+    assert fingerprint("lavie/mine.safetensors") != first
