@@ -21,12 +21,6 @@ from .patches import patched, unknown
 log = logging.getLogger(__name__)
 
 STEP_LORAS = "lavie_loras"  # in transformer_options: what has an effect by on(unet, timestep), a context
-STAGE_NODES = {
-    "base": "LaVie Base Sampler",
-    "interpolation": "LaVie Temporal Interpolator",
-    "upscaler": "LaVie Video Upscaler",
-    "extension": "LaVie Image to Video",
-}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..lavie.errors import UsageError
 from ..lavie.video import read_video
-from .inputs import choice, integer
+from .widgets import choice, integer
 
 FOLDER = Path(__file__).parent.parent / "lavie" / "examples"
 

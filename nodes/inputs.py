@@ -1,127 +1,47 @@
-"""What the nodes' inputs have in common: their widgets, and the checks that turn them into what `lavie` takes.
-
-A value of −1 (0 for frames, height and width, "default" for names) stands for the model's own setting.
-"""
+"""The checks that turn a node's inputs into what `lavie` takes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..lavie.config import MAX_FRAMES, MAX_SIDE
 from ..lavie.errors import UsageError
-from ..lavie.sampling import SCHEDULERS, SPACINGS, TextCondition
-from ..lavie.sampling.conditioning import MAX_NOISE_LEVEL
-from ..lavie.sampling.seam import SEAM_FRAMES
-from ..lavie.speed import SPEEDS
-from .adapters import STAGE_NODES, StageInfo, check_width
+from ..lavie.sampling import TextCondition
+from ..lavie.stages import STAGES
+from .adapters import StageInfo, check_width
 
-OWN = "default"
+VAE_FACTOR = STAGES["base"].vae_factor
 PER_FRAME = "lavie_frames"  # in a CONDITIONING: a text for every frame, [1, frames, tokens, channels]
-OWN_NOTE = " −1: the model's own."
 
 
-def integer(default: int, least: int, most: int, tooltip: str, step: int = 1, **more: Any) -> tuple[str, dict]:
-    return "INT", {"default": default, "min": least, "max": most, "step": step, "tooltip": tooltip, **more}
+def info_of(model: Any) -> StageInfo | None:
+    """What travels with a MODEL of LaVie; None: it is none."""
+    return getattr(getattr(model, "model", None), "lavie", None)
 
 
-def number(default: float, least: float, most: float, tooltip: str, step: float = 0.1, **more: Any) -> tuple[str, dict]:
-    options = {"default": default, "min": least, "max": most, "step": step, "round": 0.001, "tooltip": tooltip}
-    return "FLOAT", {**options, **more}
+def stage_of(model: Any, stages: Sequence[str], node: str) -> StageInfo:
+    """What travels with a MODEL of LaVie.
 
-
-def choice(values: list[str], default: str, tooltip: str) -> tuple[list[str], dict]:
-    return values, {"default": default, "tooltip": tooltip}
-
-
-def text(default: str, tooltip: str, **more: Any) -> tuple[str, dict]:
-    return "STRING", {"default": default, "tooltip": tooltip, **more}
-
-
-def socket(kind: str, tooltip: str) -> tuple[str, dict]:
-    return kind, {"tooltip": tooltip}
-
-
-SEED = integer(
-    0,
-    0,
-    2**64 - 1,
-    "The noise to start from: the same seed and settings give the same video.",
-    control_after_generate=True,
-)
-STEPS = integer(-1, -1, 1000, "Denoising steps: more are slower and finer." + OWN_NOTE)
-GUIDANCE_SCALE = number(
-    -1.0, -1.0, 100.0, "How strongly the prompt is followed; 1 ignores the negative prompt." + OWN_NOTE
-)
-SAMPLER = choice([OWN, *SCHEDULERS], OWN, "How a step is taken. default: the model's own.")
-SPACING = choice(list(SPACINGS), OWN, "How the steps are spread over the noise levels. default: the sampler's own.")
-SAMPLING = {"seed": SEED, "steps": STEPS, "guidance_scale": GUIDANCE_SCALE, "sampler": SAMPLER, "spacing": SPACING}
-NUM_FRAMES = integer(0, 0, MAX_FRAMES, "Frames to make. 0: the model's own (LaVie: 16).")
-WIDTH = integer(0, 0, MAX_SIDE, "Width in pixels, divisible by 8. 0: the model's own (LaVie: 512).", step=8)
-HEIGHT = integer(0, 0, MAX_SIDE, "Height in pixels, divisible by 8. 0: the model's own (LaVie: 320).", step=8)
-NOISE_LEVEL = integer(
-    -1, -1, MAX_NOISE_LEVEL, "Noise added to the input: more lets the model invent more detail." + OWN_NOTE
-)
-WINDOW = integer(-1, -1, MAX_FRAMES, "Frames that are seen at once; fewer take less memory. 0: all at once." + OWN_NOTE)
-OVERLAP = integer(-1, -1, MAX_FRAMES, "Frames that neighbouring windows share and blend." + OWN_NOTE)
-TILE = integer(
-    -1, -1, MAX_SIDE, "Edge of the tiles in input pixels; smaller take less memory. 0: no tiles." + OWN_NOTE, step=8
-)
-TILE_OVERLAP = integer(-1, -1, MAX_SIDE, "Input pixels that neighbouring tiles share and blend." + OWN_NOTE, step=8)
-ANCHOR = number(
-    0.0, 0.0, 1.0, "Above 0: later clips hold on to the first frame's colours and layout for longer.", step=0.05
-)
-SEAM = integer(
-    SEAM_FRAMES, 0, 64, "Frames over which the jump fades out that a clip makes from the last one. 0: the jump stays."
-)
-SPEED = choice(
-    list(SPEEDS),
-    "exact",
-    "balanced, fast: quicker, for some quality. steps and sampler count before theirs. exact: nothing is left out.",
-)
-FPS = number(8.0, 0.01, 1000.0, "Frames a second of the video that comes in.", step=1.0)
-
-
-def own(value: float | str, mark: float | str = -1) -> Any:
-    """None for the mark that stands for the model's own setting."""
-    return None if value == mark else value
-
-
-def sampling_settings(steps: int, guidance_scale: float, sampler: str, spacing: str) -> dict[str, Any]:
-    """The widgets of every sampler, in the names of `StageConfig`.
-
-    Raises:
-        UsageError: zero steps.
-    """
-    if steps == 0:
-        raise UsageError("steps is 0, but it takes at least one step to make a video. −1 takes the model's own number.")
-    return {
-        "num_inference_steps": own(steps),
-        "guidance_scale": own(guidance_scale),
-        "scheduler": own(sampler, OWN),
-        "spacing": own(spacing, OWN),
-    }
-
-
-def stage_of(model: Any, stage: str, node: str = "") -> StageInfo:
-    """What travels with a MODEL of LaVie; `node`: who asks, by default the stage's own node.
+    Args:
+        stages: those that will do. node: who asks.
 
     Raises:
         UsageError: it is none, or of another stage.
     """
-    info = getattr(getattr(model, "model", None), "lavie", None)
-    node = node or STAGE_NODES[stage]
+    info = info_of(model)
     if info is None:
         config = getattr(getattr(model, "model", None), "model_config", model)
         raise UsageError(
             f"This MODEL ({type(config).__name__}) is not LaVie's. {node} needs the MODEL of a LaVie Loader."
         )
-    if info.stage != stage:
+    if info.stage not in stages:
         raise UsageError(
-            f"This MODEL is LaVie's {info.stage} stage. {node} needs the {stage} stage: set it in LaVie Loader."
+            f"This MODEL is LaVie's {info.stage} stage. {node} needs the {' or '.join(stages)} stage: set it in LaVie "
+            "Loader."
         )
     return info
 
@@ -152,7 +72,7 @@ def _embedding(name: str, conditioning: list) -> Tensor:
     return options.get(PER_FRAME, states)
 
 
-def latent_of(samples: Tensor, ratio: int = 8) -> dict[str, Any]:
+def latent_of(samples: Tensor, ratio: int = VAE_FACTOR) -> dict[str, Any]:
     """A LATENT that remembers how many pixels a latent pixel stands for (by the key that newer hosts use)."""
     return {"samples": samples, "downscale_ratio_spacial": ratio}
 
@@ -179,8 +99,8 @@ def base_latents(latent: dict) -> Tensor:
     Raises:
         UsageError: they are an image's, or the upscaler's.
     """
-    ratio = latent.get("downscale_ratio_spacial", 8)
-    if ratio != 8:
+    ratio = latent.get("downscale_ratio_spacial", VAE_FACTOR)
+    if ratio != VAE_FACTOR:
         raise UsageError(
             f"These latents have {ratio} pixels per latent pixel: they were encoded with the upscaler's VAE. Encode "
             "with the VAE of LaVie's base stage."

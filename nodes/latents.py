@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..lavie.checks import check_num_frames, check_size
 from ..lavie.config import MAX_FRAMES, MAX_SIDE
 from ..lavie.errors import UsageError
 from ..lavie.models.latents import SMALLEST_TILE
-from ..lavie.pipelines.request import check_num_frames, check_size
 from . import host
-from .inputs import integer, latent_of, socket, stage_of, video_latents
+from .inputs import VAE_FACTOR, latent_of, stage_of, video_latents
 from .vae import decode, encode, ratio_of, require_vae
+from .widgets import integer, socket
 
 SAMPLES = socket("LATENT", "Latents of a video [batch, 4, frames, height / 8, width / 8].")
 
@@ -50,12 +51,12 @@ class LaVieEmptyLatentVideo:
                 raise UsageError(
                     "Width, height or num_frames is 0. Give a number, or wire in the MODEL whose own shall be taken."
                 )
-            config = stage_of(model, "base", "LaVie Empty Latent Video").config
+            config = stage_of(model, ("base",), "LaVie Empty Latent Video").config
             width, height = width or config.width, height or config.height
             num_frames = num_frames or config.num_frames
         check_size(height, width)
         check_num_frames(num_frames)
-        shape = (batch_size, 4, num_frames, height // 8, width // 8)
+        shape = (batch_size, 4, num_frames, height // VAE_FACTOR, width // VAE_FACTOR)
         return (latent_of(torch.zeros(shape, device=host.storage_device())),)
 
 
@@ -88,7 +89,7 @@ class LaVieVAEDecode:
     def decode(self, samples: dict, vae: Any, tile: int) -> tuple[Tensor]:
         latents = video_latents(samples)
         require_vae(vae, samples.get("downscale_ratio_spacial"), "LaVie VAE Decode")
-        return (decode(vae, latents, max(SMALLEST_TILE, tile // 8) if tile else 0),)
+        return (decode(vae, latents, max(SMALLEST_TILE, tile // VAE_FACTOR) if tile else 0),)
 
 
 class LaVieVAEEncode:

@@ -8,31 +8,23 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..lavie.checkpoints import describe, load_unet
-from ..lavie.config import (
-    BUNDLED,
-    OPTIONAL_STAGES,
-    RELEASED,
-    RELEASED_STAGES,
-    STAGES,
-    Family,
-    find_family,
-)
+from ..lavie.config import BUNDLED, OWN, RELEASED, RELEASED_STAGES, Family, find_family
 from ..lavie.errors import LavieError, UsageError
 from ..lavie.models.text_encoder import load_text_encoder
 from ..lavie.models.vae import load_vae
 from ..lavie.pipelines.stage import part_source
 from ..lavie.runtime.device import DTYPES
+from ..lavie.stages import STAGES
 from . import host
 from .adapters import StageInfo
-from .inputs import OWN, choice
 from .vae import GraphVAE
+from .widgets import choice
 
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
-EVERY_STAGE = (*STAGES, *OPTIONAL_STAGES)
-SCALING_FACTORS = {"upscaler": 0.08333}  # Stable Diffusion's, where the VAE itself is not at hand
-SCALING_FACTOR = 0.18215
+FIRST = next(iter(STAGES))
+SCALING_FACTORS = {8: 0.18215, 4: 0.08333}  # by pixels per latent pixel, where the VAE itself is not at hand
 
 
 class LaVieLoader:
@@ -65,7 +57,7 @@ class LaVieLoader:
                     "page). The rest are files; the stage is read from the file.",
                 ),
                 "stage": choice(
-                    [AUTO, *EVERY_STAGE],
+                    [AUTO, *STAGES],
                     AUTO,
                     "base makes clips from text, interpolation multiplies frames by 4, upscaler multiplies width and "
                     "height by 4, extension goes on from a frame. auto: base, or what the file holds.",
@@ -94,7 +86,7 @@ class LaVieLoader:
         _require_unet(family.path(config.unet))
         progress.step("load", 1, 4)
         vae = _part("vae", load_vae, family, config.vae, dtype=host.vae_dtype())
-        factor = SCALING_FACTORS.get(stage, SCALING_FACTOR) if vae is None else vae.config.scaling_factor
+        factor = SCALING_FACTORS[STAGES[stage].vae_factor] if vae is None else vae.config.scaling_factor
         info = StageInfo(family.name, stage, config, factor)
         progress.step("load", 2, 4)
         text = _part(
@@ -128,17 +120,17 @@ def resolve(model: str, stage: str) -> tuple[Family, str]:
         LavieError: no such file, no LaVie checkpoint, or another stage than the one chosen.
     """
     key, _, name = model.partition("/")
-    released = find_family(RELEASED, folders=[*host.folders(host.LAVIE), *host.folders("diffusers")])
+    released = find_family(RELEASED, folders=host.released_folders())
     if not name:
         family = find_family(BUNDLED) if model == BUNDLED else released if model == RELEASED else None
         if family is None:
             raise UsageError(f"There is no model '{model}'. Choose one from the list.")
-        return family, STAGES[0] if stage == AUTO else stage
+        return family, FIRST if stage == AUTO else stage
     path = host.find_file(key, name)
     if (path / "family.json").is_file():
-        return find_family(path), STAGES[0] if stage == AUTO else stage
+        return find_family(path), FIRST if stage == AUTO else stage
     found = describe(path)
-    if found.get("stage") not in EVERY_STAGE:
+    if found.get("stage") not in STAGES:
         raise LavieError(f"{name} seems to be {found['title']}. LaVie Loader needs a UNet of one of LaVie's stages.")
     if stage not in (AUTO, found["stage"]):
         raise UsageError(f"{name} holds LaVie's {found['stage']} stage, not {stage}. Set stage to auto.")

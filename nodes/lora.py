@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 from ..lavie.config import BUNDLED, find_family
 from ..lavie.errors import LavieError, UsageError
 from ..lavie.lora import Lora
+from ..lavie.stages import STAGES
 from . import host
-from .inputs import choice, number, socket, text
+from .inputs import info_of
 from .lora_patches import add_lora
+from .widgets import choice, number, socket, text
 
 log = logging.getLogger(__name__)
 
@@ -79,12 +81,13 @@ class LaVieLoraLoader:
         over_steps: str = "",
         lora: str = "",
     ) -> tuple[Any, Any]:
-        info = getattr(getattr(model, "model", None), "lavie", None)
+        info = info_of(model)
         if info is None:
             raise UsageError("This MODEL is not LaVie's. Use the core Load LoRA for it.")
-        if info.stage == "upscaler":
+        if not STAGES[info.stage].takes_loras:
+            fitting = ", ".join(name for name, spec in STAGES.items() if spec.takes_loras)
             raise UsageError(
-                "LaVie's upscaler is no Stable Diffusion 1.x model, so no LoRA fits it. Wire in base or interpolation."
+                f"LaVie's {info.stage} is no Stable Diffusion 1.x model, so no LoRA fits it. Wire in one of: {fitting}."
             )
         path = lora_path(lora or lora_name)
         host.check_interrupt()

@@ -18,15 +18,14 @@ from torch import Tensor
 from ..lavie.config import BUNDLED, Family
 from ..lavie.errors import UsageError
 from . import host
-from .inputs import choice, integer, number, socket, text
 from .loaders import model_names, resolve
+from .widgets import choice, integer, number, socket, switch, text
 
 log = logging.getLogger(__name__)
 
 TARGETS = ("attention", "attention-ff", "all")  # lavie.training.lora.TARGETS, whose import takes long
 LOSS_WEIGHTS = ("uniform", "min-snr", "clean")
 RUNS = "lavie_lora_runs"
-SEED = integer(0, 0, 2**63 - 1, "Of the noise and the order of pictures.", control_after_generate=False)
 NAME = re.compile(r"[\w][\w .-]{0,99}")
 
 
@@ -68,7 +67,7 @@ class LaVieLoraTrainer:
                 "targets": choice(
                     list(TARGETS), "attention-ff", "Layers that change. all: convolutions, too (a larger file)."
                 ),
-                "train_text": ("BOOLEAN", {"default": False, "tooltip": "The text encoder learns, too."}),
+                "train_text": switch(False, "The text encoder learns, too."),
                 "prior_prompt": text(
                     "",
                     "What the subject is a kind of, without the trigger, a prompt a line: the base makes pictures "

@@ -10,8 +10,10 @@ import torch
 from ..lavie.config import MAX_FRAMES
 from ..lavie.errors import UsageError
 from ..lavie.sampling import PromptSchedule
+from ..lavie.stages import STAGES
 from . import host
-from .inputs import PER_FRAME, integer, socket, text
+from .inputs import PER_FRAME
+from .widgets import integer, socket, text
 
 
 class LaVieTextEncode:
@@ -36,25 +38,18 @@ class LaVieTextEncode:
         return {
             "required": {
                 "clip": socket("CLIP", "The text encoder of the same LaVie Loader as the MODEL."),
-                "prompt": (
-                    "STRING",
-                    {
-                        "default": "",
-                        "multiline": True,
-                        "dynamicPrompts": True,
-                        "tooltip": "What the video shows. (word:1.3) weighs more, (word:0.7) less. Later stages of the "
-                        "cascade may leave it empty.",
-                    },
+                "prompt": text(
+                    "",
+                    "What the video shows. (word:1.3) weighs more, (word:0.7) less. Later stages of the cascade may "
+                    "leave it empty.",
+                    multiline=True,
+                    dynamicPrompts=True,
                 ),
-                "negative_prompt": (
-                    "STRING",
-                    {
-                        "default": "",
-                        "multiline": True,
-                        "dynamicPrompts": True,
-                        "tooltip": "What the video avoids. Empty: the model's own (the upscaler's is "
-                        "'blur, worst quality').",
-                    },
+                "negative_prompt": text(
+                    "",
+                    "What the video avoids. Empty: the model's own (the upscaler's is 'blur, worst quality').",
+                    multiline=True,
+                    dynamicPrompts=True,
                 ),
             }
         }
@@ -65,7 +60,7 @@ class LaVieTextEncode:
                 "LaVie Text Encode got no CLIP: the loader found no text encoder. Wire the CLIP of another loader."
             )
         info = getattr(getattr(clip, "cond_stage_model", None), "lavie", None)
-        if not prompt.strip() and (info is None or info.stage == "base"):
+        if not prompt.strip() and (info is None or STAGES[info.stage].needs_prompt):
             raise UsageError("The prompt is empty. Say what the video shows, for example: a red ball moving left.")
         host.check_interrupt()
         if info is not None:

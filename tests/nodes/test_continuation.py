@@ -33,15 +33,11 @@ def test_a_picture_becomes_a_clip_that_starts_with_it(name):
 def test_the_extension_is_the_librarys():
     picture, of = clip_of(1, 32, 48), stage("extension")
     info = of.model.model.lavie
-    latents = part("lavie.pipelines.conditioned_extension").sample_conditioned_extension(
-        of.model.model.diffusion_model,
-        part("lavie.sampling").TextCondition.of(of.positive[0][0], of.negative[0][0]),
-        encode(picture) * info.scaling_factor,
-        info.config.replaced(num_inference_steps=2),
-        [part("lavie.sampling").seeded(5)],
-        device=torch.device("cpu"),
-        num_frames=20,
-    )
+    text = part("lavie.sampling").TextCondition.of(of.positive[0][0], of.negative[0][0])
+    config = info.config.replaced(num_inference_steps=2)
+    job = part("lavie.job").Job.seeded(of.model.model.diffusion_model, text, config, [5], torch.device("cpu"))
+    method = part("lavie.long_video").METHODS["conditioned"]
+    latents = method.continued(job, encode(picture) * info.scaling_factor, 20, method.settings(config.clip_frames))
     assert torch.equal(go_on(picture, num_frames=20)[1:], decode(latents / info.scaling_factor))
 
 

@@ -12,7 +12,7 @@ from support.graph import PACK, part, refused, run, stage
 @pytest.fixture
 def models(tmp_path, monkeypatch):
     """A folder that stands for models/<any kind>."""
-    monkeypatch.setattr(part("nodes.host"), "folders", lambda key: [tmp_path / key])
+    monkeypatch.setattr(part("nodes.host.files"), "folders", lambda key: [tmp_path / key])
     (tmp_path / "lavie").mkdir()
     (tmp_path / "secret.safetensors").write_bytes(b"not for you")
     return tmp_path

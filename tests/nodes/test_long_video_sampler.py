@@ -4,9 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from support.graph import PROMPT, extend, part, refused, run, sample, stage, wires
+from support.graph import PACK, PROMPT, extend, network, refused, run, sample, stage, wires
 
-METHODS = ("replacement", "free_noise", "fifo", "free_long", "independent")
+from lavie.long_video import METHODS
+
+BY_BASE = [name for name, method in METHODS.items() if not method.stage]
 PROMPTS = f"0: {PROMPT}\n12: a blue star over the sea"
 
 
@@ -19,7 +21,7 @@ def schedule(prompts=PROMPTS, **given):
     return run("LaViePromptSchedule", **{"clip": stage("base").clip, "prompts": prompts, "num_frames": 20, **given})
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"fifo"}))
+@pytest.mark.parametrize("method", sorted(set(BY_BASE) - {"fifo"}))
 def test_a_video_has_its_frames_and_its_seed(method):
     video = long(method=method)
     assert video.shape == (1, 4, 20, 4, 6)
@@ -41,6 +43,24 @@ def test_motion_reaches_the_network_of_the_graph():
     assert not torch.allclose(extend(clip, anchor=0.5), extend(clip), atol=1e-3)
     assert not torch.allclose(extend(clip, motion=5.0), extend(clip), atol=1e-3)
     assert torch.equal(extend(clip, motion=0.0, resample=1, drift_correction=0.0, anchor=0.0), extend(clip))
+
+
+def test_it_offers_every_method_that_needs_no_other_stage():
+    names, options = PACK.NODE_CLASS_MAPPINGS["LaVieLongVideoSampler"].INPUT_TYPES()["required"]["method"]
+    assert names == BY_BASE
+    assert all(f"{name}: {METHODS[name].help}." in options["tooltip"] for name in names)
+
+
+def test_the_queue_of_fifo_can_be_set(monkeypatch):
+    forward, evaluations = network("base").forward, []
+    monkeypatch.setattr(network("base"), "forward", lambda *x, **more: evaluations.append(1) or forward(*x, **more))
+
+    def cost(**given):
+        evaluations.clear()
+        long(method="fifo", num_frames=2, height=16, width=16, **given)
+        return len(evaluations)
+
+    assert cost(partitions=1, lookahead=False) < cost(partitions=1) < cost(partitions=2)
 
 
 def test_motion_injection_reaches_the_network_of_the_graph():
@@ -67,22 +87,28 @@ def test_core_nodes_find_the_first_prompt():
     assert torch.equal(negative[0][0], stage("base").negative[0][0])
 
 
-def test_split_halves_see_their_own_marks_with_prompts_per_frame():
+def test_split_halves_see_their_own_marks_with_prompts_per_frame(monkeypatch):
     positive, negative, _ = schedule()
-    text = part("nodes.inputs").text_condition(positive, negative, stage("base").model)
-    seen = []
+    base, seen = stage("base").model, []
 
-    def unet(*_, transformer_options, **__):
-        seen.append(transformer_options)
+    def note(h, options):
+        seen.append((list(options["cond_or_uncond"]), len(h)))
+        return h
 
-    unet.config = unet.dtype = None
-    model = SimpleNamespace(
-        model_options={"transformer_options": {"x": 1}}, model=SimpleNamespace(diffusion_model=unet)
-    )
-    network = part("nodes.host").network(model, text)
-    for states in (text.negative[:, 4:8], text.positive[:, 4:8]):
-        network(torch.zeros(1, 4, 4, 2, 2), torch.tensor(1.0), states)
-    assert [options["cond_or_uncond"] for options in seen] == [[1], [0]]
+    options = {"transformer_options": {"patches": {"input_block_patch": [note]}}}
+    model = SimpleNamespace(model=base.model, load_device=base.load_device, model_options=options)
+    unet = network("base")
+    forward = unet.forward
+
+    def limited(x, *args, **kwargs):
+        if len(x) > 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return forward(x, *args, **kwargs)
+
+    monkeypatch.setattr(unet, "forward", limited)
+    long(model=model, positive=positive, negative=negative, guidance_scale=2.0, method="independent", steps=1)
+    assert {tuple(halves) for halves, _ in seen} == {(1,), (0,)}
+    assert {frames for _, frames in seen} == {16}
 
 
 def test_bad_input_is_answered_with_a_sentence():

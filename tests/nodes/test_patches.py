@@ -120,3 +120,22 @@ def test_a_patch_is_told_which_half_of_the_guidance_it_sees():
     sample(model=model, steps=1)
     sample(model=model, steps=1, guidance_scale=1.0)
     assert [halves for halves, _ in seen] == [[1, 0], [0]]
+
+
+def test_the_halves_are_told_apart_without_looking_at_their_text(monkeypatch):
+    """Also where prompt and negative prompt are the same text, and no tensor goes to the CPU to be compared."""
+    base, seen = stage("base"), []
+    compared = []
+    monkeypatch.setattr(torch, "equal", lambda *tensors: compared.append(tensors))
+    forward = network("base").forward
+
+    def limited(x, *args, **kwargs):
+        seen.append(list(kwargs["transformer_options"]["cond_or_uncond"]))
+        if len(x) > 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return forward(x, *args, **kwargs)
+
+    monkeypatch.setattr(network("base"), "forward", limited)
+    sample(model=patched(), positive=base.positive, negative=base.positive, steps=1)
+    assert seen == [[1, 0], [1], [0]]
+    assert not compared

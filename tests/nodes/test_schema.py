@@ -1,5 +1,6 @@
 """What workflow files rely on: ids, inputs, their order, and outputs; and what an artist reads on every node."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def widgets(node):
 def test_old_workflows_keep_loading():
     """Widget values are saved by position. A new input goes to the end and into the snapshot; nothing else changes.
 
-    After appending: python tests/test_node_schema.py
+    After appending: PYTHONPATH=.:tests python tests/nodes/test_schema.py
     """
     assert {name: schema(node) for name, node in NODES.items()} == json.loads(SNAPSHOT.read_text())
 
@@ -70,6 +71,15 @@ def test_every_node_has_a_help_page_with_a_picture(name):
     assert pictures
     assert all((docs / Path(picture).name).is_file() for picture in pictures)
     assert all(f"`{key}`" in page for key, _ in widgets(NODES[name]))
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_the_table_of_inputs_on_a_help_page_is_the_nodes_own(name):
+    spec = importlib.util.spec_from_file_location("make_help", ROOT / "docs" / "make_help.py")
+    make_help = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_help)
+    page = (make_help.PAGES / f"{name}.md").read_text(encoding="utf-8")
+    assert page == make_help.page_of(name, NODES[name]), "run: python docs/make_help.py"
 
 
 if __name__ == "__main__":

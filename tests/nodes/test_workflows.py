@@ -49,6 +49,8 @@ def test_every_widget_of_a_lavie_node_has_a_value_that_it_takes(path):
         for group in ("required", "optional"):
             for name, (kind, options) in info[group].items():
                 value = node["inputs"].get(name)
+                if group == "optional" and value is None:
+                    continue  # newer than the file: the page takes the default
                 if "default" in options and not isinstance(value, list):
                     assert is_allowed(value, kind, options), (node["class_type"], name, value)
 

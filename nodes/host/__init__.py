@@ -1,0 +1,192 @@
+"""All that touches ComfyUI: model folders, devices and memory, native MODEL and CLIP, progress, previews, Cancel.
+
+ComfyUI is imported inside functions only, so that the nodes can be imported, and run, without it: `Patcher`
+then stands in for its ModelPatcher. Where a future host lacks something, the log says what is off.
+
+Nodes know this front alone; here stands what they do while they run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...lavie.runtime.fallback import SLICE_ELEMENTS
+from .devices import (
+    Patcher,
+    comfy,
+    compute_device,
+    free_cache,
+    free_models,
+    out_of_memory,
+    storage_device,
+    text_dtype,
+    unet_dtype,
+    vae_dtype,
+)
+from .files import (
+    UNET_FOLDERS,
+    files,
+    find_file,
+    loras_folder,
+    output_folder,
+    register_folders,
+    released_folders,
+)
+from .native import keywords, make_clip, make_model, make_patcher
+
+if TYPE_CHECKING:
+    from ...lavie.models import VideoUNet
+    from ...lavie.runtime.fallback import Attempt
+
+__all__ = [
+    "UNET_FOLDERS",
+    "Patcher",
+    "Progress",
+    "cancellable",
+    "check_interrupt",
+    "comfy",
+    "compute_device",
+    "files",
+    "find_file",
+    "first_that_fits",
+    "free_cache",
+    "free_models",
+    "interruption",
+    "keywords",
+    "load",
+    "loras_folder",
+    "make_clip",
+    "make_model",
+    "make_patcher",
+    "out_of_memory",
+    "output_folder",
+    "register_folders",
+    "released_folders",
+    "storage_device",
+    "text_dtype",
+    "unet_dtype",
+    "vae_dtype",
+]
+
+log = logging.getLogger(__name__)
+
+PREVIEW_SIZE = 512
+
+Result = TypeVar("Result")
+
+
+def load(patcher: Any, memory: float = 0) -> torch.device:
+    """Bring a network to its device by the host's rules, with room for `memory` bytes of work beside it."""
+    check_interrupt()
+    management = comfy("comfy.model_management")
+    if management is None or isinstance(patcher, Patcher):
+        patcher.model.to(patcher.load_device)
+    else:
+        management.load_models_gpu([patcher], memory_required=memory)
+    return patcher.load_device
+
+
+def first_that_fits(
+    attempts: Iterable[Attempt], run: Callable[[Attempt], Result], advice: str, unet: VideoUNet
+) -> Result:
+    """Run the first attempt that memory allows, the UNet in slices where it says so; every change is told in the log.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: none fits; the message says what to lower, and the host unloads its models.
+    """
+    for attempt in attempts:
+        if attempt.note:
+            log.warning("LaVie ran out of memory: %s", attempt.note)
+        unet.slice_elements = SLICE_ELEMENTS if attempt.sliced else None
+        try:
+            return run(attempt)
+        except out_of_memory():
+            pass
+        finally:
+            unet.slice_elements = None
+        free_cache()  # after the exception is gone, and with it the tensors that it holds
+    raise torch.cuda.OutOfMemoryError(f"LaVie ran out of memory, even in its smallest steps. {advice}")
+
+
+def check_interrupt() -> None:
+    """Raise the host's own exception if the user pressed Cancel."""
+    management = comfy("comfy.model_management")
+    if management is not None:
+        management.throw_exception_if_processing_interrupted()
+
+
+def interruption() -> tuple[type[BaseException], ...]:
+    """What the host raises when the user pressed Cancel."""
+    management = comfy("comfy.model_management")
+    return () if management is None else (management.InterruptProcessingException,)
+
+
+@contextlib.contextmanager
+def cancellable(unet: nn.Module) -> Iterator[None]:
+    """While it lasts, Cancel acts between the blocks of the UNet, not only between its calls."""
+    blocks = [*unet.down_blocks, unet.mid_block, *unet.up_blocks]
+    hooks = [block.register_forward_pre_hook(lambda *_: check_interrupt()) for block in blocks]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class Progress:
+    """Progress of one node through its phases (encode, sample, decode), with previews by the host's previewer.
+
+    Every report also obeys Cancel.
+    """
+
+    def __init__(self, model: Any = None) -> None:
+        self._model = model
+        self._base = self._done = self._total = 0
+        self._phase = ""
+        self._preview: Callable[..., None] | None = None
+
+    def step(self, stage: str, done: int, total: int, timestep: float = 0.0, x0: Tensor | None = None) -> None:
+        """As `lavie.pipelines.Callback`: `done` of `total` in the phase named `stage`."""
+        check_interrupt()
+        utils = comfy("comfy.utils")
+        if utils is None:
+            return
+        if stage != self._phase:
+            self._phase, self._base = stage, self._base + self._total
+        self._total = total
+        done, total = self._base + done, self._base + total
+        if x0 is None:
+            utils.ProgressBar(total).update_absolute(done, total)
+        else:
+            self._previewer(total)(done - 1, x0, None, total)
+
+    def picture(self, done: int, total: int, pixels: np.ndarray) -> None:
+        """A picture, uint8 [height, width, 3], as the node's preview; `done` of `total` in the phase that is on."""
+        utils = comfy("comfy.utils")
+        if utils is not None:
+            from PIL import Image
+
+            done, total = self._base + done, self._base + total
+            utils.ProgressBar(total).update_absolute(done, total, ("JPEG", Image.fromarray(pixels), PREVIEW_SIZE))
+
+    def frames(self, phase: str) -> Callable[[int, int], None]:
+        """A callback (frames done, frames in all) for a phase that counts frames."""
+        return lambda done, total: self.step(phase, done, total)
+
+    def _previewer(self, total: int) -> Callable[..., None]:
+        if self._preview is None:
+            module = comfy("latent_preview")
+            native = module is not None and not isinstance(self._model, (Patcher, type(None)))
+            self._preview = module.prepare_callback(self._model, total) if native else self._bar
+        return self._preview
+
+    @staticmethod
+    def _bar(step: int, _x0: Tensor, _x: None, total: int) -> None:
+        comfy("comfy.utils").ProgressBar(total).update_absolute(step + 1, total)

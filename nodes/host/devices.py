@@ -1,0 +1,88 @@
+"""The host's modules, and what it says about devices, precision and memory."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from types import ModuleType
+
+import torch
+from torch import nn
+
+log = logging.getLogger(__name__)
+
+
+def comfy(name: str) -> ModuleType | None:
+    """A module of the host, or None where there is no ComfyUI."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").split(".")[0] not in ("comfy", "folder_paths", "latent_preview"):
+            raise
+        return None
+
+
+class Patcher:
+    """What LaVie's nodes need of a ModelPatcher, where there is no ComfyUI."""
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self.model = model
+        self.load_device = self.offload_device = device
+
+
+def compute_device() -> torch.device:
+    management = comfy("comfy.model_management")
+    return torch.device("cpu") if management is None else management.get_torch_device()
+
+
+def storage_device() -> torch.device:
+    """Where IMAGE and LATENT belong."""
+    management = comfy("comfy.model_management")
+    return torch.device("cpu") if management is None else management.intermediate_device()
+
+
+def unet_dtype(parameters: int) -> torch.dtype:
+    """The precision that the host's flags and the card ask for."""
+    management = comfy("comfy.model_management")
+    if management is None:
+        return torch.float32
+    device = management.get_torch_device()
+    dtype = management.unet_dtype(device=device, model_params=parameters)
+    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        log.warning("LaVie does not store weights as %s; float16 is used.", dtype)
+        dtype = torch.float16
+    return management.unet_manual_cast(dtype, device) or dtype
+
+
+def text_dtype() -> torch.dtype:
+    management = comfy("comfy.model_management")
+    if management is None or management.text_encoder_device().type == "cpu":
+        return torch.float32
+    dtype = management.text_encoder_dtype(management.text_encoder_device())
+    return dtype if dtype in (torch.float32, torch.float16, torch.bfloat16) else torch.float16
+
+
+def vae_dtype() -> torch.dtype:
+    management = comfy("comfy.model_management")
+    if management is None:
+        return torch.float32
+    return management.vae_dtype(management.vae_device(), [torch.bfloat16, torch.float32])
+
+
+def out_of_memory() -> tuple[type[BaseException], ...]:
+    management = comfy("comfy.model_management")
+    return (torch.cuda.OutOfMemoryError, *(() if management is None else (management.OOM_EXCEPTION,)))
+
+
+def free_cache() -> None:
+    management = comfy("comfy.model_management")
+    if management is not None:
+        management.soft_empty_cache()
+
+
+def free_models() -> None:
+    """Take the host's networks off the device, for what needs all of it."""
+    management = comfy("comfy.model_management")
+    if management is not None:
+        management.unload_all_models()
+        management.soft_empty_cache()

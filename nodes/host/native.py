@@ -1,0 +1,175 @@
+"""ComfyUI's own MODEL and CLIP around LaVie's networks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...lavie.models.text_encoder import TextEncoder
+from ...lavie.runtime.memory import activation_bytes
+from ...lavie.stages import STAGES
+from ..adapters import GraphText, GraphTokenizer, GraphUNet, StageInfo
+from .devices import Patcher, comfy, compute_device
+
+log = logging.getLogger(__name__)
+
+X4_VAE_FACTOR = 4  # of Stable Diffusion's x4 upscaler
+# What only core samplers can do.
+SAMPLER_PATCHES = (
+    "sampler_cfg_function",
+    "sampler_pre_cfg_function",
+    "sampler_post_cfg_function",
+    "model_function_wrapper",
+)
+MARKS = {"positive": 0, "negative": 1}  # by which the host tells the halves of the guidance apart
+
+
+def make_model(unet: nn.Module, info: StageInfo) -> Any:
+    """A MODEL: ComfyUI's ModelPatcher around its BaseModel around the UNet."""
+    unet = GraphUNet.adopt(unet)
+    if comfy("comfy.model_base") is not None:
+        try:
+            return _native_model(unet, info)
+        except (ImportError, AttributeError, TypeError) as lack:
+            log.warning("This ComfyUI lacks what a native MODEL needs (%s): core samplers and LoRA are off.", lack)
+    shell = nn.Module()
+    shell.diffusion_model, shell.lavie = unet, info
+    return Patcher(shell, compute_device())
+
+
+def _native_model(unet: GraphUNet, info: StageInfo) -> Any:
+    base, management = comfy("comfy.model_base"), comfy("comfy.model_management")
+    _use_host_layers(unet)
+
+    class LaVie(base.BaseModel):
+        lavie = info
+
+        def memory_required(self, input_shape: Any, cond_shapes: Any = None) -> float:
+            return activation_bytes(self.diffusion_model, input_shape)
+
+    model = LaVie(_native_config(unet, info), _model_type(base, info))
+    model.diffusion_model = unet
+    if info.config.prediction_type == "sample":
+        model.model_sampling = _clean_sampling(model.model_config)
+    return comfy("comfy.model_patcher").ModelPatcher(
+        model, load_device=management.get_torch_device(), offload_device=management.unet_offload_device()
+    )
+
+
+def _native_config(unet: GraphUNet, info: StageInfo) -> Any:
+    """ComfyUI's "sqrt_linear" betas are LaVie's truly linear ones; its "linear" is diffusers' scaled_linear."""
+
+    class LaVieConfig(comfy("comfy.supported_models_base").BASE):
+        sampling_settings = {"beta_schedule": "sqrt_linear", "linear_start": 1e-4, "linear_end": 2e-2}  # noqa: RUF012
+
+    width = unet.config.block_out_channels[0]
+    config = LaVieConfig({"disable_unet_model_creation": True, "model_channels": width})
+    config.set_inference_dtype(unet.dtype, None)
+    config.latent_format = latent_format(info)
+    return config
+
+
+def _model_type(base: ModuleType, info: StageInfo) -> Any:
+    return base.ModelType.V_PREDICTION if info.config.prediction_type == "v_prediction" else base.ModelType.EPS
+
+
+def _clean_sampling(config: Any) -> Any:
+    """ComfyUI has no ModelType for networks that predict the clean latents, but the two halves of one."""
+    sampling = comfy("comfy.model_sampling")
+
+    class ModelSampling(sampling.ModelSamplingDiscrete, sampling.X0):
+        pass
+
+    return ModelSampling(config)
+
+
+def latent_format(info: StageInfo) -> Any:
+    """The scale of the stage's latents and the colours of its previews; three dimensions, no TAESD (it is 2-D)."""
+    formats = comfy("comfy.latent_formats")
+    chosen = formats.SD_X4() if STAGES[info.stage].vae_factor == X4_VAE_FACTOR else formats.SD15()
+    chosen.latent_dimensions = 3
+    chosen.taesd_decoder_name = None
+    chosen.scale_factor = info.scaling_factor
+    if info.config.latent_rgb_factors:
+        *factors, bias = info.config.latent_rgb_factors
+        chosen.latent_rgb_factors = [list(row) for row in factors]
+        chosen.latent_rgb_factors_bias = list(bias)
+    return chosen
+
+
+def _use_host_layers(unet: nn.Module) -> None:
+    """Give every plain layer the host's class of its kind, which can be loaded in part (low VRAM)."""
+    layers = comfy("comfy.ops").disable_weight_init
+    kinds = {nn.Linear: layers.Linear, nn.Conv2d: layers.Conv2d, nn.GroupNorm: layers.GroupNorm}
+    kinds[nn.LayerNorm] = layers.LayerNorm
+    made: dict[type, type] = {}
+    for module in unet.modules():
+        own = type(module)
+        kind = next((kind for kind in kinds if isinstance(module, kind)), None)
+        if kind is None or isinstance(module, kinds[kind]):
+            continue
+        if own not in made:
+            made[own] = kinds[kind] if own is kind else type(own.__name__, (own, kinds[kind]), {})
+        module.__class__ = made[own]
+
+
+def keywords(model: Any) -> Callable[[Sequence[str]], dict[str, Any]] | None:
+    """See `lavie.job.Job.keywords`: the patches that nodes have put on a MODEL, and which halves they see.
+
+    The log says which of them only core samplers can do.
+    """
+    options = getattr(model, "model_options", {})
+    unused = [name for name in SAMPLER_PATCHES if options.get(name)]
+    for name in (*unused, *getattr(model, "object_patches", ())):
+        log.warning("A patch of this MODEL (%s) works with the core KSampler only; it has no effect here.", name)
+    patches = options.get("transformer_options", {})
+    if not patches:
+        return None
+
+    def of(halves: Sequence[str]) -> dict[str, Any]:
+        return {"transformer_options": {**patches, "cond_or_uncond": [MARKS[half] for half in halves]}}
+
+    return of
+
+
+def make_clip(encoder: TextEncoder, info: StageInfo) -> Any:
+    """A CLIP: ComfyUI's own class around LaVie's tokenizer and text encoder."""
+    text, tokenizer = GraphText(encoder, info), GraphTokenizer(encoder)
+    sd = comfy("comfy.sd")
+    if sd is not None:
+        try:
+            target = SimpleNamespace(params={}, clip=lambda **_: text, tokenizer=lambda **_: tokenizer)
+            return sd.CLIP(target, model_options={"dtype": encoder.model.dtype})
+        except (AttributeError, TypeError) as lack:
+            log.warning("This ComfyUI lacks what a native CLIP needs (%s): core text nodes are off.", lack)
+    return PlainClip(text, tokenizer)
+
+
+class PlainClip:
+    """The two methods of ComfyUI's CLIP that LaVie's nodes call, where that class is missing."""
+
+    def __init__(self, text: GraphText, tokenizer: GraphTokenizer) -> None:
+        self.cond_stage_model, self.tokenizer = text, tokenizer
+
+    def tokenize(self, text: str) -> dict[str, list]:
+        return self.tokenizer.tokenize_with_weights(text)
+
+    def encode_from_tokens_scheduled(self, tokens: dict[str, list]) -> list:
+        return [[self.cond_stage_model.encode_token_weights(tokens)[0], {"pooled_output": None}]]
+
+
+def make_patcher(network: nn.Module) -> Any:
+    """A patcher for a VAE, in a shell because ModelPatcher sets attributes that diffusers' models do not allow."""
+    management = comfy("comfy.model_management")
+    shell = nn.Module()
+    shell.network = network
+    if management is None:
+        return Patcher(shell, torch.device("cpu"))
+    return comfy("comfy.model_patcher").ModelPatcher(
+        shell, load_device=management.vae_device(), offload_device=management.vae_offload_device()
+    )

@@ -1,0 +1,171 @@
+"""What all sampling nodes do: their widgets, their settings, and a run that fits into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from ..lavie.config import StageConfig
+from ..lavie.job import Job, seeded_generators
+from ..lavie.long_video import LongVideoSettings, Method
+from ..lavie.runtime.fallback import Attempt, attempts
+from ..lavie.runtime.memory import activation_bytes
+from ..lavie.sampling import TextCondition
+from ..lavie.stages import STAGES, StageSpec
+from . import host
+from .adapters import StageInfo
+from .inputs import stage_of, text_condition
+from .vae import decode, encode
+from .widgets import (
+    NEWER,
+    SEED,
+    Input,
+    given,
+    method_knobs,
+    method_widget,
+    socket,
+    stage_knobs,
+    widget,
+)
+
+MODEL = socket("MODEL", "LaVie's base stage, from LaVie Loader; LoRA and model patches may come between.")
+POSITIVE = socket("CONDITIONING", "What the video shows: LaVie Text Encode, or CLIP Text Encode.")
+NEGATIVE = socket("CONDITIONING", "What it avoids.")
+WIRES = ("model", "positive", "negative")
+SAMPLING = ("seed", "steps", "guidance_scale", "sampler", "spacing")
+BASE_ADVICE = "Lower num_frames, width or height, or choose float16 in LaVie Loader."
+
+Result = TypeVar("Result")
+
+
+class SamplerNode:
+    """A node that samples by LaVie's own loop.
+
+    A class says which stages it takes (the first is the one it is made for), which long-video methods it offers, and
+    its inputs in the order in which workflow files keep their values. `inputs` describes those that are no settings of
+    the stage; `make(run, …)` is given them by name and returns the outputs. ComfyUI's attributes are in capitals.
+    """
+
+    CATEGORY = "LaVie"
+    FUNCTION = "sample"
+    title: ClassVar[str]
+    advice: ClassVar[str] = BASE_ADVICE  # where memory is not enough for the smallest steps
+    stages: ClassVar[tuple[str, ...]]
+    methods: ClassVar[tuple[str, ...]] = ()
+    required: ClassVar[tuple[str, ...]]
+    optional: ClassVar[tuple[str, ...]]
+    inputs: ClassVar[dict[str, Input]] = {}
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, dict[str, Input]]:  # noqa: N802 (ComfyUI's name)
+        of_stage, of_method = stage_knobs(cls.stages), method_knobs(cls.methods)
+        known = {"model": MODEL, "positive": POSITIVE, "negative": NEGATIVE, "seed": SEED}
+        known |= {name: widget(knob) for name, knob in of_stage.items()}
+        known |= {name: method_widget(knob, cls.methods) for name, knob in of_method.items()}
+        known |= cls.inputs
+        own = (*cls.required, *cls.optional)
+        newer = [name for name in NEWER if name in {**of_stage, **of_method} and name not in own]
+        return {
+            "required": {name: known[name] for name in cls.required},
+            "optional": {name: known[name] for name in (*cls.optional, *newer)},
+        }
+
+    def sample(self, model: Any, positive: list, negative: list, seed: int, **inputs: Any) -> tuple:
+        info = stage_of(model, self.stages, self.title)
+        of_stage = {name: knob for name, knob in stage_knobs(self.stages).items() if name not in self.inputs}
+        of_method = method_knobs(self.methods)
+        asked = given(of_method, inputs)
+        config = info.config.configured(info.stage, **given(of_stage, inputs))
+        text = text_condition(positive, negative, model)
+        run = Run(model, info, config, text, seed, asked, host.Progress(model), self.advice)
+        rest = {name: value for name, value in inputs.items() if name not in {**of_stage, **of_method}}
+        return self.make(run, **rest)
+
+    def make(self, run: Run, **inputs: Any) -> tuple:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a sampling node; `asked`: the settings of long-video methods that its widgets ask for."""
+
+    model: Any
+    info: StageInfo
+    config: StageConfig
+    text: TextCondition
+    seed: int
+    asked: dict[str, Any]
+    progress: host.Progress
+    advice: str
+
+    @property
+    def unet(self) -> Any:
+        return self.model.model.diffusion_model
+
+    @property
+    def spec(self) -> StageSpec:
+        return STAGES[self.info.stage]
+
+    def settings(self, method: Method) -> LongVideoSettings:
+        """Of a long-video method.
+
+        Raises:
+            UsageError: one that it does not have.
+        """
+        return method.settings(self.config.clip_frames, **self.asked)
+
+    def generators(self, clips: int = 1) -> list[torch.Generator]:
+        """Fresh ones; the first clip has the seed, the next one the next seed."""
+        return seeded_generators([(self.seed + clip) % 2**64 for clip in range(clips)])
+
+    def sampled(
+        self, sample: Callable[[Job], Result], size: tuple[int, int, int], generators: list[torch.Generator]
+    ) -> Result:
+        """What `sample` makes by the first attempt that memory allows; each draws noise from where generators stand.
+
+        Args:
+            size: frames of the stage's input, height and width of its latents.
+        """
+        seen = _seen_at_once(self.config, self.spec, size)
+        device = host.load(self.model, activation_bytes(self.unet, (2 * len(generators), 4, *seen)))
+        keywords = host.keywords(self.model)
+
+        def run(attempt: Attempt) -> Result:
+            job = Job(
+                self.unet,
+                self.text,
+                attempt.config,
+                [generator.clone_state() for generator in generators],
+                device,
+                sequential_guidance=attempt.sequential_guidance,
+                keywords=keywords,
+                callback=self.progress.step,
+            )
+            return sample(job)
+
+        with host.cancellable(self.unet):
+            return host.first_that_fits(attempts(self.config, self.spec, *size), run, self.advice, self.unet)
+
+    def encoded(self, vae: Any, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Scaled latents [1, 4, frames, h, w] of IMAGE, whose sides are divisible by 8."""
+        return encode(vae, images, generator, self.progress.frames("encode")) * self.info.scaling_factor
+
+    def decoded(self, vae: Any, latents: Tensor, tile: int = 0) -> Tensor:
+        """IMAGE of scaled latents; tile in latent pixels."""
+        keys = self.config.speed.vae_keys
+        return decode(vae, latents / self.info.scaling_factor, tile, self.progress.frames("decode"), keys)
+
+    def unscaled(self, latents: Tensor) -> Tensor:
+        """Scaled latents as those of a LATENT, where the host keeps them."""
+        return (latents / self.info.scaling_factor).to(host.storage_device())
+
+
+def _seen_at_once(config: StageConfig, spec: StageSpec, size: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Frames, height and width of the latents of one evaluation, for a stage's input of this size."""
+    frames, *sides = size
+    window = min(config.window or frames, frames)
+    return (spec.frames_made(window), *(min(config.tile or side, side) for side in sides))

@@ -1,0 +1,109 @@
+"""The widgets and sockets of nodes: those of settings from their knobs, the rest by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..lavie.config import StageConfig
+from ..lavie.knobs import Knob, knobs_of
+from ..lavie.long_video import METHODS, LongVideoSettings
+from ..lavie.long_video.settings import ALL_HAVE
+
+Input = tuple[Any, dict[str, Any]]
+
+# Settings that came after the nodes, by their widgets' names: every node that has them shows them behind its own
+# inputs, in this order. Workflow files save widget values by position, so names are only ever added at the end.
+NEWER = ("chunks", "partitions", "lookahead")
+
+STAGE_KNOBS = {knob.widget_name: knob for knob in knobs_of(StageConfig).values() if "widget" in knob.front_ends}
+METHOD_KNOBS = {knob.widget_name: knob for knob in knobs_of(LongVideoSettings).values() if "widget" in knob.front_ends}
+
+
+def integer(default: int, least: int, most: int, tooltip: str, step: int = 1, **more: Any) -> Input:
+    return "INT", {"default": default, "min": least, "max": most, "step": step, "tooltip": tooltip, **more}
+
+
+def number(default: float, least: float, most: float, tooltip: str, step: float = 0.1, **more: Any) -> Input:
+    options = {"default": default, "min": least, "max": most, "step": step, "round": 0.001, "tooltip": tooltip}
+    return "FLOAT", {**options, **more}
+
+
+def switch(default: bool, tooltip: str) -> Input:
+    return "BOOLEAN", {"default": default, "tooltip": tooltip}
+
+
+def choice(values: Sequence[str], default: str, tooltip: str) -> Input:
+    return list(values), {"default": default, "tooltip": tooltip}
+
+
+def text(default: str, tooltip: str, **more: Any) -> Input:
+    return "STRING", {"default": default, "tooltip": tooltip, **more}
+
+
+def socket(kind: str, tooltip: str) -> Input:
+    return kind, {"tooltip": tooltip}
+
+
+def widget(knob: Knob, note: str = "the model's own", **changed: Any) -> Input:
+    """Of a setting, at the value that leaves it as it is.
+
+    note: what `Knob.off` stands for. changed: options that a node has otherwise.
+    """
+    default, tooltip = untouched(knob), knob.help
+    if knob.off is not None and default not in knob.choices:
+        tooltip += f" {str(default).removesuffix('.0').replace('-', '−')}: {note}."
+    if knob.choices:
+        others = [] if default in knob.choices else [default]
+        kind, options = choice([*others, *knob.choices], default, tooltip)
+    elif knob.kind is bool:
+        kind, options = switch(default, tooltip)
+    elif knob.kind is str:
+        kind, options = text(default, tooltip)
+    elif knob.kind is int:
+        kind, options = integer(default, min(default, knob.least), knob.most, tooltip, knob.step or 1)
+    else:
+        default, least, most = (float(each) for each in (default, min(default, knob.least), knob.most))
+        kind, options = number(default, least, most, tooltip, knob.step or 0.1)
+    return kind, {**options, **changed}
+
+
+def stage_knobs(stages: Sequence[str]) -> dict[str, Knob]:
+    """The settings of any of these stages, by their widgets' names."""
+    return {name: knob for name, knob in STAGE_KNOBS.items() if not knob.stages or set(knob.stages) & set(stages)}
+
+
+def method_knobs(methods: Sequence[str]) -> dict[str, Knob]:
+    """The settings of any of these long-video methods, by their widgets' names."""
+    had = {name for method in methods for name in (*METHODS[method].has, *ALL_HAVE)}
+    return {name: knob for name, knob in METHOD_KNOBS.items() if knob.name in had}
+
+
+def method_widget(knob: Knob, methods: Sequence[str]) -> Input:
+    """Of a setting of long-video methods; one that not all of these have says which do."""
+    kind, options = widget(knob, "the method's own")
+    having = [method for method in methods if knob.name in METHODS[method].has]
+    if knob.name not in ALL_HAVE and len(having) < len(methods):
+        options["tooltip"] += f" For {', '.join(having)}."
+    return kind, options
+
+
+def given(knobs: dict[str, Knob], values: dict[str, Any]) -> dict[str, Any]:
+    """What the widgets of these settings ask for, by the settings' own names: without those left as they are."""
+    return {
+        knob.name: values[name] for name, knob in knobs.items() if name in values and values[name] != untouched(knob)
+    }
+
+
+def untouched(knob: Knob) -> Any:
+    """The value of a widget that leaves the setting as it is."""
+    return knob.default if knob.off is None else knob.off
+
+
+SEED = integer(
+    0,
+    0,
+    2**64 - 1,
+    "The noise to start from: the same seed and settings give the same video.",
+    control_after_generate=True,
+)
