@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from support.guidance import guided
 from support.networks import TWO_LEVELS
 
 from lavie.long_video.motion_injection import MOTION, injected
 from lavie.models import build_unet
 from lavie.models.attention import TextAttention
-from lavie.sampling import TextCondition, guided, seeded
+from lavie.sampling import TextCondition, seeded
 from lavie.sampling.denoise import WHOLE
 
 FRAMES = 6

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+from support.guidance import guided
 from support.networks import STAGES, TWO_LEVELS
 
 from lavie.errors import UsageError
 from lavie.long_video.free_long import _near, spectral_blend
 from lavie.long_video.free_noise import shuffled_noise, windowed
 from lavie.models import build_unet
-from lavie.sampling import TextCondition, guided, motion_bias, seeded
+from lavie.sampling import TextCondition, motion_bias, seeded
 from lavie.sampling.denoise import WHOLE
 from lavie.sampling.frequencies import low_pass, mixed
 from lavie.sampling.motion import toeplitz_band

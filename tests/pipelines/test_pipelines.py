@@ -171,7 +171,7 @@ def test_color_correction_keeps_the_colours_of_every_frame(upscaler, clip):
     reduced = {name: video.frames.reshape(5, 24, 4, 24, 4, 3).mean((2, 4)) for name, video in made.items()}
     errors = {name: np.abs(frames - small).mean((1, 2, 3)) for name, frames in reduced.items()}
     assert (errors["wavelet"] < 0.7 * errors["none"]).all()
-    with pytest.raises(UsageError, match="color correction 'lab'. Choose none, wavelet"):
+    with pytest.raises(UsageError, match=r"color correction 'lab'\. Choose none, wavelet"):
         upscaler(small, PROMPT, color_correction="lab")
 
 

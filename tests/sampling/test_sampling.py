@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.guidance import guided
 
 from lavie.checkpoints import load_unet
 from lavie.config import find_family
@@ -17,7 +18,6 @@ from lavie.sampling import (
     create_schedule,
     denoise,
     draw_noise,
-    guided,
     regions,
     seeded,
     spans,

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support.guidance import guided
 from support.pictures import alike_neighbours
 
 from lavie import InterpolationPipeline, TextToVideoPipeline, UpscalePipeline
@@ -15,7 +16,7 @@ from lavie.models import UNetConfig, build_unet
 from lavie.models.deep_feature import DeepFeature
 from lavie.runtime.device import MOST_ELEMENTS
 from lavie.runtime.estimate import Execution, Weights, Workload, denoising_bytes, kept_bytes, kept_channels
-from lavie.sampling import TextCondition, blended, create_schedule, denoise, draw_noise, guided, regions, seeded, spans
+from lavie.sampling import TextCondition, blended, create_schedule, denoise, draw_noise, regions, seeded, spans
 from lavie.sampling import step_cache as step_cache_module
 from lavie.sampling.denoise import WHOLE
 from lavie.sampling.guidance_interval import in_interval
