@@ -70,6 +70,18 @@ class TextCondition:
         return replace(self, positive=self.positive[:, frames], negative=self.negative[:, frames])
 
 
+def rescaled(guided: Tensor, positive: Tensor, share: float) -> Tensor:
+    """The guided prediction with the standard deviation of its positive half, clip by clip; share 0 leaves it.
+
+    Source: Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", section 3.4.
+    """
+    if share == 0:
+        return guided
+    dims = tuple(range(1, guided.ndim))
+    matched = guided * (positive.std(dims, keepdim=True) / guided.std(dims, keepdim=True).clamp(min=1e-6))
+    return guided.lerp(matched, share)
+
+
 # From noisy latents of a region, a timestep and a cache: what the network predicts, float32 on its device, for each of
 # the halves ("negative", "positive") that the cache names.
 Evaluate = Callable[[Tensor, Tensor, Region, DeepCache], list[Tensor]]
@@ -97,7 +109,8 @@ def guided(unet: VideoUNet, text: TextCondition, config: StageConfig, **inputs: 
         difference = None if scale == 1 else cache.recent("difference", now.guidance_every)
         if scale == 1:
             (out,) = halves("positive")
-        elif difference is not None:
+            return out.to(latents.device)
+        if difference is not None:
             (positive,) = halves("positive")
             out = reused(positive, difference.to(positive), scale)
         else:
@@ -105,7 +118,7 @@ def guided(unet: VideoUNet, text: TextCondition, config: StageConfig, **inputs: 
             out = negative + scale * (positive - negative)
             if now.guidance_every > 1:
                 cache.keep("difference", positive - negative)
-        return out.to(latents.device)
+        return rescaled(out, positive, config.guidance_rescale).to(latents.device)
 
     return predict
 
