@@ -130,8 +130,8 @@ class LongVideoPipeline(StagePipeline):
             return given
         self.stage.release()
         extension = self._extension_stage()
-        steps = ("num_inference_steps", "guidance_scale", "scheduler", "spacing", "speed")
-        config = extension.stage.config.replaced(**{name: getattr(job.config, name) for name in steps})
+        shared = {name: getattr(job.config, name) for name in knobs_of(StageConfig, "extension")}
+        config = extension.stage.config.replaced(**shared)
         height, width = (VAE_FACTOR * side for side in given.shape[3:])
         plan = extension.within_memory(config, (config.clip_frames, *given.shape[3:]), encodes=True)
         grey = extension.grey_latents(height, width)
