@@ -7,7 +7,7 @@ import logging
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -124,7 +124,7 @@ class LaVieLoraTrainer:
                     "",
                     "What the camera of handheld_share does for the words of a caption, a line for each: WORDS=MOVE, "
                     "as 'standing still=still' or 'the camera zooms in=nearer'. Moves: still, left, right, up, down, "
-                    "nearer, farther, hop; none: no clip of pictures that say this. Empty: a hand's walk.",
+                    "nearer, farther, hop; none: no clip of pictures that say this. Empty: it moves as in a hand.",
                     multiline=True,
                 ),
                 "prior_weight": number(
@@ -138,72 +138,46 @@ class LaVieLoraTrainer:
             },
         }
 
-    def train(
-        self,
-        images: Tensor,
-        model: str,
-        lora_name: str,
-        trigger: str,
-        captions: str,
-        steps: int,
-        learning_rate: float,
-        rank: int,
-        alpha: float,
-        targets: str,
-        train_text: bool,
-        prior_prompt: str,
-        prior_images: int,
-        batch_size: int,
-        preview_every: int,
-        seed: int,
-        random_crops: int = 0,
-        prior_frames: int = 1,
-        loss_weight: str = "uniform",
-        handheld_share: float = 0.0,
-        class_word: str = "",
-        camera_moves: str = "",
-        prior_weight: float = 1.0,
-    ) -> dict[str, Any]:
-        from ..lavie.training.lora import LoopSettings, LoraSettings
-        from ..lavie.training.lora import camera_moves as moves_of
-
+    def train(self, images: Tensor, model: str, lora_name: str, captions: str, **inputs: Any) -> dict[str, Any]:
         output = host.loras_folder() / f"{_checked_name(lora_name)}.safetensors"
         family, _ = resolve(model, "base")
-        prompts = tuple(line.strip() for line in prior_prompt.splitlines() if line.strip())
-        settings = LoraSettings(
-            rank=rank,
-            alpha=alpha or None,
-            targets=targets,
-            train_text=train_text,
-            trigger=trigger.strip(),
-            prior_prompts=prompts,
-            prior_images=prior_images if prompts else 0,
-            prior_weight=prior_weight,
-            prior_frames=prior_frames if prompts else 1,
-            random_crops=random_crops,
-            loss_weight=loss_weight,
-            handheld_share=handheld_share,
-            class_word=class_word.strip(),
-            camera_moves=moves_of(camera_moves.splitlines()),
-        )
         device = host.compute_device()
-        loop = LoopSettings(
-            steps=steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            warmup=min(50, steps // 10),
-            ema_decay=0.0,
-            mixed_precision="bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "no",
-            gradient_checkpointing=device.type == "cuda",
-            seed=seed,
-            save_every=max(100, steps // 4),
-            sample_every=preview_every,
-            keep=1,
-            device=device.type if device.type == "cpu" else "auto",
-        )
+        settings, loop = _lora_settings(inputs), _loop_settings(inputs, device)
         with torch.inference_mode(False), torch.enable_grad():
             _train(family, images, captions, settings, loop, output, device)
         return {"ui": {"text": [output.name]}, "result": (output.name,)}
+
+
+def _lora_settings(inputs: dict[str, Any]) -> Any:
+    """`LoraSettings` of the widgets, most of which have the settings' own names."""
+    from ..lavie.training.lora import LoraSettings, camera_moves
+
+    given = {field.name: inputs[field.name] for field in fields(LoraSettings) if field.name in inputs}
+    prompts = tuple(line.strip() for line in inputs["prior_prompt"].splitlines() if line.strip())
+    given |= {"alpha": inputs["alpha"] or None, "prior_prompts": prompts}
+    given |= {name: inputs.get(name, "").strip() for name in ("trigger", "class_word")}
+    given["camera_moves"] = camera_moves(inputs.get("camera_moves", "").splitlines())
+    if not prompts:
+        given |= {"prior_images": 0, "prior_frames": 1}
+    return LoraSettings(**given)
+
+
+def _loop_settings(inputs: dict[str, Any], device: torch.device) -> Any:
+    """`LoopSettings` of the widgets, for the device's memory and precision."""
+    from ..lavie.training.lora import LoopSettings
+
+    steps, on_gpu = inputs["steps"], device.type == "cuda"
+    return LoopSettings(
+        **{name: inputs[name] for name in ("steps", "batch_size", "learning_rate", "seed")},
+        warmup=min(50, steps // 10),
+        ema_decay=0.0,
+        mixed_precision="bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no",
+        gradient_checkpointing=on_gpu,
+        save_every=max(100, steps // 4),
+        sample_every=inputs["preview_every"],
+        keep=1,
+        device=device.type if device.type == "cpu" else "auto",
+    )
 
 
 def _train(
