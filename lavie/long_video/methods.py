@@ -92,7 +92,7 @@ _CONTINUING = ("context_frames", "drift_correction", "anchor", "seam_frames")
 _ROWS = (
     Method(
         "conditioned",
-        "the extension stage, which is shown the end of the clip before",
+        "the extension stage makes each clip from the end of the one before",
         _CONTINUING,
         lambda clip_frames: 1,
         continues=True,
@@ -100,24 +100,24 @@ _ROWS = (
     ),
     Method(
         "replacement",
-        "clip after clip, each knows the end of the one before",
+        "clip after clip; each sees the end of the one before",
         (*_CONTINUING, "resample"),
         lambda clip_frames: max(1, clip_frames // 4),
         continues=True,
     ),
     Method(
         "free_noise",
-        "all in one pass, in windows that share frames (memory grows)",
+        "all frames in one pass, in windows that share frames (memory grows)",
         ("context_frames", "motion_injection"),
         lambda clip_frames: clip_frames - max(1, clip_frames // 4),
         one_pass=True,
     ),
-    Method("fifo", "frame by frame, slow and steady", ("partitions", "lookahead")),
-    Method("free_long", "all in one pass, for what changes slowly (memory grows)", one_pass=True),
+    Method("fifo", "frame by frame; slow and steady", ("partitions", "lookahead")),
+    Method("free_long", "all frames in one pass, for slow changes (memory grows)", one_pass=True),
     Method("independent", "clips with hard cuts between them"),
     Method(
         "gen_l_video",
-        "all frames together, in windows that are averaged at every step (memory of one clip)",
+        "all frames together, in windows averaged at every step (memory of one clip)",
         ("context_frames",),
         lambda clip_frames: clip_frames // 2,
     ),
