@@ -12,14 +12,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lavie.evaluation.suites import register_default_clips, register_suite
+from lavie.evaluation.suites import register_suite
+from lavie.evaluation.true_clips import TrueClips, register_default_clips
 from lavie.training.registry import FreshNetworks, register_fresh_networks, register_source, register_target
 
 if TYPE_CHECKING:
-    from lavie.evaluation.true_clips import TrueClips
     from lavie.models import VideoUNet
     from lavie.models.text_encoder import TextEncoder
-    from lavie.training.data import Source
+    from lavie.training.data import ClipSource
     from lavie.training.loop import TrainResult
 
 SOURCES = ("synthetic", "synthetic-courses", "synthetic-stills")
@@ -40,7 +40,7 @@ def register() -> None:
     register_default_clips(_held_out_clips)
 
 
-def _open_rendered(spec: str) -> tuple[Source, bool]:
+def _open_rendered(spec: str) -> tuple[ClipSource, bool]:
     from .sprites.source import open_rendered
 
     return open_rendered(spec)

@@ -13,8 +13,6 @@ from typing import Any
 
 from .errors import Cancelled, LavieError, UsageError
 
-__version__ = "0.1.0"
-
 _PIPELINES = (
     "CascadePipeline",
     "ExtensionPipeline",
@@ -29,7 +27,9 @@ __all__ = [*_PIPELINES, "Cancelled", "LavieError", "UsageError", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Pipelines are imported when they are asked for: `import lavie` itself loads no torch."""
+    """Pipelines and the version are looked up when they are asked for: `import lavie` itself loads no torch."""
+    if name == "__version__":
+        return import_module(".version", __name__).version()
     if name in _PIPELINES:
         return getattr(import_module(".pipelines", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

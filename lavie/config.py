@@ -97,6 +97,14 @@ class StageConfig:
         step=0.1,
         metavar="X",
     )
+    guidance_rescale: float = knob(
+        0.0,
+        "Above 0: takes back the glaring colours and contrast of strong guidance; 0.7 is usual.",
+        least=0,
+        most=1,
+        step=0.05,
+        metavar="X",
+    )
     scheduler: str = knob(
         "ddim",
         "The sampler: how a step is taken.",

@@ -85,8 +85,7 @@ class Job:
         return guided(
             self.unet,
             self.text if text is None else text,
-            self.config.guidance_scale,
-            self.config.speed,
+            self.config,
             sequential_guidance=self.sequential_guidance,
             device=self.device,
             keywords=self.keywords,

@@ -25,11 +25,11 @@ class Knob:
 
     help: for the user, a sentence or two: flag help and tooltip. least, most: its range, both included; None: open.
     choices: the values of a name. stages: those that have it; empty: all. off: the value by which a widget stands for
-    the model's own setting, below the range if it is a number. unset: what None stands for, in words. flag, widget: its
-    name on the command line and in a graph, where it is not the field's; aliases: other flags for it. step: of the widget. metavar: of the flag. parse:
-    from a flag's text, where the type does not say how. many: takes one value or more, so many, or, as "append", the
-    flag several times; the field is a tuple then, and range and kind are those of one value. front_ends: where users
-    meet it.
+    the model's own setting, outside the range. unset: what None stands for, in words. flag, widget: its name on the
+    command line and in a graph, where it is not the field's; aliases: other flags for it. step: of the widget. metavar:
+    of the flag. parse: from a flag's text, where the type does not say how. many: takes one value or more, so many, or,
+    as "append", the flag several times; the field is a tuple then, and range and kind are those of one value.
+    front_ends: where users meet it.
 
     name, kind, default: the field's own, filled in by `knobs_of`; default: `REQUIRED` where there is none.
     """
@@ -82,7 +82,7 @@ class Knob:
         Raises:
             UsageError: names the setting, its range and the value.
         """
-        if value is None or value == self.off or value == self.default:
+        if value is None or value == self.default:
             return
         if self.many and isinstance(value, list | tuple):
             for each in value:

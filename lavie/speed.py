@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -70,14 +71,16 @@ SPEEDS: dict[str, dict[str, Speed]] = {
 }
 
 
-def speed_of(stage: str, speed: str | Speed) -> Speed:
-    """A preset's settings for a stage; one's own settings serve every stage.
+def speed_of(stage: str, speed: str | Speed | Mapping[str, Any]) -> Speed:
+    """A preset's settings for a stage; one's own settings, or `Speed.metadata()` of them, serve every stage.
 
     Raises:
         UsageError: there is no such preset.
     """
     if isinstance(speed, Speed):
         return speed
+    if isinstance(speed, Mapping):
+        return Speed(**speed)
     if speed not in SPEEDS:
         raise UsageError(f"Unknown speed '{speed}'. Choose {', '.join(SPEEDS)}.")
     return SPEEDS[speed][stage]

@@ -164,7 +164,7 @@ def _lora_settings(inputs: dict[str, Any]) -> Any:
 
 def _loop_settings(inputs: dict[str, Any], device: torch.device) -> Any:
     """`LoopSettings` of the widgets, for the device's memory and precision."""
-    from ..lavie.training.loop import LoopSettings
+    from ..lavie.training.lora import LoopSettings
 
     steps, on_gpu = inputs["steps"], device.type == "cuda"
     return LoopSettings(
@@ -219,10 +219,7 @@ def _train(
 
 def _pictures(images: Tensor, captions: str, trigger: str, size: tuple[int, int]) -> Sequence[Any]:
     """IMAGE [n, H, W, 3] in 0…1, cropped to the size, each with its caption."""
-    from ..lavie.training.data import ClipRequest
-    from ..lavie.training.data.geometry import fit
-    from ..lavie.training.data.randomness import generator_of
-    from ..lavie.training.lora.data import Picture, with_trigger
+    from ..lavie.training.lora import picture_of, with_trigger
 
     lines = [line.strip() for line in captions.strip().splitlines()]
     if len(lines) not in (0, 1, len(images)):
@@ -233,9 +230,7 @@ def _pictures(images: Tensor, captions: str, trigger: str, size: tuple[int, int]
     pictures = []
     for index, (image, line) in enumerate(zip(images, lines, strict=True)):
         pixels = (image[..., :3].clone().cpu().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-        geometry = fit(f"picture {index + 1}", *pixels.shape[:2], ClipRequest(1, *size), generator_of(index))
-        video = torch.from_numpy(geometry.apply(pixels).copy()).permute(2, 0, 1)[:, None].float() / 127.5 - 1
-        pictures.append(Picture(f"picture {index + 1}", with_trigger(line, trigger), video))
+        pictures.append(picture_of(index + 1, pixels, with_trigger(line, trigger), size))
     return pictures
 
 

@@ -14,7 +14,7 @@ Input = tuple[Any, dict[str, Any]]
 
 # Settings that came after the nodes, by their widgets' names: every node that has them shows them behind its own
 # inputs, in this order. Workflow files save widget values by position, so names are only ever added at the end.
-NEWER = ("chunks", "partitions", "lookahead")
+NEWER = ("chunks", "partitions", "lookahead", "guidance_rescale")
 
 STAGE_KNOBS = {knob.widget_name: knob for knob in knobs_of(StageConfig).values() if "widget" in knob.front_ends}
 METHOD_KNOBS = {knob.widget_name: knob for knob in knobs_of(LongVideoSettings).values() if "widget" in knob.front_ends}

@@ -6,7 +6,7 @@ otherwise find only late.
 """
 
 from .network import Autoencoder, new_autoencoder
-from .pictures import Pictures, picture_data
+from .pictures import RenderedPictures, picture_data
 from .recipes import RECIPES, AutoencoderRecipe
 from .stage import AutoencoderStage
 
@@ -15,7 +15,7 @@ __all__ = [
     "Autoencoder",
     "AutoencoderRecipe",
     "AutoencoderStage",
-    "Pictures",
+    "RenderedPictures",
     "new_autoencoder",
     "picture_data",
 ]

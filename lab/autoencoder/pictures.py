@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lavie.errors import UsageError
-from lavie.training.data import Clip, ClipRequest, DataReport, Mixture, Source, TrainingData
+from lavie.training.data import Clip, ClipRequest, ClipSource, DataReport, Mixture, TrainingData
 from lavie.training.data.randomness import draw, generator_of, uniform
 
 from ..sprites import COLOURS, STILL_COLOURS, Scene, caption, render, sample_scene
@@ -20,7 +20,7 @@ SPECIAL_SHARE = 0.5  # of sprites whose colour is drawn from all, those that no 
 SPRITE_SHARE = 0.75  # of crops that lie around a point of a sprite
 
 
-class Pictures(Source):
+class RenderedPictures(ClipSource):
     """`count` rendered pictures that belong to `seed`, of one to three sprites, so that every batch shows many colours.
 
     Each reading shows the scenes of a row at other moments. height, width: pixels of the pictures that a request for a
@@ -75,13 +75,13 @@ class PictureRequest:
 
 def picture_data(recipe: AutoencoderRecipe, steps: int, batch_size: int, seed: int) -> TrainingData:
     """The examples of a run: one picture each, "video" [3, 1, h, w] with its "mask" [1, 1, h, w]."""
-    pictures = Pictures(recipe.height, recipe.width, seed)
+    pictures = RenderedPictures(recipe.height, recipe.width, seed)
     return TrainingData(Mixture([pictures]), PictureRequest(recipe, steps), batch_size, seed)
 
 
 def whole_pictures(recipe: AutoencoderRecipe, count: int, seed: int) -> Tensor:
     """Some whole pictures [count, 3, h, w] in −1…1, the same for the same seed."""
-    source, request = Pictures(recipe.height, recipe.width, seed), ClipRequest(1, *recipe.whole_size)
+    source, request = RenderedPictures(recipe.height, recipe.width, seed), ClipRequest(1, *recipe.whole_size)
     clips = [source.read(row, request, generator_of(seed, "whole", row)) for row in range(count)]
     return torch.stack([clip.tensors["video"][:, 0] for clip in clips])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from copy import deepcopy
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from lavie.errors import LavieError
+from lavie.atomic import written_whole
 from lavie.models.latents import to_uint8
 from lavie.training.data import Example
 
@@ -62,15 +61,8 @@ class AutoencoderStage:
         vae = deepcopy(model.vae).cpu()
         if not self.recipe.decoder_only:
             vae.register_to_config(scaling_factor=round(latent_scale(vae, self.recipe), 5))
-        target = folder / self.recipe.part
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target, suffix=".partial") as partial:
-                vae.half().save_pretrained(partial, safe_serialization=True)
-                for file in Path(partial).iterdir():
-                    file.replace(target / file.name)
-        except OSError as error:
-            raise LavieError(f"{target} could not be written: {error}.") from error
+        with written_whole(folder / self.recipe.part) as partial:
+            vae.half().save_pretrained(partial, safe_serialization=True)
 
     def _as_batch(self, picture: Tensor, model: nn.Module) -> tuple[Tensor, Tensor]:
         """One picture, and no noise on its latents."""

@@ -9,7 +9,7 @@ set -euo pipefail
 start=${1:?the family whose base goes on}
 runs=${2:-runs/ablation}
 steps=${STEPS:-400}
-common="--videos synthetic:3000:31 --frames 8 8 16 --fps 8 --anchor-share 0.5 --loss-weight clean --sprite-weight 6 \
+common="--videos synthetic:3000:31 --frames 8 8 16 --fps 8 --anchor-share 0.5 --loss-weight clean --mask-weight 6 \
     --batch 4 --optimizer muon --learning-rate 1e-3 --warmup 20 --ema 0.98 --precompute ${LATENTS:-$runs/latents} \
     --device ${DEVICE:-auto} --mixed-precision ${PRECISION:-no}"
 

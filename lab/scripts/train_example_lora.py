@@ -22,7 +22,7 @@ from lavie.training.freezing import apply_scheme, lora_state_dict
 from lavie.training.loop import LoopSettings, train
 from lavie.training.precompute import precompute
 from lavie.training.settings import StageSettings
-from lavie.training.stages import Base, Denoiser, Parts
+from lavie.training.stages import Base, Denoiser, StageNetworks
 from lavie.training.start import load_text_of, load_vae_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ FILE = FAMILY / "loras" / "lavie-tiny-sunset.safetensors"
 RANK = 4
 CLIPS, FRAMES, BATCH, STEPS = 400, 8, 4, 500
 SEED = 7
-SPRITE_WEIGHT = 6.0
+MASK_WEIGHT = 6.0
 
 DUSK = ((0.32, 0.12, 0.28), (0.66, 0.34, 0.46), (0.99, 0.66, 0.40), (1.0, 0.88, 0.62))  # from dark to bright
 STRENGTH, ON_SPRITE = 0.85, 0.25
@@ -76,9 +76,9 @@ def main(run: Path) -> None:
     unet = apply_scheme(unet, "spatial-lora", RANK)
     text_encoder, _ = load_text_of(family, "base", None, learns=False)
     text_encoder.model.requires_grad_(False)
-    parts = Parts(family, family.base, text_encoder, load_vae_of(family, "base"))
+    parts = StageNetworks(family, family.base, text_encoder, load_vae_of(family, "base"))
     size = {"height": family.base.height, "width": family.base.width}
-    settings = StageSettings((FRAMES,), **size, loss_weight="clean", mask_weight=SPRITE_WEIGHT)
+    settings = StageSettings((FRAMES,), **size, loss_weight="clean", mask_weight=MASK_WEIGHT)
     stage = Sunset(Denoiser(unet), parts, settings)
     request = ClipRequest(FRAMES, **size, fps=family.base.fps)
     clips = precompute([SunsetClips(CLIPS, SEED)], request, stage, run / "latents", torch.device("cpu"))

@@ -29,7 +29,7 @@ train vae 6000 vae
 train upscaler_vae 2000 upscaler-vae
 
 # Pictures teach words, colours, shapes and places at a sixteenth of the cost of clips; two colours are never in a clip.
-objective="--loss-weight clean --sprite-weight 6 --optimizer muon --learning-rate 1.5e-3 --warmup 50"
+objective="--loss-weight clean --mask-weight 6 --optimizer muon --learning-rate 1.5e-3 --warmup 50"
 stills="synthetic-stills:$((36000 / scale)):31"
 train pictures 4000 base --init scratch --train-text --images "$stills" --precompute "$runs/latents/base" $objective \
     --batch 32 --ema 0.99
@@ -45,7 +45,7 @@ train clips 12000 base --videos "synthetic:$((6000 / scale)):31" --images "$stil
 
 # What starts from the base, with its text encoder.
 train interpolation 4000 interpolation --videos "synthetic:$((500 / scale + 1)):55" --fps 32 --frames 13 13 25 61 \
-    --sprite-weight 3 --optimizer muon --learning-rate 1e-3 --warmup 30 --ema 0.99 --batch 2 --text-dropout 0.5 \
+    --mask-weight 3 --optimizer muon --learning-rate 1e-3 --warmup 30 --ema 0.99 --batch 2 --text-dropout 0.5 \
     --precompute "$runs/latents/clips_61"
 train extension 2000 extension --videos "synthetic-courses:$((3000 / scale)):9" --frames 16 --conditioning first-frame \
     $objective --batch 6 --precompute "$runs/latents/courses"

@@ -48,7 +48,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Path:
+class SpritePath:
     """The sprite's centre and area in every frame, in pixels of 64×96, each [frames]."""
 
     x: Tensor
@@ -66,7 +66,7 @@ class Sprite:
 
     frames: Tensor
     mask: Tensor
-    path: Path
+    path: SpritePath
     colour: str
     one_colour: float
     whole: float
@@ -119,11 +119,11 @@ def _find(frames: Tensor, background: str) -> Sprite:
     return Sprite(frames, mask, _path(mask), EVERY_COLOUR[colour], one_colour, share.min().item())
 
 
-def _path(mask: Tensor) -> Path:
+def _path(mask: Tensor) -> SpritePath:
     area = mask.sum((1, 2)).float()
     x = (mask.sum(1) * (torch.arange(WIDTH) + 0.5)).sum(1) / area
     y = (mask.sum(2) * (torch.arange(HEIGHT) + 0.5)).sum(1) / area
-    return Path(x, y, area)
+    return SpritePath(x, y, area)
 
 
 def _trend(values: Tensor) -> tuple[float, Tensor]:
@@ -133,14 +133,14 @@ def _trend(values: Tensor) -> tuple[float, Tensor]:
     return slope.item(), values.mean() + slope * t
 
 
-def _direction(path: Path) -> str:
+def _direction(path: SpritePath) -> str:
     rise_x, rise_y = _trend(path.x)[0], _trend(path.y)[0]
     if abs(rise_x) > abs(rise_y):
         return "moving left" if rise_x < 0 else "moving right"
     return "moving up" if rise_y < 0 else "moving down"
 
 
-def _motion(path: Path, turning: float) -> str:
+def _motion(path: SpritePath, turning: float) -> str:
     rise_x, (rise_y, line_y) = _trend(path.x)[0], _trend(path.y)
     growth = math.exp(_trend(path.area.sqrt().log())[0])
     if growth > GROWTH or growth < 1 / GROWTH:
@@ -157,7 +157,7 @@ def _area_is_steady(area: Tensor, motion: str) -> bool:
     return ((area / expected - 1).abs() <= AREA_TOLERANCE).all().item()
 
 
-def patches(pictures: Tensor, path: Path) -> Tensor:
+def patches(pictures: Tensor, path: SpritePath) -> Tensor:
     """Cuts [f, c, h, w] around the path to PATCH×PATCH, so that every sprite has the same centre and area."""
     reach = 1.9 * (path.area / math.pi).sqrt()
     step = torch.linspace(-1, 1, PATCH)
@@ -167,7 +167,7 @@ def patches(pictures: Tensor, path: Path) -> Tensor:
     return F.grid_sample(pictures, grid, align_corners=False, padding_mode="zeros")
 
 
-def _turning(frames: Tensor, mask: Tensor, path: Path) -> float:
+def _turning(frames: Tensor, mask: Tensor, path: SpritePath) -> float:
     """How much the picture inside the sprite changes over a quarter of the clip, its path taken out."""
     around = patches(frames * mask[:, None], path)
     lag = max(1, len(frames) // 4)
@@ -188,7 +188,7 @@ def _silhouettes(shapes: tuple[str, ...]) -> Tensor:
     return torch.cat(rows).view(len(shapes), 2 * ANGLES, -1)
 
 
-def _nearest_silhouette(mask: Tensor, path: Path, shapes: tuple[str, ...]) -> tuple[str, float]:
+def _nearest_silhouette(mask: Tensor, path: SpritePath, shapes: tuple[str, ...]) -> tuple[str, float]:
     seen = patches(mask[:, None].float(), path).flatten(1)
     known = _silhouettes(shapes).flatten(0, 1)
     shared = seen @ known.T

@@ -17,7 +17,7 @@ from lavie.models.latents import to_uint8
 
 from . import MOTIONS, render, sample_scene
 from .appearance import HEIGHT, WIDTH
-from .judge import PATCH, Path, look, patches, small_frames
+from .judge import PATCH, SpritePath, look, patches, small_frames
 
 EXAMPLES = 2  # clips of every shape in every motion
 INSIDE = 0.62  # of the patch: where the sprite is
@@ -44,11 +44,11 @@ def nearest_sprite(
     return shapes[votes.bincount(minlength=len(shapes)).argmax()]
 
 
-def _around(path: Path) -> list[Path]:
+def _around(path: SpritePath) -> list[SpritePath]:
     """The path, and where the sprite may be instead."""
     radius = (path.area / math.pi).sqrt()
     return [
-        Path(path.x + across * radius, path.y + down * radius, path.area * scale**2)
+        SpritePath(path.x + across * radius, path.y + down * radius, path.area * scale**2)
         for across in SHIFTS
         for down in SHIFTS
         for scale in SCALES
@@ -72,7 +72,7 @@ def _bank(colour: str, shapes: tuple[str, ...], background: str) -> tuple[Tensor
     return torch.cat(rows), torch.tensor(names)
 
 
-def _colours(frames: Tensor, path: Path) -> Tensor:
+def _colours(frames: Tensor, path: SpritePath) -> Tensor:
     """The colours around the sprite's middle, in its own scale, without light (each channel's mean) and contrast:
     [frames, values]."""
     ring = torch.linspace(-1, 1, PATCH)

@@ -11,7 +11,7 @@ from lavie.errors import UsageError
 from lavie.training.data.clip import Clip, ClipRequest, UnreadableClip
 from lavie.training.data.filters import DataReport
 from lavie.training.data.randomness import draw, generator_of, uniform
-from lavie.training.data.source import Source
+from lavie.training.data.source import ClipSource
 
 from . import CAMERAS, LASTING, STILL_COLOURS, Scene, caption, frame_times, render, sample_scene
 
@@ -21,7 +21,7 @@ PATCHED_SIZE = (256, 384)  # of the pictures that patches are cut from
 COUNT = 8192
 
 
-class _Scenes(Source):
+class _Scenes(ClipSource):
     """`count` scenes that belong to `seed`."""
 
     def __init__(self, count: int, seed: int, held_out: bool, name: str) -> None:
@@ -163,7 +163,7 @@ KINDS: dict[str, type[_Scenes]] = {
 }
 
 
-def open_rendered(spec: str) -> tuple[Source, bool]:
+def open_rendered(spec: str) -> tuple[ClipSource, bool]:
     """The source `KIND[:COUNT[:SEED]]`, and whether it holds pictures only.
 
     Raises:

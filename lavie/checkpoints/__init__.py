@@ -1,10 +1,10 @@
 """Checkpoint files: told apart, loaded, saved and converted; `lavie.checkpoints.download` fetches them."""
 
+from ..tensor_files import Checkpoint, read_checkpoint, read_layout, read_state_dict
 from .convert import convert_file
 from .describe import describe
 from .detect import Detected, detect
 from .load import load_unet
-from .read import Checkpoint, read_checkpoint, read_layout, read_state_dict
 from .save import save_unet
 from .single_file import SingleFileParts, single_file_parts
 

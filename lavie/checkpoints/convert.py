@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import LavieError, UsageError
+from ..tensor_files import Checkpoint, read_checkpoint
 from .checksum import sha256
 from .detect import Detected, detect
 from .load import (
@@ -21,7 +22,6 @@ from .load import (
     unet_on_meta,
     with_rotary_frequencies,
 )
-from .read import Checkpoint, read_checkpoint
 from .save import write_safetensors
 from .stored import CONFIG_KEY, STAGE_KEY, stored_config
 

@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import LavieError
+from ..tensor_files import Checkpoint, read_layout
 from .detect import detect
-from .read import Checkpoint, read_layout
 from .stored import stored_config, weights_file
 
 

@@ -14,8 +14,8 @@ from ..models import VideoUNet, build_unet, to_channels_last
 from ..models.meta import WithoutWeights
 from ..models.positions import rotary_frequencies
 from ..models.restore import compare
+from ..tensor_files import read_checkpoint
 from .detect import Detected, detect
-from .read import read_checkpoint
 from .stored import stored_config, weights_file
 
 FREQUENCIES = "rotary_emb.freqs"

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..atomic import written_whole
 from ..errors import LavieError
 from ..models import VideoUNet
 from .detect import detect
@@ -48,7 +47,7 @@ def save_unet(
     }
     write_safetensors(tensors, path, {CONFIG_KEY: json.dumps(config), STAGE_KEY: detect(tensors, config).stage or ""})
     if config_file:
-        with whole_file(path.with_name("config.json")) as partial:
+        with written_whole(path.with_name("config.json")) as partial:
             partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return path
 
@@ -61,36 +60,10 @@ def write_safetensors(
     Raises:
         LavieError: the file cannot be written, or what was written is not what was meant.
     """
-    with whole_file(Path(path)) as partial:
+    with written_whole(Path(path)) as partial:
         save_file(_separate(tensors), str(partial), metadata={"format": "pt", **metadata})
         if verify:
             _compare(partial, tensors)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that becomes `path` when the block succeeds, and vanishes when not.
-
-    Raises:
-        LavieError: the file cannot be written.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        partial.chmod(_usual_mode())  # safetensors 0.8 leaves files that nobody else may read
-        os.replace(partial, path)
-    except (OSError, SafetensorError) as error:
-        raise LavieError(f"{path} could not be written: {error}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _usual_mode() -> int:
-    """What a new file may be read and written by, as the user has set it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 def _compare(path: Path, tensors: Mapping[str, Tensor]) -> None:

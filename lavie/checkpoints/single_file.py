@@ -10,8 +10,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import LavieError
+from ..tensor_files import read_checkpoint
 from .detect import detect
-from .read import read_checkpoint
 
 _VAE, _TEXT = "first_stage_model.", "cond_stage_model.transformer."
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import LavieError
 from ..models.restore import WEIGHT_FILES
-from .read import Checkpoint
+from ..tensor_files import Checkpoint
 
 CONFIG_KEY, STAGE_KEY = "lavie.config", "lavie.stage"
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..argument_types import guidance_scale, whole_number
 from ..errors import UsageError
-from .suites import SUITES, has_default_clips, option_name
+from .suites import SUITES, option_name
+from .true_clips import has_default_clips
 
 HELP = "measure a model's stages on videos of your own"
 

@@ -9,8 +9,8 @@ import numpy as np
 from ..pipelines import InterpolationPipeline
 from ..pipelines.interpolate import FACTOR
 from .fidelity import frames_through, psnr, squared_error
+from .real_clips import clips_of
 from .report import NUMBER, PERCENT, SuiteRequest, mean, table
-from .true_clips import true_clips
 
 NUM_FRAMES = 61
 METHODS = ("model", "blending", "blending after the VAE", "VAE alone")
@@ -23,7 +23,7 @@ def measure(request: SuiteRequest) -> dict:
     "blending after the VAE" blends key frames that went through the VAE, as the model's have. "wins": the share of
     clips whose frames in between the model makes with less error. "by_kind": where the clips are of several.
     """
-    clips = true_clips(request.videos, request.clips, request.seed)
+    clips = clips_of(request)
     pipeline = InterpolationPipeline.from_pretrained(request.model, device=request.device)
     base = pipeline.stage.family.base
     errors: dict[tuple[str, str], list[float]] = defaultdict(list)

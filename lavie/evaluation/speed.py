@@ -16,8 +16,9 @@ from ..speed import SPEEDS, Speed
 from .arithmetic import counted_arithmetic
 from .fidelity import psnr, squared_error, ssim
 from .interpolation import FACTOR, NUM_FRAMES
+from .real_clips import clips_of
 from .report import NUMBER, PERCENT, SuiteRequest, clock_of, mean, table
-from .true_clips import TrueClips, true_clips
+from .true_clips import TrueClips
 from .upscaler import SCALE
 
 PRESETS: dict[str, str | Speed] = {name: name for name in SPEEDS}
@@ -60,7 +61,7 @@ def measure(request: SuiteRequest) -> dict:
     """
     if request.method not in ("", *STAGES):
         raise UsageError(f"Unknown stage '{request.method}'. Choose one of: {', '.join(STAGES)}.")
-    clips = true_clips(request.videos, request.clips, request.seed)
+    clips = clips_of(request)
     chosen = [request.method] if request.method else list(STAGES)
     return {"clips": len(clips), "stages": {name: _measured(name, clips, request) for name in chosen}}
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-from ..errors import UsageError
-
-if TYPE_CHECKING:
-    from .true_clips import TrueClips
+from typing import Any
 
 Options = Mapping[str, Any]
 
@@ -64,32 +59,6 @@ SUITES: dict[str, Suite] = {
 def register_suite(name: str, suite: Suite) -> None:
     """From now on `evaluate NAME` runs the suite."""
     SUITES[name] = suite
-
-
-_clips: list[Callable[[int, int], TrueClips]] = []
-
-
-def register_default_clips(made: Callable[[int, int], TrueClips]) -> None:
-    """From now on `evaluate` without --videos measures what `made(count, seed)` gives."""
-    _clips[:] = [made]
-
-
-def has_default_clips() -> bool:
-    return bool(_clips)
-
-
-def default_clips() -> Callable[[int, int], TrueClips]:
-    """The registered ones.
-
-    Raises:
-        UsageError: none are.
-    """
-    if not _clips:
-        raise UsageError(
-            "Name videos to measure: --videos with a folder of files and .txt captions beside them, a .csv, or .tar "
-            "shards. Clips are rendered by `python -m lab evaluate`, in a checkout."
-        )
-    return _clips[0]
 
 
 def option_name(flag: str) -> str:

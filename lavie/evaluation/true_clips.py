@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
-from torch.nn.functional import interpolate
 
-from ..models.latents import to_uint8
-from ..training.data import ClipRequest, Filters, open_source
-from ..training.data.randomness import generator_of
-from .suites import default_clips
-
-ENLARGED_FRAMES = 8  # of a clip that is reduced to be enlarged again
+from ..errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -47,43 +39,27 @@ class TrueClips(Protocol):
         """Of clips made from all captions, the shares that show what these say, 0…1; nothing if nobody can tell."""
 
 
-class RealClips:
-    """Captioned videos: a folder, a table, shards (see `open_source`), the first `count` of them in a random order.
+_clips: list[Callable[[int, int], TrueClips]] = []
+
+
+def register_default_clips(made: Callable[[int, int], TrueClips]) -> None:
+    """From now on `evaluate` without --videos measures what `made(count, seed)` gives."""
+    _clips[:] = [made]
+
+
+def has_default_clips() -> bool:
+    return bool(_clips)
+
+
+def default_clips() -> Callable[[int, int], TrueClips]:
+    """The registered ones.
 
     Raises:
-        UsageError: nothing there, or nothing in it is fit.
+        UsageError: none are.
     """
-
-    def __init__(self, spec: str, count: int, seed: int, cache: Path | None = None) -> None:
-        self.source = open_source(spec, Filters(min_frames=ENLARGED_FRAMES, min_words=0), cache=cache)
-        self.rows = self.source.order(seed, "evaluation")[:count].tolist()
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def caption(self, number: int) -> str:
-        return self.source.caption(self.rows[number], generator_of(self.seed, "evaluation", number))
-
-    def clip(self, number: int, num_frames: int, height: int, width: int) -> TrueClip:
-        generator = generator_of(self.seed, "evaluation", number)
-        read = self.source.read(self.rows[number], ClipRequest(num_frames, height, width), generator)
-        return TrueClip(read.caption, to_uint8(read.tensors["video"][None])[0].permute(1, 2, 3, 0).numpy())
-
-    def reduced(self, number: int, height: int, width: int, scale: int) -> tuple[np.ndarray, TrueClip]:
-        large = self.clip(number, ENLARGED_FRAMES, scale * height, scale * width)
-        pictures = torch.from_numpy(large.frames).permute(0, 3, 1, 2).float()
-        small = interpolate(pictures, (height, width), mode="area").round().byte()
-        return small.permute(0, 2, 3, 1).numpy(), large
-
-    def shares(self, clips: Sequence[np.ndarray]) -> dict[str, float]:
-        return {}
-
-
-def true_clips(videos: str, count: int, seed: int) -> TrueClips:
-    """The named videos, or the clips that are registered for where none are.
-
-    Raises:
-        UsageError: neither is there.
-    """
-    return RealClips(videos, count, seed) if videos else default_clips()(count, seed)
+    if not _clips:
+        raise UsageError(
+            "Name videos to measure: --videos with a folder of files and .txt captions beside them, a .csv, or .tar "
+            "shards. Clips are rendered by `python -m lab evaluate`, in a checkout."
+        )
+    return _clips[0]

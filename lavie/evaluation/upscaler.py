@@ -11,8 +11,8 @@ from torch.nn.functional import interpolate
 from ..pipelines import UpscalePipeline
 from .fidelity import edge_error, flicker, frames_through, psnr, sharpness, squared_error
 from .interpolation import wins
+from .real_clips import clips_of
 from .report import NUMBER, PERCENT, SuiteRequest, mean, table
-from .true_clips import true_clips
 
 SCALE = 4
 METHODS = ("model", "bicubic", "VAE alone")
@@ -30,7 +30,7 @@ def measure(request: SuiteRequest) -> dict:
 
     "wins": the share of clips that the model enlarges with less error.
     """
-    clips = true_clips(request.videos, request.clips, request.seed)
+    clips = clips_of(request)
     pipeline = UpscalePipeline.from_pretrained(request.model, device=request.device)
     base = pipeline.stage.family.base
     errors: dict[tuple[str, str], list[float]] = defaultdict(list)

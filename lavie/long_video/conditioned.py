@@ -76,16 +76,26 @@ def new_frames(context_frames: int, clip_frames: int) -> int:
     return clip_frames - context_frames
 
 
+def check_context(unet: VideoUNet, context_frames: int, clip_frames: int) -> None:
+    """Refuse a context that leaves no new frames, or that the network has no form for.
+
+    Raises:
+        UsageError: it is so.
+    """
+    new_frames(context_frames, clip_frames)
+    if unet.config.in_channels == FIRST_FRAME and context_frames != 1:
+        raise UsageError("This model is shown one frame of the clip that it extends: set the context to 1.")
+
+
 def condition_of(unet: VideoUNet, known: int, clip_frames: int, grey: Tensor | None) -> Callable[[Tensor], Tensor]:
     """What the network is given of the known latents [batch, 4, F, h, w], by its input channels.
 
     Raises:
         UsageError: it is no network of the extension stage, or in a form for another context.
     """
+    check_context(unet, known, clip_frames)
     channels = unet.config.in_channels
     if channels == FIRST_FRAME:
-        if known != 1:
-            raise UsageError("This model is shown one frame of the clip that it extends: set the context to 1.")
         return lambda latents: first_frame_condition(latents, clip_frames)
     if channels != MASK or grey is None:
         raise UsageError(

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoints.read import Checkpoint
 from ..errors import LavieError
+from ..tensor_files import Checkpoint
 from .names import ALPHA, DOWN, Name, split
 
 CONFIG_FILE = "adapter_config.json"

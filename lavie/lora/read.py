@@ -7,8 +7,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ..checkpoints.load import require_sound_values
-from ..checkpoints.read import Checkpoint, read_checkpoint
 from ..errors import LavieError
+from ..tensor_files import Checkpoint, read_checkpoint
 from .alphas import stored_alphas
 from .base import check_base
 

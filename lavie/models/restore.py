@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import LavieError
+from ..tensor_files import read_state_dict
 
 WEIGHT_FILES = (
     "model.safetensors",
@@ -74,8 +75,6 @@ def read_folder(folder: Path, what: str) -> tuple[dict[str, Any], dict[str, Tens
     Raises:
         LavieError: the folder, its config.json or its weights are missing or unreadable.
     """
-    from ..checkpoints.read import read_state_dict  # here, since the checkpoints package imports the models
-
     path = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
     if path is None:
         raise LavieError(f"There is no {what} in {folder}: it holds none of {_first(WEIGHT_FILES)}.")

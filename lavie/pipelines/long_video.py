@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..job import Callback, Job, seeded_generators
 from ..knobs import documented, knobs_of
 from ..long_video import METHODS, LongVideoSettings, Method, method_of
-from ..long_video.conditioned import continued
+from ..long_video.conditioned import check_context, continued
 from ..models import VideoUNet
 from ..runtime.budget import Plan
 from ..sampling import PromptSchedule, TextCondition
@@ -88,6 +88,7 @@ class LongVideoPipeline(StagePipeline):
         latents = self._sampled(chosen, job, seed, num_frames, how, given)
         frames = self._frames(latents, video, plan, callback)
         more = {**chosen.described(how), "num_frames": num_frames, "resize": resize, **plan.vae_metadata}
+        config = replace(config, height=frames.shape[1], width=frames.shape[2])  # a video sets them, too
         return VideoOutput(frames, config.fps, self.described(config, str(prompt), seed, **more))
 
     def set_loras(self, loras: Sequence[Lora]) -> list[Applied]:
@@ -118,16 +119,19 @@ class LongVideoPipeline(StagePipeline):
         self, job: Job, seed: int, num_frames: int, settings: LongVideoSettings, given: Tensor | None
     ) -> Tensor:
         """The base's clip, unless a video is given, and what the extension stage makes of its end."""
+        length = min(job.config.clip_frames, num_frames) if given is None else given.shape[2]
+        if num_frames > length:  # a context that cannot be is refused before the base works
+            stage = self._extension_stage().stage
+            check_context(stage.unet, min(settings.context_frames, length), stage.config.clip_frames)
         if given is None:
-            length = min(job.config.clip_frames, num_frames)
             shown = job.with_text(job.text.at(torch.arange(length)))
             given = METHODS["independent"].sample(shown, length, settings)
-        if num_frames <= given.shape[2]:
+        if num_frames == length:
             return given
         self.stage.release()
         extension = self._extension_stage()
-        steps = ("num_inference_steps", "guidance_scale", "scheduler", "spacing", "speed")
-        config = extension.stage.config.replaced(**{name: getattr(job.config, name) for name in steps})
+        shared = {name: getattr(job.config, name) for name in knobs_of(StageConfig, "extension")}
+        config = extension.stage.config.replaced(**shared)
         height, width = (VAE_FACTOR * side for side in given.shape[3:])
         plan = extension.within_memory(config, (config.clip_frames, *given.shape[3:]), encodes=True)
         grey = extension.grey_latents(height, width)

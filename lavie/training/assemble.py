@@ -13,7 +13,7 @@ import torch
 from ..config import Family, StageConfig
 from ..errors import UsageError
 from .arguments import chosen_device, loop_settings, with_defaults
-from .data import ClipRequest, Filters, Handheld, Mixture, Source, TrainingData, check_spec, open_source
+from .data import ClipRequest, ClipSource, Filters, Handheld, Mixture, TrainingData, check_spec, open_source
 from .data.clip import Clip, UnreadableClip
 from .data.randomness import draw, generator_of
 from .export import load_last
@@ -22,7 +22,7 @@ from .loop import TrainResult, train
 from .precompute import precompute, stored_request
 from .processes import first_goes_first, tell
 from .settings import StageSettings
-from .stages import STAGES, Denoiser, DenoisingStage, Parts
+from .stages import STAGES, Denoiser, DenoisingStage, StageNetworks
 from .stages.interpolation import check_frames
 from .stages.preview import PREVIEW_PROMPTS
 from .stages.upscaler import SCALE
@@ -108,7 +108,7 @@ def build_stage(args: argparse.Namespace, family: Family) -> DenoisingStage:
     unet = apply_scheme(start.unet, settings.train, args.lora_rank)
     text_encoder, is_new = load_text_of(family, name, args.init, settings.train_text)
     text_encoder.model.requires_grad_(settings.train_text)
-    parts = Parts(
+    parts = StageNetworks(
         family=family,
         config=family.stage(name),
         text_encoder=text_encoder,
@@ -191,7 +191,7 @@ def training_data(args: argparse.Namespace, stage: DenoisingStage, device: torch
 class Collection:
     """Opened sources, and the weights that were asked for, by the specs that name them (None: by their sizes)."""
 
-    sources: list[Source]
+    sources: list[ClipSource]
     weights: list[float | None]
     specs: list[str]
 
@@ -205,7 +205,7 @@ class Collection:
         sources = [open_source(spec, filters, pictures, **options) for spec, _ in split]
         return cls(sources, [weight for _, weight in split], [spec for spec, _ in split])
 
-    def joined(self, others: list[Source], share: float) -> Collection:
+    def joined(self, others: list[ClipSource], share: float) -> Collection:
         """These, and others that get `share` of the steps."""
         own = [1 if weight is None else weight for weight in self.weights]
         weights = [(1 - share) * weight / sum(own) for weight in own] + [share / len(others)] * len(others)
@@ -270,7 +270,7 @@ def _check_sizes(settings: StageSettings, stage: str) -> None:
         raise UsageError(f"--patch {settings.patch[0]}x{settings.patch[1]} is larger than the clips.")
 
 
-def _first_clips(source: Source, request: ClipRequest) -> list[Clip]:
+def _first_clips(source: ClipSource, request: ClipRequest) -> list[Clip]:
     """A few clips for the samples; broken files are passed over here, too, and named when training meets them."""
     clips = []
     for row in range(min(len(source), 10 * PREVIEW_PROMPTS)):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from ..errors import LavieError, UsageError
 from .average import Average
-from .loop import Stage
+from .loop import Trainable
 from .run_state import checkpoints
 
 
-def load_last(stage: Stage, run: Path, ema_decay: float) -> int:
+def load_last(stage: Trainable, run: Path, ema_decay: float) -> int:
     """Give the stage's network the averaged weights of the last checkpoint; returns its step.
 
     Raises:

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from ..checkpoints.save import whole_file
+from ..atomic import written_whole
 from ..config import RELEASED_STAGES, Family, StageConfig
 from ..stages import STAGES
 
@@ -41,5 +41,5 @@ def _values(config: StageConfig) -> dict:
 
 
 def _write(folder: Path, values: dict) -> None:
-    with whole_file(folder / "family.json") as partial:
+    with written_whole(folder / "family.json") as partial:
         partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..checkpoints.architecture import has_positions, unet_config
 from ..checkpoints.detect import detect
-from ..checkpoints.read import read_checkpoint
 from ..errors import LavieError
 from ..lora.compvis import from_compvis
 from ..models.restore import read_folder
+from ..tensor_files import read_checkpoint
 
 _IN_SINGLE_FILE = "model.diffusion_model."
 _WORDS = re.compile(  # a layer's name with underscores falls apart into these

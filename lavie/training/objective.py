@@ -87,16 +87,16 @@ def example_errors(
     timesteps: Tensor,
     prediction_type: str,
     weighting: str = "clean",
-    emphasis: Tensor | None = None,
+    mask_weights: Tensor | None = None,
 ) -> Tensor:
     """The weighted mean squared error of every example: [batch, channels, frames, height, width] → float32 [batch].
 
     timesteps: int64 [batch], or [batch, frames] where frames have noise levels of their own.
-    emphasis: weights of places and frames, broadcast to the prediction; their scale does not matter.
+    mask_weights: weights of places and frames, broadcast to the prediction; their scale does not matter.
     """
     error = (prediction.float() - truth.float()).square()
-    if emphasis is not None:
-        error = error * (emphasis / emphasis.mean(dim=(1, 2, 3, 4), keepdim=True))
+    if mask_weights is not None:
+        error = error * (mask_weights / mask_weights.mean(dim=(1, 2, 3, 4), keepdim=True))
     weights = level_weights(timesteps, prediction_type, weighting)
     if weights.ndim == 1:
         return weights * error.flatten(1).mean(dim=1)
@@ -110,16 +110,16 @@ def joint_errors(
     num_images: int,
     prediction_type: str,
     weighting: str = "clean",
-    emphasis: Tensor | None = None,
+    mask_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Errors of a joint sample, whose last `num_images` frames are pictures: of the videos and of the pictures.
 
-    A picture's error is a clip's of one frame, with an emphasis of its own.
+    A picture's error is a clip's of one frame, with mask weights of its own.
 
     Args:
         prediction, truth: [batch, channels, T + M, height, width].
         timesteps: int64 [batch], [batch, 1 + M] or [batch, T + M].
-        emphasis: [batch, 1, T + M, height, width].
+        mask_weights: [batch, 1, T + M, height, width].
 
     Returns:
         float32 [batch] and [batch · M].
@@ -129,8 +129,8 @@ def joint_errors(
         timesteps = timesteps[:, None].expand(-1, 1 + num_images)
     of_video, of_images = timesteps[:, :-num_images], timesteps[:, -num_images:]
     of_video = of_video[:, 0] if of_video.shape[1] == 1 else of_video
-    images = [None if part is None else _as_clips(part[:, :, frames:]) for part in (prediction, truth, emphasis)]
-    video = [None if part is None else part[:, :, :frames] for part in (prediction, truth, emphasis)]
+    images = [None if part is None else _as_clips(part[:, :, frames:]) for part in (prediction, truth, mask_weights)]
+    video = [None if part is None else part[:, :, :frames] for part in (prediction, truth, mask_weights)]
     return (
         example_errors(*video[:2], of_video, prediction_type, weighting, video[2]),
         example_errors(*images[:2], of_images.flatten(), prediction_type, weighting, images[2]),
@@ -144,10 +144,10 @@ def joint_loss(video: Tensor, image: Tensor, alpha: float = 1.0) -> dict[str, Te
 
 
 def weighted_error(
-    prediction: Tensor, truth: Tensor, timesteps: Tensor, prediction_type: str, emphasis: Tensor | None = None
+    prediction: Tensor, truth: Tensor, timesteps: Tensor, prediction_type: str, mask_weights: Tensor | None = None
 ) -> Tensor:
     """The mean of `example_errors` with the weighting "clean"."""
-    return example_errors(prediction, truth, timesteps, prediction_type, "clean", emphasis).mean()
+    return example_errors(prediction, truth, timesteps, prediction_type, "clean", mask_weights).mean()
 
 
 def _as_clips(images: Tensor) -> Tensor:

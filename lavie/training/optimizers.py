@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from ..errors import UsageError
+from .loop_settings import LoopSettings
 from .muon import Muon
 
-if TYPE_CHECKING:
-    from .loop import LoopSettings
-
-OPTIMIZERS = ("adamw", "muon")
-SCHEDULES = ("cosine", "constant")
 LEAST_RATE = 0.02  # of the peak, at the end of "cosine"
 _BETAS = (0.9, 0.99)
 

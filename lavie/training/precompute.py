@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from .data.clip import Clip, ClipRequest
 from .data.precomputed import Precomputed, write_precomputed
 from .data.randomness import generator_of
-from .data.source import Source
+from .data.source import ClipSource
 from .processes import first_goes_first, is_first
 from .stages.stage import DenoisingStage, on_device
 
 
 def precompute(
-    sources: list[Source],
+    sources: list[ClipSource],
     request: ClipRequest,
     stage: DenoisingStage,
     folder: Path,
     device: torch.device,
     with_text: bool = False,
-) -> list[Source]:
+) -> list[ClipSource]:
     """The sources as they lie encoded in subfolders of `folder`, named after them; what is missing is encoded first.
 
     Where several processes train, one encodes and the others wait.
@@ -50,7 +50,7 @@ def stored_request(frames: tuple[int, ...], rates: tuple[float | None, ...], hei
     return ClipRequest((max(frames) - 1) * stretch + 1, height, width, fastest)
 
 
-def _encoded(source: Source, request: ClipRequest, encode: Callable, folder: Path, identity: str) -> Source:
+def _encoded(source: ClipSource, request: ClipRequest, encode: Callable, folder: Path, identity: str) -> ClipSource:
     from tqdm import tqdm
 
     options = {"file": sys.stderr, "mininterval": 5, "disable": not is_first()}

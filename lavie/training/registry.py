@@ -16,10 +16,10 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from ..models import VideoUNet
     from ..models.text_encoder import TextEncoder
-    from .data.source import Source
+    from .data.source import ClipSource
     from .loop import TrainResult
 
-OpenSource = Callable[[str], "tuple[Source, bool]"]
+OpenSource = Callable[[str], "tuple[ClipSource, bool]"]
 Train = Callable[[argparse.Namespace], "TrainResult | None"]
 
 

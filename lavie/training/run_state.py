@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..atomic import SUFFIX, partial_of, put_in_place, written_whole
 from ..errors import LavieError, UsageError
 from .average import Average
 
@@ -30,11 +31,10 @@ if TYPE_CHECKING:
 
 SETTINGS = "settings.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
-_PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """How far a run has come: steps done, seconds of training."""
 
     step: int = 0
@@ -47,17 +47,17 @@ def checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found) if (path / "run.json").is_file()]
 
 
-def save(folder: Path, accelerator: Accelerator, average: Average, progress: Progress, keep: int) -> Path:
+def save(folder: Path, accelerator: Accelerator, average: Average, progress: RunProgress, keep: int) -> Path:
     """Write a checkpoint and remove all but the last `keep`; every process must call it.
 
     Raises:
         LavieError: the disk is full, or the folder cannot be written to.
     """
     target = folder / f"checkpoint-{progress.step}"
-    partial = target.with_name(target.name + _PARTIAL)
+    partial = partial_of(target)
     try:
         if accelerator.is_main_process:
-            _remove([partial, *folder.glob(f"checkpoint-*{_PARTIAL}")])
+            _remove([partial, *folder.glob(f"*checkpoint-*{SUFFIX}")])
         accelerator.wait_for_everyone()
         accelerator.save_state(str(partial))
         if accelerator.is_main_process or _sharded(accelerator):
@@ -66,8 +66,7 @@ def save(folder: Path, accelerator: Accelerator, average: Average, progress: Pro
         if accelerator.is_main_process:
             run = {"step": progress.step, "seconds": round(progress.seconds, 1), "processes": accelerator.num_processes}
             (partial / "run.json").write_text(json.dumps(run), encoding="utf-8")
-            _remove([target])
-            partial.rename(target)
+            put_in_place(partial, target)
             _remove(checkpoints(folder)[: -max(1, keep)])
     except (OSError, RuntimeError, SafetensorError) as error:
         raise LavieError(f"The checkpoint {target} could not be written: {_first_line(error)}.") from error
@@ -99,7 +98,7 @@ def _learning(model: nn.Module) -> set[str]:
     return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def resume(folder: Path, accelerator: Accelerator, average: Average) -> Progress:
+def resume(folder: Path, accelerator: Accelerator, average: Average) -> RunProgress:
     """Load the last whole checkpoint of the run into what `accelerator` has prepared; none: the beginning.
 
     Raises:
@@ -108,7 +107,7 @@ def resume(folder: Path, accelerator: Accelerator, average: Average) -> Progress
     """
     found = checkpoints(folder)
     if not found:
-        return Progress()
+        return RunProgress()
     path = found[-1]
     run = json.loads((path / "run.json").read_text(encoding="utf-8"))
     if _sharded(accelerator) and run["processes"] != accelerator.num_processes:
@@ -121,7 +120,7 @@ def resume(folder: Path, accelerator: Accelerator, average: Average) -> Progress
             f"{path} does not fit this network or is damaged ({_first_line(error)}). Use another run folder, or remove "
             "that checkpoint to go on from the one before."
         ) from error
-    return Progress(run["step"], run["seconds"])
+    return RunProgress(run["step"], run["seconds"])
 
 
 def check_settings(folder: Path, settings: Mapping[str, Any], fixed: tuple[str, ...]) -> list[str]:
@@ -146,8 +145,8 @@ def check_settings(folder: Path, settings: Mapping[str, Any], fixed: tuple[str, 
 
 
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    with written_whole(folder / SETTINGS) as partial:
+        partial.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 
 def _average_name(accelerator: Accelerator) -> str:
@@ -161,7 +160,7 @@ def _sharded(accelerator: Accelerator) -> bool:
 def _remove(folders: list[Path]) -> None:
     for folder in folders:
         if folder.exists():
-            shutil.rmtree(folder)
+            shutil.rmtree(folder)  # raises, where `atomic.remove` would go on with a full disk
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic import put_in_place
 from . import metadata as notes
 from .ffmpeg import Ffmpeg
 from .sequence import ImageSequence
@@ -55,7 +56,7 @@ class Film:
         if self._target.suffix.lower() == ".gif":
             bare, self._made = self._made, self._made.with_name("commented.gif")
             notes.copy_with_gif_comment(bare, self._made, self._comment)
-        os.replace(self._made, self._target)
+        put_in_place(self._made, self._target)
 
     def close(self) -> None:
         self._run.kill()
@@ -108,11 +109,11 @@ class Pictures:
         """A new folder appears at once; in a folder that was there, an older sequence is replaced."""
         folder = self._target.folder
         if not folder.exists():
-            os.replace(self._made, folder)
+            put_in_place(self._made, folder)
             return
         older = self._target.files()
         for file in sorted(self._made.iterdir()):
-            os.replace(file, folder / file.name)
+            put_in_place(file, folder / file.name)
         for file in older:
             if file.name not in {self._target.name(index) for index in range(self._count)}:
                 file.unlink()

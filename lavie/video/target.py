@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
+from ..atomic import new_work_folder
 from ..errors import UsageError
 from . import sequence
 
@@ -62,6 +62,6 @@ def make_work_folder(target: Target) -> Path:
     if not parent.is_dir():
         raise UsageError(f"The output folder {parent} does not exist.")
     try:
-        return Path(tempfile.mkdtemp(prefix=".lavie-", suffix=".partial", dir=parent))
+        return new_work_folder(parent)
     except OSError as error:
         raise UsageError(f"The output folder {parent} cannot be written to ({error.strerror}).") from error

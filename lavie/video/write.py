@@ -9,13 +9,12 @@ from __future__ import annotations
 import errno
 import math
 import os
-import shutil
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from ..atomic import remove
 from ..errors import LavieError, UsageError
 from .encode import Film, Pictures
 from .sequence import ImageSequence
@@ -40,7 +39,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     Raises:
         UsageError: unknown kind of file, or its folder is missing or cannot be written to.
     """
-    _remove(make_work_folder(find_target(path)))
+    remove(make_work_folder(find_target(path)))
 
 
 class VideoWriter:
@@ -98,7 +97,7 @@ class VideoWriter:
         finally:
             if self._encoder is not None:
                 self._encoder.close()
-            _remove(self._work)
+            remove(self._work)
 
     def _begin(self, frame: np.ndarray) -> Film | Pictures:
         if isinstance(self._target, ImageSequence):
@@ -109,10 +108,6 @@ class VideoWriter:
         if self._encoder is None:
             raise LavieError(f"{self._target} was not written: there is no frame.")
         self._encoder.finish()
-
-
-def _remove(work: Path) -> None:
-    shutil.rmtree(work, ignore_errors=True)
 
 
 def _failure(target: Target, error: OSError) -> LavieError:

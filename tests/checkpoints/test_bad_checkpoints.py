@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import save_file
 from support.checkpoint_files import refusal, rewrite, small, write_base_file
 
-from lavie.checkpoints import describe, read, read_state_dict, save_unet
-from lavie.checkpoints.read import known_pickle_holes
+from lavie import tensor_files
+from lavie.checkpoints import describe, read_state_dict, save_unet
 from lavie.errors import LavieError
+from lavie.tensor_files import known_pickle_holes
 
 
 @pytest.fixture
@@ -47,14 +48,14 @@ def test_the_holes_of_old_torch_versions_are_known():
 
 
 def test_a_torch_with_holes_warns_once(base_file, monkeypatch):
-    read._warn_of_pickle_holes.cache_clear()
+    tensor_files._warn_of_pickle_holes.cache_clear()
     monkeypatch.setattr(torch, "__version__", "2.5.1")
     with pytest.warns(UserWarning, match=r"CVE-2025-32434.*lavie convert"):
         read_state_dict(base_file)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read_state_dict(base_file)
-    read._warn_of_pickle_holes.cache_clear()
+    tensor_files._warn_of_pickle_holes.cache_clear()
 
 
 @pytest.mark.parametrize(

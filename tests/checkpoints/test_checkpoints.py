@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -282,8 +283,8 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
     path = save_unet(small(), tmp_path / "unet.safetensors")
     before = path.read_bytes()
 
-    def full_disk(*_, **__):
-        (tmp_path / "unet.safetensors.partial").write_bytes(b"half")
+    def full_disk(_tensors, partial, **_):
+        Path(partial).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("lavie.checkpoints.save.save_file", full_disk)

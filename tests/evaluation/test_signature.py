@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool3d
 
 from lab.sprites import SHAPES, SUBJECTS, render, render_backgrounds, signature
 from lab.sprites.held_out import rendered_clips
-from lab.sprites.judge import Path
+from lab.sprites.judge import SpritePath
 from lab.sprites.signature import nearest_sprite
 from lab.sprites.suites.lora import COLOUR, appearing, subject_scenes
 from lavie.models.latents import to_uint8
@@ -36,7 +36,7 @@ def test_a_middle_that_is_a_little_off_is_found(monkeypatch, across, down, scale
     def off(video, shapes):
         reading, sprite = found(video, shapes)
         radius = (sprite.path.area / math.pi).sqrt()
-        path = Path(sprite.path.x + across * radius, sprite.path.y + down * radius, sprite.path.area * scale**2)
+        path = SpritePath(sprite.path.x + across * radius, sprite.path.y + down * radius, sprite.path.area * scale**2)
         return reading, replace(sprite, path=path)
 
     scenes = SCENES[:4]

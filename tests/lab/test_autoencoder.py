@@ -14,7 +14,7 @@ from lab.autoencoder import (
     Autoencoder,
     AutoencoderRecipe,
     AutoencoderStage,
-    Pictures,
+    RenderedPictures,
     new_autoencoder,
     picture_data,
 )
@@ -82,7 +82,7 @@ def test_a_run_sees_crops_first_and_whole_pictures_later(name):
 
 
 def test_most_crops_show_a_sprite_and_some_need_not():
-    source, request = Pictures(64, 96), ClipRequest(1, 16, 16, crop="patch")
+    source, request = RenderedPictures(64, 96), ClipRequest(1, 16, 16, crop="patch")
     shares = [source.read(row, request, generator_of(row)).tensors["mask"].mean().item() for row in range(80)]
     assert 0.7 < sum(share > 0 for share in shares) / 80 < 1
     with pytest.raises(UsageError, match="larger than pictures of 64x96"):
@@ -90,7 +90,7 @@ def test_most_crops_show_a_sprite_and_some_need_not():
 
 
 def test_pictures_show_one_to_three_sprites_and_all_colours():
-    scenes = [Pictures(64, 96).scenes(row) for row in range(200)]
+    scenes = [RenderedPictures(64, 96).scenes(row) for row in range(200)]
     assert {len(found) for found in scenes} == {1, 2, 3}
     assert {scene.colour for found in scenes for scene in found} >= {"red", "white", "brown", "turquoise"}
 

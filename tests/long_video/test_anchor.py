@@ -22,7 +22,7 @@ def frame():
 @pytest.mark.parametrize("name", ["ddim", "euler"])
 def test_slow_changes_are_the_noised_frames_and_fast_ones_stay(frame, name):
     schedule, latents = create_schedule(name, 10), noise(1)
-    held = Anchor(frame, 1.0).put_into(latents, noise(2), schedule, 9)
+    held = Anchor(frame, 1.0).applied(latents, noise(2), schedule, 9)
     still = schedule.noised(frame.expand(SHAPE), noise(2), 9)
     torch.testing.assert_close(held.mean((2, 3, 4)), still.mean((2, 3, 4)), atol=1e-4, rtol=1e-4)
     fastest = torch.fft.fftn(held - latents, dim=(2, 3, 4))[:, :, 6, 4, 6]
@@ -32,10 +32,10 @@ def test_slow_changes_are_the_noised_frames_and_fast_ones_stay(frame, name):
 def test_it_holds_for_its_part_of_the_steps(frame):
     schedule, latents = create_schedule("ddim", 10), noise(1)
     half = Anchor(frame, 0.5)
-    assert [half.put_into(latents, noise(2), schedule, step) is latents for step in (0, 4, 5, 9)] == [
+    assert [half.applied(latents, noise(2), schedule, step) is latents for step in (0, 4, 5, 9)] == [
         False, False, True, True,
     ]  # fmt: skip
-    assert Anchor(frame, 0.0).put_into(latents, noise(2), schedule, 0) is latents
+    assert Anchor(frame, 0.0).applied(latents, noise(2), schedule, 0) is latents
 
 
 def test_a_clip_that_fades_away_keeps_the_frames_colours(frame):

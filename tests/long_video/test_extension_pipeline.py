@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from lavie.pipelines.conditioned_extension import sample_conditioned_extension
 from support.pictures import alike_neighbours
 from torch import nn
 
@@ -14,6 +13,9 @@ from lavie import ExtensionPipeline
 from lavie.checkpoints import load_unet, save_unet
 from lavie.config import BUNDLED, find_family
 from lavie.errors import Cancelled, LavieError, UsageError
+from lavie.job import Job
+from lavie.long_video import LongVideoSettings
+from lavie.long_video.conditioned import continued
 from lavie.models import build_unet
 from lavie.models.config import UNetConfig
 from lavie.sampling import TextCondition, seeded
@@ -63,11 +65,9 @@ def context():
     return torch.randn(2, 4, 3, 2, 3, generator=seeded(1))
 
 
-def extended(unet, context, config, num_frames, **options):
-    generators = [seeded(seed) for seed in range(len(context))]
-    return sample_conditioned_extension(
-        unet, TEXT, context, config, generators, device=CPU, num_frames=num_frames, **options
-    )
+def extended(unet, context, config, num_frames, grey=None, **settings):
+    job = Job.seeded(unet, TEXT, config, range(len(context)), CPU)
+    return continued(job, context, num_frames, LongVideoSettings(context.shape[2], **settings), grey)
 
 
 def expected(context, num_frames):
@@ -225,7 +225,7 @@ def test_cancelling_leaves_the_recursion(pipeline, clips):
         ({"context_frames": 5}, "fewer"),
         ({"guidance_scale": -1}, "guidance scale"),
         ({"drift_correction": 2}, "between 0 and 1"),
-        ({"seam_frames": -1}, "0 frames or more"),
+        ({"seam_frames": -1}, "seam frames must be between 0 and 64, not -1"),
     ],
 )
 def test_what_cannot_be_extended_is_refused(pipeline, clips, settings, message):

@@ -4,12 +4,13 @@ from itertools import islice
 
 import pytest
 import torch
-from lavie.sampling.fifo import ddim_step, frames_before, queue_windows
+from support.guidance import guided
 from support.networks import TWO_LEVELS
 
 from lavie.errors import Cancelled, UsageError
+from lavie.long_video.fifo import ddim_step, fifo, frames_before, queue_windows
 from lavie.models import build_unet
-from lavie.sampling import TextCondition, create_schedule, fifo, guided, seeded
+from lavie.sampling import TextCondition, create_schedule, seeded
 from lavie.schedulers import PREDICTION_TYPES
 
 WINDOW = 4

@@ -5,15 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from lavie.pipelines.extend import sample_extension
 from support.networks import TWO_LEVELS
 
 from lavie import LongVideoPipeline
 from lavie.errors import Cancelled, UsageError
+from lavie.job import Job
+from lavie.knobs import knobs_of
+from lavie.long_video import METHODS as EVERY
+from lavie.long_video import LongVideoSettings
+from lavie.long_video.replacement import continued
 from lavie.models import build_unet
 from lavie.models.latents import decode_latents, to_uint8
-from lavie.pipelines.long_video import IN_ONE_PASS, check_length
-from lavie.pipelines.long_video import TRAINING_FREE as METHODS
+from lavie.pipelines.long_video import check_length
 from lavie.pipelines.text_to_video import sample_text_to_video
 from lavie.sampling import PromptSchedule, TextCondition, free_init, matched_statistics, seeded
 from lavie.sampling.free_init import refined
@@ -27,8 +30,10 @@ OWN = {  # FIFO with the fewest evaluations
     "replacement": {"context_frames": 2, "resample": 1, "drift_correction": 0.0, "anchor": 0.0},
     "free_noise": {"context_frames": 6, "motion_injection": False},
     "fifo": {"partitions": 1, "lookahead": True},
+    "gen_l_video": {"context_frames": 4},
 }
 DEVICE = torch.device("cpu")
+METHODS = {name: method for name, method in EVERY.items() if not method.stage}  # those of the base alone
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +60,16 @@ def text(stage):
     return stage.embed([PROMPT], "")
 
 
-def sampled(method, stage, text, num_frames, seeds=(3,), **options):
-    options = {"device": DEVICE, "num_frames": num_frames, **OWN.get(method, {}), **options}
-    settings = {name: options.pop(name) for name in SMALL if name in options}
-    return METHODS[method](stage.unet, text, config(stage, **settings), list(seeds), **options)
+def job_of(stage, text, seeds=(3,), sequential_guidance=False, callback=None, **settings):
+    more = {"sequential_guidance": sequential_guidance, "callback": callback}
+    return Job.seeded(stage.unet, text, config(stage, **settings), seeds, DEVICE, **more)
+
+
+def sampled(method, stage, text, num_frames, **options):
+    """Latents by the method's own settings; options: of it, or of `job_of`."""
+    own = {name: options.pop(name) for name in knobs_of(LongVideoSettings) if name in options}
+    how = METHODS[method].settings(WINDOW, **{**OWN.get(method, {}), **own})
+    return METHODS[method].sample(job_of(stage, text, **options), num_frames, how)
 
 
 def config(stage, **settings):
@@ -66,7 +77,7 @@ def config(stage, **settings):
 
 
 def clip(stage, text, **settings):
-    return sample_text_to_video(stage.unet, text, config(stage, **settings), [3], device=DEVICE)
+    return sample_text_to_video(job_of(stage, text, **settings))
 
 
 def video(pipeline, method, num_frames=12, prompt=PROMPT, **settings):
@@ -98,23 +109,17 @@ def test_the_first_frames_of_fifo_are_near_those_of_the_clip_that_the_queue_bega
     assert (made[:, :, 0] - plain[:, :, 0]).abs().mean() < 0.3 * (other[:, :, 0] - plain[:, :, 0]).abs().mean()
 
 
-@pytest.mark.parametrize("iterations", [0, 1])
-def test_one_iteration_of_free_init_is_plain_sampling(stage, text, iterations):
+def test_one_iteration_of_free_init_is_plain_sampling(stage, text):
     plain = sampled("free_noise", stage, text, 11)
-    assert torch.equal(sampled("free_noise", stage, text, 11, free_init_iterations=iterations), plain)
+    assert torch.equal(sampled("free_noise", stage, text, 11, free_init_iterations=1), plain)
 
 
 def test_settings_that_are_off_change_nothing(stage, text):
     plain = sampled("replacement", stage, text, 12)
     off = {"resample": 1, "drift_correction": 0.0, "anchor": 0.0, "motion": 0.0}
     assert torch.equal(sampled("replacement", stage, text, 12, **off), plain)
-    longer = (
-        sample_extension(
-            stage.unet, text, plain, config(stage), 5, device=DEVICE, num_frames=4, context_frames=4, **settings
-        )
-        for settings in ({}, off)
-    )
-    assert torch.equal(*longer)
+    more = (continued(job_of(stage, text), plain, 4, LongVideoSettings(4, **settings)) for settings in ({}, off))
+    assert torch.equal(*more)
 
 
 @pytest.mark.parametrize(
@@ -187,8 +192,10 @@ EVALUATIONS = {
     "free_long": (2, {}),
     "fifo": (2 + 12 * 2, {}),
     "independent": (2 * 2, {}),
+    "gen_l_video": (2 * 2, {}),
     "replacement, resampled": (2 + 3 * 2, {"resample": 3}),
     "replacement, refined": (2 * 2 * 2, {"free_init_iterations": 2}),
+    "gen_l_video, refined": (2 * 2 * 2, {"free_init_iterations": 2}),
     "fifo, without lookahead": (2 + (8 + 12) * 2, {"partitions": 2, "lookahead": False}),
 }
 
@@ -222,9 +229,11 @@ def test_cancelling_stops_before_the_next_evaluation(pipeline, method):
 
 
 def test_halves_of_the_guidance_in_turn_make_the_same_video(stage, text):
-    whole, split = (sampled("free_noise", stage, text, 11, split=split, guidance_scale=3.0) for split in (False, True))
-    assert not torch.allclose(whole, sampled("free_noise", stage, text, 11), atol=1e-3)
-    torch.testing.assert_close(whole, split, atol=5e-3, rtol=5e-3)
+    together, in_turn = (
+        sampled("free_noise", stage, text, 11, sequential_guidance=each, guidance_scale=3.0) for each in (False, True)
+    )
+    assert not torch.allclose(together, sampled("free_noise", stage, text, 11), atol=1e-3)
+    torch.testing.assert_close(together, in_turn, atol=5e-3, rtol=5e-3)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -235,27 +244,18 @@ def test_the_network_sees_a_window_at_a_time_or_all_frames_in_one_pass(stage, te
         sampled(method, stage, text, 20)
     finally:
         watching.remove()
-    assert max(seen) == (20 if method in IN_ONE_PASS else WINDOW)
+    assert max(seen) == (20 if METHODS[method].one_pass else WINDOW)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_only_what_is_made_in_one_pass_is_too_long_at_ten_thousand_frames(stage, method):
-    check = lambda: check_length(method, stage.unet, config(stage), 10_000)  # noqa: E731
-    if method in IN_ONE_PASS:
-        with pytest.raises(
-            UsageError, match=r"same memory for any length: conditioned, replacement, fifo, independent\."
-        ):
+    check = lambda: check_length(METHODS[method], stage.unet, config(stage), 10_000)  # noqa: E731
+    if METHODS[method].one_pass:
+        constant = r"same memory for any length: conditioned, replacement, fifo, independent, gen_l_video\."
+        with pytest.raises(UsageError, match=constant):
             check()
     else:
         check()
-
-
-def test_the_command_line_offers_the_methods_without_loading_them():
-    from lavie.cli import extend
-    from lavie.pipelines import long_video
-
-    assert set(extend.METHODS) == set(long_video.METHODS)
-    assert extend.GOES_ON == long_video.GOES_ON
 
 
 # -- what the methods are for ------------------------------------------------------------------------------------------
@@ -364,18 +364,19 @@ def test_motion_injection_keeps_later_frames_nearer_to_the_first_prompt(stage, p
         ({"height": 36}, "height must be divisible by 8"),
         ({"seed": -1}, "seed must be"),
         ({"context_frames": 8}, "between 1 and 7"),
+        ({"method": "conditioned", "context_frames": 2}, "set the context to 1"),
         ({"method": "free_noise", "context_frames": 8}, "cannot move"),
-        ({"resample": 0}, "once or more often"),
-        ({"drift_correction": 1.5}, "between 0 and 1"),
+        ({"resample": 0}, "resample must be between 1 and 20, not 0"),
+        ({"drift_correction": 1.5}, "drift correction must be between 0 and 1, not 1.5"),
         ({"anchor": 1.5}, "anchor must be between 0 and 1"),
         ({"method": "free_noise", "anchor": 0.5}, "has no setting anchor. Leave it out, or choose: conditioned, repl"),
         ({"motion_injection": True}, "'replacement' has no setting motion_injection. Leave it out, or choose: free_"),
-        ({"motion": -1.0}, "Motion must be 0 or more"),
-        ({"free_init_iterations": -1}, "FreeInit iterations must be 0 or more"),
-        ({"method": "fifo", "partitions": 0}, "1 window long or more"),
-        ({"method": "fifo", "partitions": 126}, "Steps must be between 1 and 1000"),
+        ({"motion": -1.0}, "motion must be between 0 and 20, not -1"),
+        ({"free_init_iterations": -1}, "free init iterations must be between 1 and 10, not -1"),
+        ({"method": "fifo", "partitions": 0}, "partitions must be between 1 and 64, not 0"),
+        ({"method": "fifo", "partitions": 126}, "partitions must be between 1 and 64, not 126"),
         ({"prompt": PROMPTS, "num_frames": 6}, "begins at frame 6, but there are 6 frames"),
-        ({"prompt": PROMPTS, "transition": -1}, "0 frames or more"),
+        ({"prompt": PROMPTS, "transition": -1}, "transition must be between 0 and 10000, not -1"),
     ],
 )
 def test_what_cannot_be_made_is_refused_before_any_work(pipeline, settings, message):
@@ -383,7 +384,7 @@ def test_what_cannot_be_made_is_refused_before_any_work(pipeline, settings, mess
     counting = pipeline.stage.unet.register_forward_pre_hook(lambda *_: calls.append(1))
     try:
         with pytest.raises(UsageError, match=message):
-            pipeline(**{"prompt": PROMPT, "num_frames": 20, **SMALL, **settings})
+            pipeline(**{"prompt": PROMPT, "num_frames": 20, "method": "replacement", **SMALL, **settings})
     finally:
         counting.remove()
     assert not calls
@@ -394,7 +395,4 @@ def test_prompts_for_another_number_of_frames_are_refused(pipeline, stage):
     with pytest.raises(UsageError, match="prompts for 24 frames, but the video has 20"):
         sampled("free_long", stage, changing, 20)
     with pytest.raises(UsageError, match="prompts for 24 frames, but the video has 20"):
-        sample_extension(
-            stage.unet, changing, torch.zeros(1, 4, 16, 4, 4), config(stage), 5, device=DEVICE, num_frames=4,
-            context_frames=4,
-        )  # fmt: skip
+        continued(job_of(stage, changing), torch.zeros(1, 4, 16, 4, 4), 4, LongVideoSettings(4))

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from lavie.sampling.motion_injection import MOTION
+from support.guidance import guided
 from support.networks import TWO_LEVELS
 
+from lavie.long_video.motion_injection import MOTION, injected
 from lavie.models import build_unet
 from lavie.models.attention import TextAttention
-from lavie.sampling import TextCondition, guided, injected, seeded
+from lavie.sampling import TextCondition, seeded
 from lavie.sampling.denoise import WHOLE
 
 FRAMES = 6
@@ -50,8 +51,8 @@ def test_one_text_for_all_frames_is_left_alone():
 
 
 @torch.no_grad()
-def predicted(unet, text, timestep, split=False, told_down=None, scale=3.0):
-    predict = guided(unet, text, scale, split=split, told_down=told_down)
+def predicted(unet, text, timestep, sequential_guidance=False, down_text=None, scale=3.0):
+    predict = guided(unet, text, scale, sequential_guidance=sequential_guidance, down_text=down_text)
     return predict(draw(1, 4, FRAMES, 4, 4, seed=4), torch.tensor(float(timestep)), WHOLE)
 
 
@@ -64,7 +65,7 @@ def test_the_network_is_told_so_on_its_way_down(unet, text, timestep, first_alon
         if isinstance(module, TextAttention)
     ]
     try:
-        predicted(unet, text, timestep, told_down=injected(text), scale=1.0)
+        predicted(unet, text, timestep, down_text=injected(text), scale=1.0)
     finally:
         for hook in hooks:
             hook.remove()
@@ -75,7 +76,10 @@ def test_the_network_is_told_so_on_its_way_down(unet, text, timestep, first_alon
 
 
 def test_halves_of_the_guidance_in_turn_are_told_alike(unet, text):
-    whole, split = (predicted(unet, text, 100, split=split, told_down=injected(text)) for split in (False, True))
-    torch.testing.assert_close(whole, split, atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(whole, predicted(unet, text, 100), atol=1e-3)
-    assert torch.equal(predicted(unet, text, 800, told_down=injected(text)), predicted(unet, text, 800))
+    together, in_turn = (
+        predicted(unet, text, 100, sequential_guidance=sequential_guidance, down_text=injected(text))
+        for sequential_guidance in (False, True)
+    )
+    torch.testing.assert_close(together, in_turn, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(together, predicted(unet, text, 100), atol=1e-3)
+    assert torch.equal(predicted(unet, text, 800, down_text=injected(text)), predicted(unet, text, 800))

@@ -49,24 +49,24 @@ def test_a_negative_number_of_frames_is_refused():
 # -- known frames that go free -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("release", "held"), [(0.0, 10), (0.25, 8), (0.45, 6), (1.0, 0)])
-def test_known_frames_are_put_back_until_they_are_released(release, held):
+@pytest.mark.parametrize(("released", "held"), [(0.0, 10), (0.25, 8), (0.45, 6), (1.0, 0)])
+def test_known_frames_are_put_back_until_they_are_released(released, held):
     schedule, noise, seen = create_schedule("ddim", 10), draw_noise((4, FRAMES, 3, 5), [seeded(1)]), []
     clean = clip()[:1]
-    known = Known(clean, (torch.arange(FRAMES) >= 2).float()[None, None, :, None, None])
+    known = Known(clean, (torch.arange(FRAMES) >= 2).float()[None, None, :, None, None], released=released)
 
     def predict(latents, timestep, region):
         seen.append(latents[:, :, :2])
         return torch.tanh(latents)
 
-    made = denoise(predict, noise, schedule, [seeded(2)], known=known, release=release)
+    made = denoise(predict, noise, schedule, [seeded(2)], known=known)
     put_back = [torch.equal(each, schedule.noised(clean, noise, step)[:, :, :2]) for step, each in enumerate(seen)]
     assert put_back[:held] == [True] * held
     assert put_back[max(1, held) :] == [False] * (10 - max(1, held))  # the first step is pure noise either way
-    assert torch.equal(made[:, :, :2], clean[:, :, :2]) == (release == 0)
+    assert torch.equal(made[:, :, :2], clean[:, :, :2]) == (released == 0)
 
 
-@pytest.mark.parametrize("release", [-0.1, 1.5])
-def test_a_release_outside_of_all_steps_is_refused(release):
+@pytest.mark.parametrize("released", [-0.1, 1.5, float("nan")])
+def test_a_release_outside_of_all_steps_is_refused(released):
     with pytest.raises(UsageError, match="share of 0 to 1"):
-        denoise(lambda *_: None, clip(), create_schedule("ddim", 4), [seeded(2)] * 2, release=release)
+        Known(clip(), torch.ones(1, 1, 1, 1, 1), released=released)

@@ -14,7 +14,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lavie.pipelines.film_noise import film_noise
 
 from lab.sprites import DIRECTIONS
 from lab.sprites.held_out import held_out_scenes, rendered_clips
@@ -30,6 +29,7 @@ from lavie.pipelines.streaming.parts import Parts
 from lavie.pipelines.streaming.run import Run
 from lavie.pipelines.streaming.segments import pieces_of
 from lavie.pipelines.streaming.source import Source
+from lavie.sampling.noise import segment_noise
 from lavie.speed import Speed
 from lavie.video import VideoWriter, read_metadata, read_video, write_video
 
@@ -132,12 +132,14 @@ def test_segments_fade_into_each_other():
 
 
 def test_neighbouring_segments_share_the_noise_of_the_frames_that_they_share():
-    early, late = film_noise(7, 0)("latents", (4, 12, 3, 5), 0), film_noise(7, 10)("latents", (4, 6, 3, 5), 0)
+    early, late = segment_noise(7, 0)("latents", (4, 12, 3, 5), 0), segment_noise(7, 10)("latents", (4, 6, 3, 5), 0)
     assert early.shape == (1, 4, 12, 3, 5)
     assert torch.equal(early[:, :, 10:], late[:, :, :2])
-    assert torch.equal(late[:, :, 2:], film_noise(7, 8)("latents", (4, 4, 3, 5), 4))
+    assert torch.equal(late[:, :, 2:], segment_noise(7, 8)("latents", (4, 4, 3, 5), 4))
     pictures = [*early[0].transpose(0, 1), *late[0, :, 2:].transpose(0, 1)]
-    pictures += [film_noise(seed, 0)(what, (4, 1, 3, 5), 0)[0, :, 0] for seed, what in ((7, "other"), (8, "latents"))]
+    pictures += [
+        segment_noise(seed, 0)(what, (4, 1, 3, 5), 0)[0, :, 0] for seed, what in ((7, "other"), (8, "latents"))
+    ]
     values = torch.stack(pictures).flatten(1)
     assert (torch.corrcoef(values) - torch.eye(len(values))).abs().max() < 0.6
     assert abs(values.mean()) < 0.1

@@ -11,6 +11,7 @@ from lavie import TransitionPipeline
 from lavie.cli import main
 from lavie.config import BUNDLED, find_family
 from lavie.errors import Cancelled, UsageError
+from lavie.job import Job
 from lavie.models.config import UNetConfig
 from lavie.pipelines.resize import resized_frames
 from lavie.pipelines.transition import sample_transition
@@ -42,8 +43,8 @@ def config():
 
 def between(unet, config, num_frames=3, **options):
     before, after = (torch.randn(1, 4, count, 2, 3, generator=seeded(count)) for count in (2, 4))
-    cpu = torch.device("cpu")
-    made = sample_transition(unet, TEXT, before, after, config, seeded(0), device=cpu, num_frames=num_frames, **options)
+    job = Job.seeded(unet, TEXT, config, [0], torch.device("cpu"))
+    made = sample_transition(job, before, after, num_frames, **options)
     return made, before, after
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lavie.sampling.free_long import spectral_blend
 from support.networks import TWO_LEVELS
 
+from lavie.long_video.free_long import spectral_blend
 from lavie.models import UNetConfig, build_unet
 from lavie.models.slices import by_frames, slices_of
 

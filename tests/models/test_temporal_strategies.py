@@ -2,12 +2,14 @@
 
 import pytest
 import torch
-from lavie.sampling.free_long import _near
+from support.guidance import guided
 from support.networks import STAGES, TWO_LEVELS
 
 from lavie.errors import UsageError
+from lavie.long_video.free_long import _near, spectral_blend
+from lavie.long_video.free_noise import shuffled_noise, windowed
 from lavie.models import build_unet
-from lavie.sampling import TextCondition, guided, livelier, seeded, shuffled_noise, spectral_blend, windowed
+from lavie.sampling import TextCondition, motion_bias, seeded
 from lavie.sampling.denoise import WHOLE
 from lavie.sampling.frequencies import low_pass, mixed
 from lavie.sampling.motion import toeplitz_band
@@ -15,8 +17,8 @@ from lavie.sampling.motion import toeplitz_band
 STRATEGIES = {
     "windows": windowed(4, 2),
     "blended frequencies": spectral_blend(4),
-    "a band": livelier(2.0),
-    "a band in windows": livelier(2.0, windowed(4, 2)),
+    "a band": motion_bias(2.0),
+    "a band in windows": motion_bias(2.0, windowed(4, 2)),
 }
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
@@ -214,17 +216,17 @@ def test_the_band_is_symmetric_and_falls_off_from_the_diagonal():
 
 @torch.no_grad()
 def test_no_motion_is_no_band(unet):
-    assert livelier(0) is None
+    assert motion_bias(0) is None
     strategy = windowed(4, 2)
-    assert livelier(0, strategy) is strategy
+    assert motion_bias(0, strategy) is strategy
     sample, timestep, text = inputs(6)
-    weak = unet(sample, timestep, text, strategy=livelier(1e-7))
+    weak = unet(sample, timestep, text, strategy=motion_bias(1e-7))
     torch.testing.assert_close(weak, unet(sample, timestep, text), **CLOSE)
 
 
 def test_a_great_motion_lets_every_frame_see_itself_alone():
     spy = Spy()
-    livelier(1000.0, windowed(4, 2))(spy, torch.zeros(1, 6, 1, 1))
+    motion_bias(1000.0, windowed(4, 2))(spy, torch.zeros(1, 6, 1, 1))
     assert all((bias.softmax(-1).diagonal() > 0.99).all() for _, bias in spy.seen)
     assert {bias.shape for _, bias in spy.seen} == {(4, 4)}
 
@@ -232,7 +234,7 @@ def test_a_great_motion_lets_every_frame_see_itself_alone():
 @pytest.mark.parametrize("motion", [-0.1, float("inf"), float("nan")])
 def test_a_motion_that_cannot_be_is_refused(motion):
     with pytest.raises(UsageError, match="Motion must be 0 or more"):
-        livelier(motion)
+        motion_bias(motion)
 
 
 # -- a text for every frame --------------------------------------------------------------------------------------------

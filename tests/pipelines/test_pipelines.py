@@ -11,6 +11,7 @@ from lab.sprites.judge import read
 from lavie import CascadePipeline, InterpolationPipeline, TextToVideoPipeline, UpscalePipeline
 from lavie.config import COLOR_CORRECTIONS
 from lavie.errors import Cancelled, LavieError, UsageError
+from lavie.job import Job
 from lavie.pipelines.text_to_video import sample_text_to_video
 from lavie.runtime import storage_device
 from lavie.sampling import Known
@@ -170,7 +171,7 @@ def test_color_correction_keeps_the_colours_of_every_frame(upscaler, clip):
     reduced = {name: video.frames.reshape(5, 24, 4, 24, 4, 3).mean((2, 4)) for name, video in made.items()}
     errors = {name: np.abs(frames - small).mean((1, 2, 3)) for name, frames in reduced.items()}
     assert (errors["wavelet"] < 0.7 * errors["none"]).all()
-    with pytest.raises(UsageError, match="color_correction 'lab'"):
+    with pytest.raises(UsageError, match=r"color correction 'lab'\. Choose none, wavelet"):
         upscaler(small, PROMPT, color_correction="lab")
 
 
@@ -201,15 +202,16 @@ def test_the_cascade_makes_61_large_frames_and_records_how(monkeypatch):
 
 def sampled(base, seeds=(3,), text=None, **options):
     config = base.stage.config.replaced(num_frames=4, num_inference_steps=options.pop("steps", 4))
-    text = text or base.stage.embed([PROMPT], "")
-    return sample_text_to_video(base.stage.unet, text, config, seeds, device=CPU, **options)
+    of_job = {"sequential_guidance": options.pop("sequential_guidance", False)}
+    job = Job.seeded(base.stage.unet, text or base.stage.embed([PROMPT], ""), config, seeds, CPU, **of_job)
+    return sample_text_to_video(job, **options)
 
 
 def test_the_seeds_make_the_batch_and_guidance_in_halves_gives_the_same(base):
     both = sampled(base, [3, 4])
     assert both.shape == (2, 4, 4, 8, 12)
     for seed, clip in zip((3, 4), both, strict=True):
-        torch.testing.assert_close(sampled(base, [seed], split=True)[0], clip, atol=2e-3, rtol=1e-3)
+        torch.testing.assert_close(sampled(base, [seed], sequential_guidance=True)[0], clip, atol=2e-3, rtol=1e-3)
 
 
 def test_the_smaller_the_strength_the_more_is_kept(base):
@@ -281,7 +283,7 @@ def test_long_clips_lie_in_main_memory_and_end_the_same(upscaler, interpolation,
     settings = {"window": 4, "overlap": 1, "num_inference_steps": 2}
     before = upscaler(clip[:6, :24, :24], PROMPT, **settings).frames, interpolation(clip[:6], PROMPT, **settings).frames
     asked = []
-    monkeypatch.setattr("lavie.pipelines.sample.storage_device", lambda count, device: asked.append(count) or CPU)
+    monkeypatch.setattr("lavie.job.storage_device", lambda count, device: asked.append(count) or CPU)
     monkeypatch.setattr("lavie.pipelines.stage.storage_device", lambda count, device: asked.append(count) or CPU)
     after = upscaler(clip[:6, :24, :24], PROMPT, **settings).frames, interpolation(clip[:6], PROMPT, **settings).frames
     assert all(np.array_equal(*pair) for pair in zip(before, after, strict=True))

@@ -12,8 +12,9 @@ from lavie.config import RELEASED_STAGES
 from lavie.errors import UsageError
 from lavie.models import UNetConfig
 from lavie.runtime.budget import fitted, in_words
-from lavie.runtime.estimate import Means, Weights, Work, stage_bytes
+from lavie.runtime.estimate import Execution, Weights, Workload, stage_bytes
 from lavie.runtime.free_memory import free, memory_limit, taken
+from lavie.stages import STAGES
 
 GB = 10**9
 CPU = torch.device("cpu")
@@ -21,20 +22,40 @@ BASE, INTERPOLATION, UPSCALER = (RELEASED_STAGES[stage] for stage in ("base", "i
 UPSCALER_UNET = UNetConfig(in_channels=7, block_out_channels=(256, 512, 512, 1024), cross_attention_dim=1024,
     num_class_embeds=1000, temporal_convolutions=True)  # fmt: skip
 # The released networks at their own sizes, float16 on a GPU.
-AT_BASE = Work(UNetConfig(), Weights(1_900_000_000, 520_000_000, 335_000_000, 246_000_000), 1, 16, 40, 64, 2, 8, 128,
-    False, "cuda")  # fmt: skip
-AT_INTERPOLATION = replace(AT_BASE, frames=61, encodes=True)
-AT_UPSCALER = Work(UPSCALER_UNET, Weights(2_000_000_000, 500_000_000, 221_000_000, 680_000_000), 1, 61, 320, 512, 2,
-    4, 128, False, "cuda")  # fmt: skip
-CASES = [(AT_BASE, BASE, False), (AT_INTERPOLATION, INTERPOLATION, True), (AT_UPSCALER, UPSCALER, True)]
+AT_BASE = Workload(
+    STAGES["base"],
+    UNetConfig(),
+    Weights(1_900_000_000, 520_000_000, 335_000_000, 246_000_000),
+    batch=1,
+    frames=16,
+    height=40,
+    width=64,
+    itemsize=2,
+    scale=8,
+    vae_width=128,
+    encodes=False,
+    device="cuda",
+)
+AT_INTERPOLATION = replace(AT_BASE, stage=STAGES["interpolation"], frames=61, encodes=True)
+AT_UPSCALER = replace(
+    AT_BASE,
+    stage=STAGES["upscaler"],
+    unet=UPSCALER_UNET,
+    weights=Weights(2_000_000_000, 500_000_000, 221_000_000, 680_000_000),
+    frames=61,
+    height=320,
+    width=512,
+    scale=4,
+)
+CASES = [(AT_BASE, BASE), (AT_INTERPOLATION, INTERPOLATION), (AT_UPSCALER, UPSCALER)]
 
 
-def plans(work, config, windowed, offloads=True):
+def plans(work, config, offloads=True):
     """The plans as the limit falls, to the last one that works."""
     limit, found = 200 * GB, []
     while True:
         try:
-            plan = fitted(work, config, limit, windowed, offloads)
+            plan = fitted(work, config, limit, offloads)
         except UsageError:
             return found
         found.append(plan)
@@ -46,45 +67,47 @@ def picture_of(plan):
     return plan.config.window, plan.config.tile, plan.vae_tile
 
 
-@pytest.mark.parametrize(("work", "config", "windowed"), CASES)
-def test_exact_means_come_before_those_that_change_the_picture(work, config, windowed):
-    found = plans(work, config, windowed)
-    assert (found[0].config, found[0].means.split, found[0].means.sliced, found[0].notes) == (config, False, False, ())
+@pytest.mark.parametrize(("work", "config"), CASES)
+def test_exact_means_come_before_those_that_change_the_picture(work, config):
+    found = plans(work, config)
+    first = found[0]
+    assert (first.config, first.execution.sequential_guidance, first.execution.sliced) == (config, False, False)
+    assert first.notes == ()
     changed = [picture_of(plan) != (config.window, config.tile, config.tile) for plan in found]
     assert changed == sorted(changed)
-    assert [plan for plan, is_changed in zip(found, changed, strict=True) if plan.means.sliced and not is_changed]
+    assert [plan for plan, is_changed in zip(found, changed, strict=True) if plan.execution.sliced and not is_changed]
     for plan, is_changed in zip(found, changed, strict=True):
         assert is_changed == any("changes the picture" in note for note in plan.notes)
 
 
-@pytest.mark.parametrize(("work", "config", "windowed"), CASES)
+@pytest.mark.parametrize(("work", "config"), CASES)
 @pytest.mark.parametrize("offloads", [True, False])
-def test_every_plan_keeps_to_its_limit_and_the_refusal_names_what_would_do(work, config, windowed, offloads):
-    found = plans(work, config, windowed, offloads)
+def test_every_plan_keeps_to_its_limit_and_the_refusal_names_what_would_do(work, config, offloads):
+    found = plans(work, config, offloads)
     assert all(plan.bytes <= plan.limit for plan in found)
-    assert all(offloads or plan.means.offload == "none" for plan in found)
+    assert all(offloads or plan.execution.offload == "none" for plan in found)
     with pytest.raises(UsageError, match=in_words(found[-1].bytes)):
-        fitted(work, config, found[-1].bytes - 1, windowed, offloads)
+        fitted(work, config, found[-1].bytes - 1, offloads)
 
 
 def test_the_whole_released_cascade_keeps_to_8_gb():
-    base, interpolation, upscaler = (fitted(*case[:2], 8 * GB, case[2], offloads=True) for case in CASES)
+    base, interpolation, upscaler = (fitted(*case, 8 * GB, offloads=True) for case in CASES)
     assert base.notes == ("The VAE sees one frame at a time.",)
     assert picture_of(interpolation) == (INTERPOLATION.window, 0, 0)
-    assert upscaler.means.sliced
+    assert upscaler.execution.sliced
 
 
 @given(
-    split=st.booleans(),
+    in_turn=st.booleans(),
     window=st.integers(1, 61),
     tile=st.integers(32, 600),
     vae_tile=st.integers(32, 600),
     offload=st.sampled_from(["none", "parts", "blocks"]),
 )
-def test_no_means_takes_more_than_going_without_it(split, window, tile, vae_tile, offload):
-    with_it = Means(True, split, True, offload, 1, vae_tile, window, tile)
+def test_no_means_takes_more_than_going_without_it(in_turn, window, tile, vae_tile, offload):
+    with_it = Execution(True, in_turn, True, offload, 1, vae_tile, window, tile)
     for without in (
-        replace(with_it, split=False),
+        replace(with_it, sequential_guidance=False),
         replace(with_it, sliced=False),
         replace(with_it, offload="none"),
         replace(with_it, vae_frames=0),

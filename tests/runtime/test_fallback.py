@@ -9,7 +9,7 @@ from lavie.stages import STAGES
 BASE, INTERPOLATION, UPSCALER = (RELEASED_STAGES[stage] for stage in ("base", "interpolation", "upscaler"))
 
 
-def tried(config, stage="upscaler", num_frames=61, height=320, width=512):
+def tried(config, num_frames=61, height=320, width=512, stage="upscaler"):
     found = list(attempts(config, STAGES[stage], num_frames, height, width))
     settings = [
         (each.sequential_guidance, each.sliced, each.config.window, each.config.overlap, each.config.tile)
@@ -19,13 +19,13 @@ def tried(config, stage="upscaler", num_frames=61, height=320, width=512):
 
 
 def test_the_first_attempt_is_what_was_asked_for():
-    for stage, config in RELEASED_STAGES.items():
-        first = next(attempts(config, STAGES[stage], 16, 320, 512))
+    for name, config in RELEASED_STAGES.items():
+        first = next(attempts(config, STAGES[name], 16, 320, 512))
         assert (first.config, first.sequential_guidance, first.sliced, first.note) == (config, False, False, "")
 
 
-def test_a_stage_without_windows_splits_its_guidance_and_works_in_slices():
-    _, found = tried(BASE, "base", num_frames=16)
+def test_a_stage_without_windows_takes_its_guidance_in_turn_and_works_in_slices():
+    found = list(attempts(BASE, STAGES["base"], 16, 320, 512))
     assert [(each.config, each.sequential_guidance, each.sliced) for each in found] == [
         (BASE, False, False),
         (BASE, True, False),
@@ -50,7 +50,7 @@ def test_the_upscaler_goes_on_to_smaller_windows_and_tiles():
 
 
 def test_interpolation_has_no_tiles():
-    settings, _ = tried(INTERPOLATION, "interpolation", num_frames=40)
+    settings, _ = tried(INTERPOLATION, 40, stage="interpolation")
     assert settings == [
         (False, False, 16, 4, 0),
         (True, False, 16, 4, 0),
@@ -60,7 +60,7 @@ def test_interpolation_has_no_tiles():
 
 
 def test_without_guidance_there_are_no_halves_to_compute_in_turn():
-    settings, _ = tried(INTERPOLATION.replaced(guidance_scale=1.0), "interpolation", num_frames=40)
+    settings, _ = tried(INTERPOLATION.replaced(guidance_scale=1.0), 40, stage="interpolation")
     assert settings == [(False, False, 16, 4, 0), (False, True, 16, 4, 0), (False, True, 8, 2, 0)]
 
 
@@ -75,13 +75,13 @@ def test_without_guidance_there_are_no_halves_to_compute_in_turn():
     ],
 )
 def test_the_halved_window_moves_and_overlaps(given, num_frames, expected):
-    last = tried(INTERPOLATION.replaced(**given), "interpolation", num_frames)[1][-1].config
+    last = list(attempts(INTERPOLATION.replaced(**given), STAGES["interpolation"], num_frames, 0, 0))[-1].config
     assert (last.window, last.overlap) == expected
 
 
 @pytest.mark.parametrize(("num_frames", "window"), [(1, 0), (2, 0), (9, 2)])
 def test_what_cannot_be_halved_any_more_is_left(num_frames, window):
-    settings, _ = tried(UPSCALER.replaced(window=window, overlap=0), "upscaler", num_frames, 40, 48)
+    settings, _ = tried(UPSCALER.replaced(window=window, overlap=0), num_frames, 40, 48)
     assert settings == [
         (in_turn, sliced, window, 0, 0) for in_turn, sliced in ((False, False), (True, False), (True, True))
     ]

@@ -21,10 +21,15 @@ def budget(monkeypatch):
     """Makes the estimate of a stage's memory a number for each of its means; returns what the pipelines said."""
 
     def cost(**each):
-        def estimate(work, means):
-            worth = {"guided": 0, "split": means.split, "sliced": means.sliced, "vae_frames": means.vae_frames == 1}
-            worth |= {"vae_tile": means.vae_tile > 0, "window": 0 < means.window < work.frames}
-            return 1000 - sum(each.get(name, 0) * bool(value) for name, value in worth.items())
+        def estimate(work, execution):
+            worth = {
+                "sequential_guidance": execution.sequential_guidance,
+                "sliced": execution.sliced,
+                "vae_frames": execution.vae_frames == 1,
+                "vae_tile": execution.vae_tile > 0,
+                "window": 0 < execution.window < work.frames,
+            }
+            return 1000 - sum(each.get(name, 0) * value for name, value in worth.items())
 
         monkeypatch.setattr("lavie.runtime.budget.stage_bytes", estimate)
 
@@ -43,7 +48,7 @@ def close(made, expected):
 
 
 def test_exact_means_make_the_same_video(budget):
-    budget(split=1, sliced=1, vae_frames=1)
+    budget(sequential_guidance=1, sliced=1, vae_frames=1)
     settings = {"num_frames": 3, "height": 16, "width": 24, "num_inference_steps": 1, "seed": 4}
     pipeline, said = load(TextToVideoPipeline, 1097)  # 997, and the margin
     whole = load(TextToVideoPipeline, None)[0]("a ball", **settings)
@@ -64,7 +69,7 @@ def test_a_call_with_enough_memory_forgets_the_means_of_the_last_one(budget):
 
 
 def test_interpolation_and_upscaling_work_in_exact_means_too(budget):
-    budget(split=1, sliced=1, vae_frames=1)
+    budget(sequential_guidance=1, sliced=1, vae_frames=1)
     for kind in (InterpolationPipeline, UpscalePipeline):
         settings = {"num_inference_steps": 1, "guidance_scale": 2.0}
         whole = load(kind, None)[0](FRAMES[:2], "a ball", **settings)
@@ -82,7 +87,7 @@ def test_windows_and_tiles_that_had_to_be_are_told_and_in_the_metadata(budget):
 
 
 def test_too_little_memory_is_refused_with_the_least_that_would_do(budget):
-    budget(split=1)
+    budget(sequential_guidance=1)
     pipeline, _ = load(UpscalePipeline, 500)
     with pytest.raises(UsageError, match=r"too small: 0 MB is the least"):
         pipeline(FRAMES, "a ball")

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from support.guidance import guided
 from support.reference import relative_error, schedules
 
 from lavie.models import build_unet
 from lavie.models.latents import decode_latents, encode_video, to_uint8
 from lavie.models.vae import load_vae
-from lavie.sampling import TextCondition, create_schedule, denoise, guided
+from lavie.sampling import TextCondition, create_schedule, denoise
 from lavie.sampling.conditioning import key_frame_of
 from lavie.sampling.schedule import alphas_cumprod
 

@@ -13,7 +13,7 @@ def test_a_mask_over_pixels_keeps_what_is_black(shape):
     mask = torch.zeros(shape)
     mask[..., shape[-1] // 2 :] = 1
     known = Known.from_mask(latents, mask)
-    made = known.put_into(torch.zeros_like(latents))
+    made = known.restored(torch.zeros_like(latents))
     assert torch.equal(made[..., :5], latents[..., :5])
     assert (made[..., 7:] == 0).all()
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.guidance import guided
 
 from lavie.checkpoints import load_unet
 from lavie.config import find_family
@@ -17,7 +18,6 @@ from lavie.sampling import (
     create_schedule,
     denoise,
     draw_noise,
-    guided,
     regions,
     seeded,
     spans,
@@ -283,7 +283,7 @@ def test_halves_of_the_guidance_in_turn_give_the_same_within_rounding(unet, clip
     text = TextCondition(states(clips, 77, width), states(clips, 77, width, seed=1))
     latents, timestep = torch.randn(clips, 4, 5, 8, 6, generator=seeded(2)), torch.tensor(500)
     together = guided(unet, text, 7.5)(latents, timestep, WHOLE)
-    in_turn = guided(unet, text, 7.5, split=True)(latents, timestep, WHOLE)
+    in_turn = guided(unet, text, 7.5, sequential_guidance=True)(latents, timestep, WHOLE)
     torch.testing.assert_close(together, in_turn, atol=1e-4, rtol=1e-4)
 
 
@@ -333,7 +333,9 @@ def test_noise_levels_reach_every_clip_and_half():
     text = TextCondition(states(1, 7, 8), states(1, 7, 8))
     latents = torch.zeros(2, 4, 1, 2, 2)
     guided(unet, text, 2.0, class_labels=torch.tensor([50]))(latents, torch.tensor(1), WHOLE)
-    guided(unet, text, 2.0, class_labels=torch.tensor([50, 60]), split=True)(latents, torch.tensor(1), WHOLE)
+    guided(unet, text, 2.0, class_labels=torch.tensor([50, 60]), sequential_guidance=True)(
+        latents, torch.tensor(1), WHOLE
+    )
     assert seen == [(4, [50] * 4), (2, [50, 60]), (2, [50, 60])]
 
 

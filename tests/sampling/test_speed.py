@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support.guidance import guided
 from support.pictures import alike_neighbours
 
 from lavie import InterpolationPipeline, TextToVideoPipeline, UpscalePipeline
@@ -14,13 +15,14 @@ from lavie.errors import LavieError, UsageError
 from lavie.models import UNetConfig, build_unet
 from lavie.models.deep_feature import DeepFeature
 from lavie.runtime.device import MOST_ELEMENTS
-from lavie.runtime.estimate import Means, Weights, Work, denoising_bytes, kept_bytes, kept_channels
-from lavie.sampling import TextCondition, blended, create_schedule, denoise, draw_noise, guided, regions, seeded, spans
+from lavie.runtime.estimate import Execution, Weights, Workload, denoising_bytes, kept_bytes, kept_channels
+from lavie.sampling import TextCondition, blended, create_schedule, denoise, draw_noise, regions, seeded, spans
 from lavie.sampling import step_cache as step_cache_module
 from lavie.sampling.denoise import WHOLE
 from lavie.sampling.guidance_interval import in_interval
 from lavie.sampling.step_cache import StepCache, StepCaches
 from lavie.speed import EXACT, SPEEDS, Speed, speed_of
+from lavie.stages import STAGES
 
 PROMPT = "a red ball moving left over green grass"
 SMALL = {
@@ -184,7 +186,7 @@ def test_a_half_without_a_recent_feature_makes_the_whole_network_run(base):
     assert counting.calls == [(2, "full"), (1, "shallow"), (2, "shallow"), (1, "full"), (2, "full")]
 
 
-def test_every_region_has_a_past_of_its_own(base):
+def test_every_region_has_a_cache_of_its_own(base):
     parts = regions((6, 6, 6), spans(6, 4, 1), tile=4, tile_overlap=2)
     counting = Counting(base)
     run(counting, Speed(full_every=2), steps=4, frames=6, parts=parts, overlap=1)
@@ -223,17 +225,17 @@ def test_frames_with_noise_levels_of_their_own_leave_nothing_out(base):
     assert counting.calls == [(2, "plain")] * 2
 
 
-def test_the_past_forgets_what_is_old():
-    pasts, region = StepCaches(), WHOLE
-    past = pasts.at(region, 900.0)
-    past.keep("x", torch.ones(1))
-    assert past.recent("x", 1) is not None
-    assert pasts.at(region, 800.0) is past
-    assert past.recent("x", 1) is None
-    assert past.recent("x", 2) is not None
-    assert past.recent("y", 2) is None
-    assert pasts.at((slice(0, 2), *region[1:]), 800.0).recent("x", 2) is None
-    assert pasts.at(region, 800.0).recent("x", 2) is None
+def test_a_cache_forgets_what_is_old():
+    caches, region = StepCaches(), WHOLE
+    cache = caches.at(region, 900.0)
+    cache.keep("x", torch.ones(1))
+    assert cache.recent("x", 1) is not None
+    assert caches.at(region, 800.0) is cache
+    assert cache.recent("x", 1) is None
+    assert cache.recent("x", 2) is not None
+    assert cache.recent("y", 2) is None
+    assert caches.at((slice(0, 2), *region[1:]), 800.0).recent("x", 2) is None
+    assert caches.at(region, 800.0).recent("x", 2) is None
     assert StepCache().recent("x", 1) is None
 
 
@@ -253,36 +255,35 @@ def test_the_estimate_knows_how_wide_the_kept_feature_is(depth):
 
 @pytest.mark.parametrize(("window", "overlap", "tile", "tile_overlap"), [(0, 0, 0, 0), (3, 1, 0, 0), (3, 1, 4, 2)])
 def test_the_estimate_counts_what_all_windows_and_tiles_keep(base, monkeypatch, window, overlap, tile, tile_overlap):
-    kept, keep = {}, Past.keep
+    kept, keep = {}, StepCache.keep
 
-    def noting(past, name, tensor):
-        keep(past, name, tensor)
-        kept[past.region, name] = tensor.numel()
+    def noting(cache, name, tensor):
+        keep(cache, name, tensor)
+        kept[cache.region, name] = tensor.numel()
 
-    monkeypatch.setattr(Past, "keep", noting)
+    monkeypatch.setattr(StepCache, "keep", noting)
     frames, side = 5, 6
     parts = regions((frames, side, side), spans(frames, window or frames, overlap), tile or None, tile_overlap)
     speed = Speed(full_every=2)
     run(base, speed, steps=2, frames=frames, parts=parts, overlap=overlap)
-    work = Work(base.config, Weights(0, 0, 0, 0), 1, frames, side, side, 4, 8, 32, False, "cpu")
-    means = Means(True, window=window, overlap=overlap, tile=tile, tile_overlap=tile_overlap)
-    means = replace(means, kept_channels=kept_channels(base.config, speed))
-    assert kept_bytes(work, means) == 4 * sum(kept.values())
-    assert denoising_bytes(work, means) - denoising_bytes(work, replace(means, kept_channels=0)) == kept_bytes(
-        work, means
-    )
+    work = Workload(STAGES["base"], base.config, Weights(0, 0, 0, 0), 1, frames, side, side, 4, 8, 32, False, "cpu")
+    execution = Execution(True, window=window, overlap=overlap, tile=tile, tile_overlap=tile_overlap)
+    execution = replace(execution, kept_channels=kept_channels(base.config, speed))
+    assert kept_bytes(work, execution) == 4 * sum(kept.values())
+    without = denoising_bytes(work, replace(execution, kept_channels=0))
+    assert denoising_bytes(work, execution) - without == kept_bytes(work, execution)
 
 
 def test_a_device_holds_no_more_than_a_clip_may_take_whatever_the_number_of_tiles(monkeypatch):
     """Each tile's feature is small enough to lie there; together they would fill the card."""
-    asked, pasts = [], StepCaches()
+    asked, caches = [], StepCaches()
     monkeypatch.setattr(step_cache_module, "storage_device", lambda n, device: asked.append(n) or torch.device("cpu"))
     for timestep in (900.0, 800.0):
         for first in range(4):
-            pasts.at((slice(first, first + 1), *WHOLE[1:]), timestep).keep("x", torch.zeros(4))
+            caches.at((slice(first, first + 1), *WHOLE[1:]), timestep).keep("x", torch.zeros(4))
     assert asked == [4, 8, 12, 16] + 4 * [16]
-    work = Work(UNetConfig(), Weights(0, 0, 0, 0), 1, 61, 320, 512, 2, 4, 128, False, "cuda")
-    assert kept_bytes(work, Means(kept_channels=256, tile=128, tile_overlap=32)) == 2 * MOST_ELEMENTS
+    work = Workload(STAGES["upscaler"], UNetConfig(), Weights(0, 0, 0, 0), 1, 61, 320, 512, 2, 4, 128, False, "cuda")
+    assert kept_bytes(work, Execution(kept_channels=256, tile=128, tile_overlap=32)) == 2 * MOST_ELEMENTS
 
 
 # -- presets and settings ----------------------------------------------------------------------------------------------

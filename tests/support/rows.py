@@ -2,10 +2,10 @@
 
 import torch
 
-from lavie.training.data import Clip, DataReport, Source, UnreadableClip
+from lavie.training.data import Clip, ClipSource, DataReport, UnreadableClip
 
 
-class Rows(Source):
+class Rows(ClipSource):
     """Clips that hold the number of their row; those in `broken` cannot be read."""
 
     def __init__(self, name, count, broken=()):

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from lavie.models import build_unet
-from lavie.training.data import Clip, ClipRequest, Mixture, Source, TrainingData, UnreadableClip
+from lavie.training.data import Clip, ClipRequest, ClipSource, Mixture, TrainingData, UnreadableClip
 from lavie.training.freezing import apply_scheme
 from lavie.training.loop import LoopSettings, train
 from lavie.training.objective import add_noise, frame_timesteps, joint_errors, joint_loss
@@ -30,7 +30,7 @@ TENTH_OF_A_STEP = 1e-4  # AdamW makes much of the rounding of gradients that are
 SETTINGS = {"steps": 4, "batch_size": 4, "learning_rate": 1e-3, "warmup": 2, "log_every": 1, "save_every": 0}
 
 
-class Latents(Source):
+class Latents(ClipSource):
     """Random latents by row, of one frame or several; `broken` rows cannot be read."""
 
     def __init__(self, name, rows=16, broken=()):

@@ -126,13 +126,13 @@ def test_the_clean_weighting_keeps_the_numbers_that_the_bundled_weights_were_mad
     assert level_weights(TIMESTEPS, kind, "clean").tolist() == pytest.approx(weights, rel=1e-5, abs=1e-6)
 
 
-def test_emphasis_moves_weight_without_adding_any():
+def test_mask_weights_move_weight_without_adding_any():
     prediction, truth = random(2, 4, 3, 4, 4), torch.zeros(2, 4, 3, 4, 4)
     timesteps = torch.tensor([5, 600])
     plain = example_errors(prediction, truth, timesteps, "epsilon")
     for constant in (0.5, 3.0):
         even = torch.full((2, 1, 3, 4, 4), constant)
-        torch.testing.assert_close(example_errors(prediction, truth, timesteps, "epsilon", emphasis=even), plain)
+        torch.testing.assert_close(example_errors(prediction, truth, timesteps, "epsilon", mask_weights=even), plain)
     corner = torch.zeros(2, 1, 3, 4, 4)
     corner[..., 0, 0] = 2
     errors = example_errors(prediction, truth, timesteps, "epsilon", "uniform", corner)
@@ -142,19 +142,19 @@ def test_emphasis_moves_weight_without_adding_any():
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("own_levels", [True, False])
 def test_the_joint_errors_are_those_of_the_video_and_of_each_picture_alone(kind, own_levels):
-    prediction, truth, emphasis = random(2, 4, 5, 3, 3), random(2, 4, 5, 3, 3, seed=1), random(2, 1, 5, 3, 3).abs()
+    prediction, truth, mask_weights = random(2, 4, 5, 3, 3), random(2, 4, 5, 3, 3, seed=1), random(2, 1, 5, 3, 3).abs()
     timesteps = torch.tensor([[10, 400, 7], [999, 0, 30]]) if own_levels else torch.tensor([10, 999])
-    video, images = joint_errors(prediction, truth, timesteps, 2, kind, "clean", emphasis)
+    video, images = joint_errors(prediction, truth, timesteps, 2, kind, "clean", mask_weights)
     levels = timesteps if own_levels else timesteps[:, None].expand(2, 3)
 
     def alone(frames, level):
-        predicted, true, weight = (part[:, :, frames] for part in (prediction, truth, emphasis))
+        predicted, true, weight = (part[:, :, frames] for part in (prediction, truth, mask_weights))
         return example_errors(predicted, true, level, kind, "clean", weight)
 
     torch.testing.assert_close(video, alone(slice(3), levels[:, 0]))
     expected = torch.stack([alone(slice(3 + m, 4 + m), levels[:, 1 + m]) for m in range(2)], dim=1)
     torch.testing.assert_close(images, expected.flatten())
-    per_frame = joint_errors(prediction, truth, frame_timesteps(levels, 3), 2, kind, "clean", emphasis)
+    per_frame = joint_errors(prediction, truth, frame_timesteps(levels, 3), 2, kind, "clean", mask_weights)
     torch.testing.assert_close(per_frame[0], video)
     torch.testing.assert_close(per_frame[1], images)
 

@@ -15,7 +15,7 @@ from lavie.errors import UsageError
 from lavie.training.data import ClipRequest, Mixture, TrainingData
 from lavie.training.data.clip import Clip
 from lavie.training.settings import StageSettings
-from lavie.training.stages import STAGES, Denoiser, Parts
+from lavie.training.stages import STAGES, Denoiser, StageNetworks
 from lavie.training.stages.extension import random_mask
 from lavie.training.stages.interpolation import between, check_frames
 from lavie.training.stages.upscaler import reduced
@@ -47,7 +47,7 @@ def make(folder):
         unet = load_start(family, name, None, settings.conditioning, 0).unet
         text, _ = load_text_of(family, name, None, text_learns)
         base_vae = load_vae_of(family, "base") if name == "upscaler" else None
-        parts = Parts(family, family.stage(name), text, load_vae_of(family, name), base_vae)
+        parts = StageNetworks(family, family.stage(name), text, load_vae_of(family, name), base_vae)
         text.model.requires_grad_(text_learns)
         return STAGES[name](Denoiser(unet, text.model if text_learns else None), parts, settings)
 

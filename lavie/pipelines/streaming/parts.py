@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...atomic import PREFIX, remove, written_whole
 from ...errors import UsageError
 from ...video import VideoInfo, VideoWriter, iter_video, probe_video
 from ..output import VideoOutput
@@ -51,11 +51,10 @@ class Parts:
                     "Give the same settings to go on from them, or restart (--restart) without them."
                 )
         self.folder.mkdir(exist_ok=True)
-        for left in self.folder.glob(".lavie-*"):
-            shutil.rmtree(left, ignore_errors=True)
-        unfinished = self.folder / f".lavie-{SETTINGS}"
-        unfinished.write_text(json.dumps(settings, indent=1), encoding="utf-8")
-        os.replace(unfinished, self.folder / SETTINGS)
+        for left in self.folder.glob(f"{PREFIX}*"):
+            remove(left)
+        with written_whole(self.folder / SETTINGS) as partial:
+            partial.write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
     def has(self, number: int) -> bool:
         return self._place(number).is_dir()
@@ -77,7 +76,7 @@ class Parts:
         return iter_video(self._place(number))
 
     def remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
 
     def _place(self, number: int) -> Path:
         return self.folder / f"{number:05d}"

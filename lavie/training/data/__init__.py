@@ -9,12 +9,13 @@ from .mixture import Mixture
 from .opening import check_spec, open_source
 from .precomputed import Precomputed, write_precomputed
 from .shards import Shards
-from .source import Source
+from .source import ClipSource
 from .table import ImageTable, VideoTable
 
 __all__ = [
     "Clip",
     "ClipRequest",
+    "ClipSource",
     "DataReport",
     "Example",
     "Filters",
@@ -25,7 +26,6 @@ __all__ = [
     "Precomputed",
     "Shards",
     "Skipped",
-    "Source",
     "TrainingData",
     "UnreadableClip",
     "VideoFolder",

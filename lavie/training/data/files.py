@@ -10,18 +10,19 @@ from pathlib import Path
 
 import torch
 
+from ...atomic import written_whole
 from ...errors import UsageError
 from .clip import Clip, ClipRequest, UnreadableClip
 from .decode import list_frames, picture_size, read_clip, read_picture
 from .entries import Entry, digest, fit_entries
 from .filters import DataReport, Filters
 from .scenes import cut_scenes
-from .source import Source
+from .source import ClipSource
 
 PROBES_AT_ONCE = 4
 
 
-class Files(Source):
+class Files(ClipSource):
     """Entries that pass the filters, one a row."""
 
     def __init__(self, name: str, entries: list[Entry], report: DataReport) -> None:
@@ -100,7 +101,8 @@ class _Probe:
             bar = tqdm(found, report.name, len(entries), delay=5, mininterval=5, unit=" videos")
             facts = list(bar)
         if self.cache is not None:
-            _write_json(self.cache, self.known)
+            with written_whole(self.cache) as partial:
+                partial.write_text(json.dumps(self.known), "utf-8")
         kept: list[Entry] = []
         for entry, fact in zip(entries, facts, strict=True):
             if "broken" in fact:
@@ -170,10 +172,3 @@ def _read_json(file: Path | None) -> dict:
         return json.loads(file.read_text("utf-8")) if file is not None and file.exists() else {}
     except ValueError:
         return {}  # a memory only: what it does not tell is looked up again
-
-
-def _write_json(file: Path, content: dict) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(content), "utf-8")
-    partial.replace(file)

@@ -9,20 +9,20 @@ import torch
 from torch import Tensor
 
 from .clip import Clip, ClipRequest
-from .source import Source
+from .source import ClipSource
 
 SPEED = 1.5  # pixels a frame, of the walk's deviation in each direction
 INERTIA = 0.95  # how much of its speed the hand keeps from frame to frame
 ROOM = 1.2  # how much larger than the clip the picture is
 
 
-class Handheld(Source):
+class Handheld(ClipSource):
     """A source of pictures as a source of clips, in which the picture moves as before an unsteady hand.
 
     The frame rate of a request is of no account: the walk is in frames.
     """
 
-    def __init__(self, pictures: Source, speed: float = SPEED, name: str | None = None) -> None:
+    def __init__(self, pictures: ClipSource, speed: float = SPEED, name: str | None = None) -> None:
         self.pictures, self.speed = pictures, speed
         self.name = name or f"{pictures.name}, hand-held"
         self.report = pictures.report

@@ -12,7 +12,7 @@ import torch
 
 from ...errors import UsageError
 from .randomness import generator_of
-from .source import Source
+from .source import ClipSource
 
 Weights = Mapping[str, float]
 
@@ -32,7 +32,7 @@ class Mixture:
     """
 
     def __init__(
-        self, sources: Sequence[Source], schedule: Sequence[tuple[int, Weights]] | Weights | None = None
+        self, sources: Sequence[ClipSource], schedule: Sequence[tuple[int, Weights]] | Weights | None = None
     ) -> None:
         self.sources = list(sources)
         names = [source.name for source in self.sources]
@@ -50,7 +50,7 @@ class Mixture:
         """The share of each source at a step; they sum to 1."""
         return dict(zip((s.name for s in self.sources), self._shares(step, 1)[0].tolist(), strict=True))
 
-    def pick(self, number: int, batch_size: int, seed: int) -> tuple[Source, int]:
+    def pick(self, number: int, batch_size: int, seed: int) -> tuple[ClipSource, int]:
         """The source and row of example `number` of a run of `batch_size` examples a step; these three decide it."""
         index, rank = (0, number) if len(self.sources) == 1 else self._turn(number, batch_size, seed)
         source = self.sources[index]
@@ -114,7 +114,7 @@ class _Shares:
 
 
 @lru_cache(maxsize=16)
-def _order(source: Source, seed: int, turn: int) -> np.ndarray:
+def _order(source: ClipSource, seed: int, turn: int) -> np.ndarray:
     return source.order(seed, "order", source.name, turn).int().numpy()
 
 

@@ -10,7 +10,7 @@ from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from .filters import Filters
 from .folder import ImageFolder, VideoFolder
 from .shards import Shards, is_address
-from .source import Source
+from .source import ClipSource
 from .table import ImageTable, VideoTable, lists_pictures
 
 
@@ -21,7 +21,7 @@ def open_source(
     cut_scenes: bool = False,
     cache: Path | None = None,
     found: Path | None = None,
-) -> Source:
+) -> ClipSource:
     """The source that a spec names; its `name` is the spec.
 
     spec: a folder, a .csv table, tar files (a path or http(s) address, with `{0000..0041}` or `*`), or a
@@ -40,7 +40,7 @@ def open_source(
 
 def _opened(
     spec: str, filters: Filters, pictures: bool, cut_scenes: bool, cache: Path | None, found: Path | None
-) -> tuple[Source, bool]:
+) -> tuple[ClipSource, bool]:
     """The source, and whether it has pictures only."""
     registered = registered_sources().get(spec.split(":")[0])
     if registered is not None:

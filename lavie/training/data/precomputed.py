@@ -7,7 +7,6 @@ The folder holds shards `00000.safetensors`, … of float16 tensors [rows, …] 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,11 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...atomic import written_whole
 from ...errors import LavieError, UsageError
 from .clip import Clip, ClipRequest, UnreadableClip
 from .filters import DataReport
 from .randomness import draw, generator_of
-from .source import Source
+from .source import ClipSource
 
 NOTE = "precomputed.json"
 SHARD_ROWS = 256
@@ -28,7 +28,7 @@ Encode = Callable[[list[Clip]], Sequence[dict[str, Tensor]]]
 
 
 def write_precomputed(
-    source: Source,
+    source: ClipSource,
     request: ClipRequest,
     encode: Encode,
     folder: Path,
@@ -52,7 +52,8 @@ def write_precomputed(
     if (folder / NOTE).exists():
         _require_same(_read_note(folder), note, folder)
     else:
-        _write_whole(folder / NOTE, json.dumps(note, indent=2).encode())
+        with written_whole(folder / NOTE) as partial:
+            partial.write_text(json.dumps(note, indent=2), "utf-8")
     for number, start in enumerate(range(0, len(source), SHARD_ROWS)):
         rows = range(start, min(start + SHARD_ROWS, len(source)))
         if not _shard(folder, number).exists():
@@ -62,7 +63,7 @@ def write_precomputed(
     return Precomputed(source, folder, identity or None).report
 
 
-class Precomputed(Source):
+class Precomputed(ClipSource):
     """What `write_precomputed` left in a folder, with the captions of the source that it was made from.
 
     Where text embeddings are stored the captions are those that were embedded. A request may be shorter than what is
@@ -72,7 +73,7 @@ class Precomputed(Source):
         UsageError: nothing there, not whole, or made from something else.
     """
 
-    def __init__(self, source: Source, folder: Path, identity: str | None = None, name: str | None = None) -> None:
+    def __init__(self, source: ClipSource, folder: Path, identity: str | None = None, name: str | None = None) -> None:
         self.source, self.folder, self.name = source, folder, name or source.name
         note = _read_note(folder)
         self.request = ClipRequest(**note["request"])
@@ -134,8 +135,8 @@ class _Shard:
         self.captions = _metadata(file)["captions"]
 
 
-def _write_shard(source: Source, request: ClipRequest, encode: Encode, file: Path, rows: range, batch: int) -> None:
-    from safetensors.torch import save
+def _write_shard(source: ClipSource, request: ClipRequest, encode: Encode, file: Path, rows: range, batch: int) -> None:
+    from safetensors.torch import save_file
 
     kept: dict[str, list] = {"rows": [], "captions": [], "skipped": []}
     tensors: dict[str, list[Tensor]] = {}
@@ -145,10 +146,11 @@ def _write_shard(source: Source, request: ClipRequest, encode: Encode, file: Pat
             for name, tensor in encoded.items():
                 tensors.setdefault(name, []).append(tensor.detach().to("cpu", torch.float16))
     stacked = {name: _stack(name, parts, len(kept["rows"])) for name, parts in tensors.items()}
-    _write_whole(file, save(stacked, {name: json.dumps(values) for name, values in kept.items()}))
+    with written_whole(file) as partial:
+        save_file(stacked, partial, {name: json.dumps(values) for name, values in kept.items()})
 
 
-def _readable(source: Source, request: ClipRequest, rows: range, kept: dict[str, list]):
+def _readable(source: ClipSource, request: ClipRequest, rows: range, kept: dict[str, list]):
     for row in rows:
         try:
             clip = source.read(row, request, generator_of("precomputed", source.name, row))
@@ -212,7 +214,7 @@ def _scaled(window: tuple[slice, slice, slice], tensor: Tensor, stored: ClipRequ
     return slice(None), frames, *(slice(s.start // scale, s.stop // scale) for s in (rows, columns))
 
 
-def _note(source: Source, request: ClipRequest, identity: str) -> dict:
+def _note(source: ClipSource, request: ClipRequest, identity: str) -> dict:
     return {
         "source": source.name,
         "rows": len(source),
@@ -258,12 +260,6 @@ def _metadata(file: Path) -> dict[str, list]:
             return {name: json.loads(values) for name, values in shard.metadata().items()}
     except (SafetensorError, OSError) as error:
         raise LavieError(f"{file} is damaged ({error}). Remove it and precompute once more.") from error
-
-
-def _write_whole(file: Path, content: bytes) -> None:
-    partial = file.with_suffix(f".{os.getpid()}.partial")
-    partial.write_bytes(content)
-    partial.replace(file)
 
 
 def _shard(folder: Path, number: int) -> Path:

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from http.client import HTTPException
 from pathlib import Path
 
+from ...atomic import SUFFIX, partial_of, put_in_place
 from .clip import UnreadableClip
 
 ATTEMPTS = 3
@@ -36,12 +37,12 @@ class ShardCache:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{blake2b(url.encode(), digest_size=8).hexdigest()}-{Path(url.split('?')[0]).name}"
-        partial = file.with_name(f"{file.name}.partial")
+        partial = partial_of(file)
         while not self._touch(file):
             if self._claim(partial):
                 try:
                     self._download(url, partial)
-                    partial.replace(file)
+                    put_in_place(partial, file)
                 finally:
                     partial.unlink(missing_ok=True)
                 self._make_room(file)
@@ -90,7 +91,7 @@ class ShardCache:
         for _, size, file in sorted(files):
             if used <= self.max_bytes:
                 return
-            if file == newest or file.suffix == ".partial":
+            if file == newest or file.suffix == SUFFIX:
                 continue
             with suppress(OSError):  # in use, on systems where that matters
                 file.unlink()

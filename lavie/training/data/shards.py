@@ -29,7 +29,7 @@ from .filters import DataReport, Filters
 from .randomness import generator_of
 from .shard_cache import MAX_BYTES, ShardCache
 from .shard_index import Index, Sample, index_shard
-from .source import Source
+from .source import ClipSource
 
 SIZES = "sizes.json"
 SHARDS_AT_ONCE = 4
@@ -38,7 +38,7 @@ ATTEMPTS = 8
 T = TypeVar("T")
 
 
-class Shards(Source):
+class Shards(ClipSource):
     """The samples of local tar files or http(s) addresses.
 
     pattern: a path or address; `{0000..0041}` and `{a,b}` name several, and local ones may hold `*`. cache: folder

@@ -11,7 +11,7 @@ from .filters import DataReport
 from .randomness import generator_of
 
 
-class Source(ABC):
+class ClipSource(ABC):
     """Captioned clips by row, 0…len − 1.
 
     What `caption` and `read` give is decided by their arguments alone, whatever was read before and in whichever

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
@@ -18,12 +19,13 @@ from ...models.latents import encode_video
 from ...pipelines.text_to_video import sample_text_to_video
 from ...sampling import TextCondition
 from ...sampling.schedule import NUM_TRAIN_TIMESTEPS
-from ..data import Clip, ClipRequest, Source, UnreadableClip
+from ..data import Clip, ClipRequest, ClipSource, UnreadableClip
 from ..data.decode import IMAGE_SUFFIXES, read_picture
 from ..data.entries import read_caption
 from ..data.filters import DataReport
+from ..data.geometry import fit
 from ..data.randomness import generator_of
-from ..stages import Parts
+from ..stages import StageNetworks
 from ..stages.denoiser import Denoiser
 from .settings import LoraSettings
 
@@ -46,7 +48,7 @@ class Picture:
     pixels: Tensor
 
 
-class Encoded(Source):
+class Encoded(ClipSource):
     """Pictures or clips as scaled latents [4, frames, h, w] in memory, with captions.
 
     max_timestep: they are learnt from noise levels below this one.
@@ -114,6 +116,14 @@ def with_trigger(caption: str, trigger: str) -> str:
     return f"{trigger}, {caption}" if caption else trigger
 
 
+def picture_of(number: int, pixels: np.ndarray, caption: str, size: tuple[int, int]) -> Picture:
+    """Of pixels uint8 [H, W, 3] of any size: scaled until they cover height and width, and cut around the middle."""
+    name = f"picture {number}"
+    geometry = fit(name, *pixels.shape[:2], ClipRequest(1, *size), generator_of(number))
+    video = torch.from_numpy(geometry.apply(pixels).copy()).permute(2, 0, 1)[:, None].float() / 127.5 - 1
+    return Picture(name, caption, video)
+
+
 def pictures_in(folder: Path, height: int, width: int, trigger: str = "") -> tuple[list[Picture], DataReport]:
     """The pictures of a folder and its subfolders in that size, and what became of every file.
 
@@ -176,7 +186,7 @@ def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 def encoded(
     name: str,
     pictures: Sequence[Picture],
-    parts: Parts,
+    parts: StageNetworks,
     report: Report | None = None,
     max_timestep: int = NUM_TRAIN_TIMESTEPS,
 ) -> Encoded:
@@ -192,7 +202,7 @@ def encoded(
 
 def own_clips(
     model: Denoiser,
-    parts: Parts,
+    parts: StageNetworks,
     settings: LoraSettings,
     size: tuple[int, int, int],
     seed: int,

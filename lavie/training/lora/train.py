@@ -18,7 +18,7 @@ from ...sampling.schedule import NUM_TRAIN_TIMESTEPS
 from ..data import ClipRequest, Mixture, TrainingData
 from ..loop import LoopSettings, train
 from ..settings import StageSettings
-from ..stages import Denoiser, Parts
+from ..stages import Denoiser, StageNetworks
 from ..stages.preview import PREVIEW_PROMPTS
 from ..start import load_text_of, load_vae_of
 from .adapters import add_adapters, halve_frozen, lora_tensors, metadata
@@ -101,7 +101,7 @@ def lora_stage(
     config = family.stage("base")
     unet = load_unet(family.path(config.unet), stage="base", dtype=torch.float32)
     text_encoder, _ = load_text_of(family, "base", None, learns=False)
-    parts = Parts(family, config, text_encoder, load_vae_of(family, "base"))
+    parts = StageNetworks(family, config, text_encoder, load_vae_of(family, "base"))
     model = Denoiser(unet.to(device), text_encoder.model if settings.train_text else None)
     parts.to(device)
     return PersonalisedBase(

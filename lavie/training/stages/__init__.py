@@ -4,10 +4,10 @@ from .base import Base
 from .denoiser import Denoiser
 from .extension import Extension
 from .interpolation import Interpolation
-from .parts import Parts
+from .parts import StageNetworks
 from .stage import DenoisingStage
 from .upscaler import Upscaler
 
 STAGES: dict[str, type[DenoisingStage]] = {stage.name: stage for stage in (Base, Interpolation, Upscaler, Extension)}
 
-__all__ = ["STAGES", "Base", "Denoiser", "DenoisingStage", "Extension", "Interpolation", "Parts", "Upscaler"]
+__all__ = ["STAGES", "Base", "Denoiser", "DenoisingStage", "Extension", "Interpolation", "StageNetworks", "Upscaler"]

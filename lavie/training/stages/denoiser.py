@@ -58,7 +58,7 @@ class Prepared:
 
     latents, noise: [4, T + M, h, w], scaled. timesteps: int64 [1 + M], or [T + M]. captions: 1 + M of them, empty where
     text was dropped. teacher_caption: see `Clip`. condition: [channels, T + M, h, w], what the network is given besides
-    noise. label: the noise level. emphasis: [1, T + M, h, w], how much an error counts there. text:
+    noise. label: the noise level. mask_weights: [1, T + M, h, w], how much an error counts there. text:
     [1 + M, 77, channels] where it was precomputed.
     """
 
@@ -69,7 +69,7 @@ class Prepared:
     teacher_caption: str | None = None
     condition: Tensor | None = None
     label: int | None = None
-    emphasis: Tensor | None = None
+    mask_weights: Tensor | None = None
     text: Tensor | None = None
 
 
@@ -84,7 +84,7 @@ class Batch:
     teacher_captions: tuple[str | None, ...]
     condition: Tensor | None
     labels: Tensor | None
-    emphasis: Tensor | None
+    mask_weights: Tensor | None
     text: Tensor | None
 
     @classmethod
@@ -102,6 +102,6 @@ class Batch:
             teacher_captions=tuple(part.teacher_caption for part in parts),
             condition=stacked("condition"),
             labels=None if labels[0] is None else torch.tensor(labels, device=device),
-            emphasis=stacked("emphasis"),
+            mask_weights=stacked("mask_weights"),
             text=stacked("text"),
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Parts:
+class StageNetworks:
     """A stage's frozen parts, and the text encoder, whether it learns or not.
 
     config: of the stage, in the size that training shows. vae: encodes what the network learns; base_vae: the

@@ -24,7 +24,7 @@ from ..freezing import has_adapters, lora_state_dict, merged
 from ..objective import add_noise, anchored_timesteps, example_errors, frame_timesteps, joint_errors, joint_loss, target
 from ..settings import StageSettings
 from .denoiser import Batch, Denoiser, Prepared
-from .parts import Parts
+from .parts import StageNetworks
 
 
 class DenoisingStage(ABC):
@@ -36,7 +36,7 @@ class DenoisingStage(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, model: Denoiser, parts: Parts, settings: StageSettings) -> None:
+    def __init__(self, model: Denoiser, parts: StageNetworks, settings: StageSettings) -> None:
         self.model = model
         self.parts = parts
         self.settings = settings
@@ -116,7 +116,7 @@ class DenoisingStage(ABC):
             teacher_caption="" if dropped[0] and example.clip.teacher_caption else example.clip.teacher_caption,
             condition=condition,
             label=label,
-            emphasis=self._emphasis([encoded, *pictures]),
+            mask_weights=self._mask_weights([encoded, *pictures]),
             text=self._precomputed_text(clips, dropped),
         )
 
@@ -133,7 +133,7 @@ class DenoisingStage(ABC):
             levels = anchored_timesteps(clip_frames, generator)
         return torch.cat((levels, timesteps[1:]))
 
-    def _emphasis(self, parts: list[dict[str, Tensor]]) -> Tensor | None:
+    def _mask_weights(self, parts: list[dict[str, Tensor]]) -> Tensor | None:
         """1 … `mask_weight` [1, T + M, h, w]; clips without a mask count 1 everywhere."""
         if self.settings.mask_weight == 1:
             return None
@@ -161,9 +161,9 @@ class DenoisingStage(ABC):
         prediction = model(sample, timesteps, self._text(batch), batch.labels, 1 if alone else images)
         weighting = self.settings.loss_weight
         if not images:
-            error = example_errors(prediction, truth, timesteps, kind, weighting, batch.emphasis).mean()
+            error = example_errors(prediction, truth, timesteps, kind, weighting, batch.mask_weights).mean()
             return {"total": error, "image" if alone else "video": error}
-        errors = joint_errors(prediction, truth, timesteps, images, kind, weighting, batch.emphasis)
+        errors = joint_errors(prediction, truth, timesteps, images, kind, weighting, batch.mask_weights)
         return joint_loss(*errors, self.settings.image_weight)
 
     def _text(self, batch: Batch) -> Tensor:

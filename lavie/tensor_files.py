@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..errors import LavieError
+from .errors import LavieError
 
 # Dictionaries that training programs wrap weights in; "ema" first, as the official loaders look for it.
 _WRAPPERS = ("ema", "state_dict", "model_state_dict", "model", "module", "params_ema", "params")
