@@ -10,7 +10,7 @@ from ..knobs import knob
 
 @dataclass(frozen=True)
 class LongVideoSettings:
-    """The settings of all methods; `METHODS` says which of them a method has, `ALL_HAVE` which every one has."""
+    """The settings of all methods. `METHODS` says which ones a method has, `ALL_HAVE` which ones every method has."""
 
     context_frames: int = knob(
         0, "How many frames neighbouring clips or windows share.", least=1, most=64, off=0, flag="context", metavar="N"
