@@ -1,4 +1,4 @@
-"""LaVie Image to Video and LaVie Transition: clips that start from, or lie between, frames that are given."""
+"""LaVie Image to Video and LaVie Transition: new frames after or between given ones."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .sampler import SAMPLING, WIRES, Run, SamplerNode
 from .vae import require_vae
 from .widgets import choice, integer, socket
 
-ADVICE = "Lower num_frames, use smaller pictures, or choose float16 in LaVie Loader."
+ADVICE = "Lower num_frames, use smaller images, or choose float16 in LaVie Loader."
 EITHER = socket("MODEL", "LaVie's extension stage, which is made for this, or its base stage.")
 VAE = socket("VAE", "The VAE of the same LaVie Loader.")
 VAE_FACTOR = STAGES["extension"].vae_factor
 
 
 class LaVieImageToVideo(SamplerNode):
-    """A picture, or the end of a clip, goes on."""
+    """Animates an image, or continues the end of a clip."""
 
     title = STAGES["extension"].node
     advice = ADVICE
@@ -84,7 +84,7 @@ class LaVieImageToVideo(SamplerNode):
 
 
 class LaVieTransition(SamplerNode):
-    """From one shot to another."""
+    """New frames from one shot to another."""
 
     title = "LaVie Transition"
     advice = ADVICE
@@ -150,7 +150,7 @@ def _grey(run: Run, vae: Any, images: Tensor) -> Tensor | None:
 
 
 def _in_size_of(images: Tensor, frames: Tensor) -> Tensor:
-    """Without what `padded` added."""
+    """The frames without what `padded` added."""
     return frames[:, : images.shape[1], : images.shape[2]]
 
 

@@ -1,4 +1,4 @@
-"""LaVie Example Video: something to try the workflows on."""
+"""LaVie Example Video: a clip to try the workflows on."""
 
 from __future__ import annotations
 

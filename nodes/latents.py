@@ -1,4 +1,4 @@
-"""Latents: empty ones, to and from images, and between a video and its frames."""
+"""Latent nodes: empty latents, encoding and decoding, and conversion between a video and its frames."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SAMPLES = socket("LATENT", "Latents of a video [batch, 4, frames, height / 8, wi
 
 
 class LaVieEmptyLatentVideo:
-    """The canvas for a sampler."""
+    """Empty latents for a sampler."""
 
     DESCRIPTION = (
         "An empty video for the core KSampler. With a MODEL connected, 0 stands for the model's own size, so you can "
@@ -49,7 +49,7 @@ class LaVieEmptyLatentVideo:
         if 0 in (width, height, num_frames):
             if model is None:
                 raise UsageError(
-                    "Width, height or num_frames is 0. Give a number, or wire in the MODEL whose own shall be taken."
+                    "Width, height or num_frames is 0. Give a number, or connect the MODEL whose own value to use."
                 )
             config = stage_of(model, ("base",), "LaVie Empty Latent Video").config
             width, height = width or config.width, height or config.height
@@ -119,7 +119,7 @@ class LaVieVAEEncode:
 
 
 class LaVieLatentVideoToFrames:
-    """Frames into the batch."""
+    """The frames of a video as a batch."""
 
     DESCRIPTION = "Turns the latents of a video into a batch of image latents, one per frame, for image nodes."
     SEARCH_ALIASES: ClassVar = ["latent batch", "5d to 4d", "unstack frames"]
@@ -139,7 +139,7 @@ class LaVieLatentVideoToFrames:
 
 
 class LaVieFramesToLatentVideo:
-    """The batch into frames."""
+    """A batch as the frames of a video."""
 
     DESCRIPTION = "Turns a batch of image latents into the latents of one video, or of several of equal length."
     SEARCH_ALIASES: ClassVar = ["latent batch", "4d to 5d", "stack frames"]

@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 AUTO = "auto"
 FIRST = next(iter(STAGES))
-SCALING_FACTORS = {8: 0.18215, 4: 0.08333}  # by pixels per latent pixel, where the VAE itself is not at hand
+SCALING_FACTORS = {8: 0.18215, 4: 0.08333}  # by pixels per latent pixel, if the VAE itself is missing
 
 
 class LaVieLoader:
-    """Everything a stage needs."""
+    """Loads everything a stage needs."""
 
     DESCRIPTION = (
         "Loads one stage of LaVie: of the small bundled family (lavie-tiny), of the released weights (lavie), or any "
@@ -72,7 +72,7 @@ class LaVieLoader:
 
     @classmethod
     def IS_CHANGED(cls, model: str, **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
-        """A file that was replaced on disk is loaded again."""
+        """Reload a file that was replaced on disk."""
         key, _, name = model.partition("/")
         if not name:
             return model
@@ -108,16 +108,16 @@ class LaVieLoader:
 
 
 def model_names() -> list[str]:
-    """The choices of the loader: families by name, files and folders as "folder key/name"."""
+    """The loader's choices: families by name, files and folders as "folder key/name"."""
     found = [f"{key}/{name}" for key in host.UNET_FOLDERS for name in host.files(key)]
     return [BUNDLED, RELEASED, *found]
 
 
 def resolve(model: str, stage: str) -> tuple[Family, str]:
-    """The family and stage behind a choice of the loader; a file stands in for its stage of the released family.
+    """The family and stage of a choice; a file replaces its stage of the released family.
 
     Raises:
-        LavieError: no such file, no LaVie checkpoint, or another stage than the one chosen.
+        LavieError: no such file, not a LaVie checkpoint, or not the chosen stage.
     """
     key, _, name = model.partition("/")
     released = find_family(RELEASED, folders=host.released_folders())
@@ -138,18 +138,19 @@ def resolve(model: str, stage: str) -> tuple[Family, str]:
 
 
 def _with_unet(family: Family, stage: str, path: Path) -> Family:
-    settings = RELEASED_STAGES.get(stage, RELEASED_STAGES["base"])  # an extension makes clips like the base's
+    settings = RELEASED_STAGES.get(stage, RELEASED_STAGES["base"])  # an extension stage makes clips like the base's
     return replace(family, name=path.stem, **{stage: replace(settings, unet=str(path.resolve()))})
 
 
 def _part(part: str, load: Any, family: Family, file: str, **settings: Any) -> Any:
-    """The VAE or text encoder of a stage, or None with a word in the log: another loader's can be wired in instead."""
+    """The VAE or text encoder of a stage; None, with a warning in the log, if it is missing: another loader's can be
+    connected instead."""
     source = part_source(family, file, part)
     needed = [path for path in (source, settings.get("tokenizer")) if isinstance(path, Path)]
     missing = next((path for path in needed if not path.exists()), None)
     if missing is None or family.name == BUNDLED:
         return load(source, **settings)
-    log.warning("LaVie Loader: there is no %s; put it there, or wire in the %s of another loader.", missing, part)
+    log.warning("LaVie Loader: there is no %s. Put it there, or connect the %s of another loader.", missing, part)
     return None
 
 

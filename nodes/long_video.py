@@ -22,7 +22,7 @@ BY_BASE = tuple(name for name, method in METHODS.items() if not method.stage)
 
 
 class LaVieAutoregressiveExtender(SamplerNode):
-    """Longer clips by the base model."""
+    """Continues clips with the base model."""
 
     title = "LaVie Autoregressive Extender"
     DESCRIPTION = (
@@ -55,12 +55,12 @@ class LaVieAutoregressiveExtender(SamplerNode):
 
         size = (run.config.clip_frames, *given.shape[3:])
         made = run.unscaled(run.sampled(sample, size, run.generators(len(given))))
-        given = given.to(host.storage_device())  # as they came, not scaled there and back
+        given = given.to(host.storage_device())  # unchanged, not scaled back and forth
         return latent_of(torch.cat((given, made.to(given)), dim=2)), run.info.config.fps
 
 
 class LaVieLongVideoSampler(SamplerNode):
-    """Long videos from text, by the base model without training."""
+    """Long videos from text with the base model, without special training."""
 
     title = "LaVie Long Video Sampler"
     DESCRIPTION = (

@@ -68,8 +68,8 @@ class LaVieLoraLoader:
 
     @classmethod
     def IS_CHANGED(cls, lora_name: str, lora: str = "", **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
-        """A file that was replaced on disk is loaded again."""
-        if lora or lora is None:  # wired in: it is not there yet, or its node tells when it changes
+        """Reload a file that was replaced on disk."""
+        if lora or lora is None:  # connected: the file may not exist yet, and its node reruns when it changes
             return ""
         path = lora_path(lora_name)
         return f"{path}:{path.stat().st_mtime_ns}"
@@ -91,7 +91,7 @@ class LaVieLoraLoader:
         if not STAGES[info.stage].takes_loras:
             fitting = ", ".join(name for name, spec in STAGES.items() if spec.takes_loras)
             raise UsageError(
-                f"LaVie's {info.stage} is no Stable Diffusion 1.x model, so no LoRA fits it. Wire in one of: {fitting}."
+                f"LaVie's {info.stage} is no Stable Diffusion 1.x model, so no LoRA fits it. Connect one of: {fitting}."
             )
         path = lora_path(lora or lora_name)
         host.check_interrupt()
@@ -105,7 +105,7 @@ class LaVieLoraLoader:
         log.info("LaVie LoRA Loader: %s patches %d layers.", path.name, layers)
         left += chosen.temporal
         if left:
-            log.warning("%s: %d of its layers have no place here: %s", path.name, len(left), ", ".join(left))
+            log.warning("%s: %d of its layers do not fit this model: %s", path.name, len(left), ", ".join(left))
         return model, clip
 
 
@@ -119,7 +119,7 @@ def lora_names() -> list[str]:
 
 
 def lora_path(name: str) -> Path:
-    """The file behind a choice of the loader; raises UsageError if there is none."""
+    """The file of a choice; raises UsageError if there is none."""
     return _bundled().get(name) or host.find_file("loras", name)
 
 

@@ -1,4 +1,4 @@
-"""LaVie LoRA Trainer: pictures in, a LoRA for the base out, without leaving the graph."""
+"""LaVie LoRA Trainer: images in, a LoRA for the base out, without leaving the graph."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAME = re.compile(r"[\w][\w .-]{0,99}")
 
 
 class LaVieLoraTrainer:
-    """Section 5.6 of the paper: spatial layers learn, layers along the frames stay."""
+    """Section 5.6 of the paper: spatial layers learn, temporal layers stay as they are."""
 
     DESCRIPTION = (
         "Trains a LoRA on five to twenty images of a subject or a style and saves it in models/loras. The motion stays "
@@ -214,8 +214,8 @@ def _train(
     told = (progress.step, after_step, after_samples)
     result = train_lora(family, pictures, size, settings, loop, run, output, device, *told)
     if result.stopped:
-        log.info("LaVie LoRA Trainer: stopped after %d steps; the same settings go on from there.", result.steps)
-        raise cancel or UsageError(f"Training was stopped after {result.steps} steps; queue it again to go on.")
+        log.info("LaVie LoRA Trainer: stopped after %d steps; the same settings resume from there.", result.steps)
+        raise cancel or UsageError(f"Training was stopped after {result.steps} steps; queue it again to resume.")
     shutil.rmtree(run, ignore_errors=True)
     log.info("LaVie LoRA Trainer: wrote %s after %d steps in %.0f s.", output, result.steps, result.seconds)
 
@@ -226,10 +226,10 @@ def _pictures(images: Tensor, captions: str, trigger: str, size: tuple[int, int]
 
     lines = [line.strip() for line in captions.strip().splitlines()]
     if len(lines) not in (0, 1, len(images)):
-        raise UsageError(f"There are {len(lines)} captions for {len(images)} pictures: write a line for each, or none.")
+        raise UsageError(f"There are {len(lines)} captions for {len(images)} images: write one line for each, or none.")
     lines = (lines or [""]) * (len(images) if len(lines) <= 1 else 1)
     if not all(lines) and not trigger:
-        raise UsageError("Pictures without a caption need a trigger: write one, or a caption for each picture.")
+        raise UsageError("Images without a caption need a trigger: write one, or a caption for each image.")
     pictures = []
     for index, (image, line) in enumerate(zip(images, lines, strict=True)):
         pixels = (image[..., :3].clone().cpu().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
@@ -238,7 +238,7 @@ def _pictures(images: Tensor, captions: str, trigger: str, size: tuple[int, int]
 
 
 def _digest(pictures: Sequence[Any], settings: Any, loop: Any, family: Family) -> str:
-    """Changes with all that makes another LoRA; a run of more steps is the same run."""
+    """Changes with everything that makes another LoRA; more steps are the same run."""
     whole = hashlib.sha256(repr((asdict(settings), replace(loop, steps=1, sample_every=0), family.folder)).encode())
     for picture in pictures:
         whole.update(picture.caption.encode())

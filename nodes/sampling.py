@@ -18,7 +18,7 @@ VAE_FACTOR = STAGES["base"].vae_factor
 
 
 class LaVieBaseSampler(SamplerNode):
-    """Stage 1 by LaVie's own sampling loop."""
+    """Stage 1 with LaVie's own sampling loop."""
 
     title = STAGES["base"].node
     DESCRIPTION = (

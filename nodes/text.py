@@ -1,4 +1,4 @@
-"""LaVie Text Encode: what to show and what to avoid, as CONDITIONING."""
+"""LaVie Text Encode and LaVie Prompt Schedule: prompts as CONDITIONING."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .widgets import integer, socket, text
 
 
 class LaVieTextEncode:
-    """Two prompts, encoded together."""
+    """A prompt and a negative prompt."""
 
     DESCRIPTION = (
         "Encodes a prompt and a negative prompt. (word:1.3) gives a word more weight, prompts can have any length, and "

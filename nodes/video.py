@@ -1,4 +1,4 @@
-"""The later stages of the cascade, for any video: temporal interpolation and super-resolution."""
+"""Interpolation and upscaler, for any video."""
 
 from __future__ import annotations
 

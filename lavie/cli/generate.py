@@ -124,7 +124,7 @@ def _outputs(output: str, count: int) -> list[str]:
     if count == 1:
         return [output]
     if "%" in os.path.basename(output):
-        raise UsageError("Several prompts cannot share one name pattern; write to folder/ or to films.")
+        raise UsageError("Several prompts cannot share one name pattern; write to folder/ or to video files.")
     name = output.rstrip("/" + os.sep)
     stem, ending = os.path.splitext(name)
     ending += output[len(name) :]

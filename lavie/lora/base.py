@@ -54,7 +54,7 @@ def check_base(tensors: Mapping[str, Tensor], name: str = "This file") -> None:
     if found:
         raise LavieError(f"{name} is {found}; LaVie takes LoRAs made for Stable Diffusion 1.x or for LaVie itself.")
     if all(is_temporal(tensor) for tensor in tensors if split(tensor)):
-        raise LavieError(f"{name} changes only layers for motion, and LaVie takes LoRAs for the look of pictures.")
+        raise LavieError(f"{name} changes only motion layers; LaVie takes LoRAs that change the look.")
     if not any(part.model == "te" or _LAYERS.match(part.kohya) for part in names):
         raise LavieError(
             f"{name} is a LoRA for another kind of model: Stable Diffusion 1.x has no layer {names[0].layer}."

@@ -127,11 +127,11 @@ def _notes(asked: StageConfig, execution: Execution, chosen: StageConfig, vae: t
     if vae[0]:
         yield "The VAE sees one frame at a time."
     if vae[1]:
-        yield f"It decodes tiles of {vae[1]} latent pixels, which changes the picture a little."
+        yield f"It decodes tiles of {vae[1]} latent pixels, which changes the result slightly."
     if chosen.window != asked.window:
-        yield f"Windows of {chosen.window} frames, {chosen.overlap} shared, which changes the picture a little."
+        yield f"Windows of {chosen.window} frames, {chosen.overlap} shared, which changes the result slightly."
     if chosen.tile != asked.tile:
-        yield f"Tiles of {chosen.tile} pixels, {chosen.tile_overlap} shared, which changes the picture a little."
+        yield f"Tiles of {chosen.tile} pixels, {chosen.tile_overlap} shared, which changes the result slightly."
 
 
 def in_words(size: int) -> str:

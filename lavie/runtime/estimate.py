@@ -17,7 +17,7 @@ FLOAT32, UINT8 = 4, 1
 LATENT_COPIES = 8  # noise, latents, what the network sees, predictions and their blend
 PIXEL_COPIES = 3  # the low-resolution video, its noise, their sum
 KEPT_ON_CPU = 1.8  # bytes the process holds per byte of live feature maps; measured 1.4 to 2.5, see docs/memory.md
-DECODER_MAPS = 6  # of a VAE's first width, at the full size of the picture; encoding takes 5
+DECODER_MAPS = 6  # of a VAE's first width, at the full size of the image; encoding takes 5
 DECODER_MAPS_ON_CPU = 9.7  # whose convolutions copy their inputs and outputs to another layout
 
 

@@ -34,21 +34,21 @@ def attempts(config: StageConfig, stage: StageSpec, num_frames: int, height: int
     yield Attempt(config, False, False, "")
     guided = config.guidance_scale != 1
     if guided:
-        note = "The two halves of the guidance are computed in turn; the picture stays the same."
+        note = "The two halves of the guidance are computed in turn; the result stays the same."
         yield Attempt(config, True, False, note)
-    yield Attempt(config, guided, True, "The network works in slices; the picture stays the same.")
+    yield Attempt(config, guided, True, "The network works in slices; the result stays the same.")
     window = _halved(min(config.window or num_frames, num_frames), SMALLEST_WINDOW) if stage.windowed else None
     if window:
         overlap = min(max(1, config.overlap // 2), window - 1)
         config = config.replaced(window=window, overlap=overlap)
-        note = f"Windows of {window} frames, {overlap} shared; this changes the picture a little."
+        note = f"Windows of {window} frames, {overlap} shared; this changes the result slightly."
         yield Attempt(config, guided, True, note)
     side = max(height, width)
     tile = _halved(min(config.tile or side, side), SMALLEST_TILE) if stage.tiled else None
     if tile:
         overlap = min(config.tile_overlap or tile // 4, tile // 2)
         config = config.replaced(tile=tile, tile_overlap=overlap)
-        note = f"Tiles of {tile} pixels, {overlap} shared; this changes the picture a little."
+        note = f"Tiles of {tile} pixels, {overlap} shared; this changes the result slightly."
         yield Attempt(config, guided, True, note)
 
 

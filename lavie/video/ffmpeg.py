@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 from ..errors import LavieError
 
 # Containers that may be opened. Without this list a text file renamed to .mp4 could be a playlist that makes
-# ffmpeg open other files; sound formats are here so that they can be told from damaged films.
+# ffmpeg open other files; sound formats are here so that they are not mistaken for damaged videos.
 _READABLE = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,gif,apng,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mxf,yuv4mpegpipe,"
     "mp3,wav,flac,aac,aiff"

@@ -120,7 +120,7 @@ def _frame_rate(path: Path, guess: Fraction) -> Fraction:
 
 def _unreadable(path: Path, log: str) -> UsageError:
     if "matches no streams" in log:
-        return UsageError(f"{path} has no pictures, only sound.")
+        return UsageError(f"{path} has no frames, only sound.")
     return UsageError(f"{path} cannot be read: it is damaged or no video (mp4, webm, mov, gif, mkv, avi, …).")
 
 

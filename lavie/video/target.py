@@ -32,7 +32,7 @@ def find_target(path: str | os.PathLike[str]) -> Target:
             "or name PNG frames as folder/ or name_%04d.png."
         )
     if target.is_dir():
-        raise UsageError(f"{target} is a folder, so no film can be written there.")
+        raise UsageError(f"{target} is a folder, so no video file can be written there.")
     return target
 
 

@@ -301,7 +301,7 @@ WRONG_USAGE = {
     ("upscale", "missing.mp4", "-o", "x.mp4"): "missing.mp4 does not exist",
     ("upscale", "empty.txt", "-o", "x.mp4"): "is empty (0 bytes)",
     ("upscale", "two.txt", "-o", "x.mp4"): "no video",
-    ("interpolate", ".", "-o", "x.mp4"): "without numbered pictures",
+    ("interpolate", ".", "-o", "x.mp4"): "without numbered images",
     ("interpolate", "in.mp4", "-o", "in.mp4"): "is the input, too",
     ("interpolate", "in.mp4", "-o", "x.mp4", "--fps", "0"): "between 0.01 and 1000",
     ("upscale", "in.mp4", "-o", "x.mp4", "--noise-level", "351"): "between 0 and 350",
