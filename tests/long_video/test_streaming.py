@@ -184,6 +184,47 @@ def test_a_resumed_run_ends_with_the_frames_of_an_uninterrupted_one(pipeline, fi
     assert files(tmp_path) == ["in", "out", "whole"]
 
 
+@pytest.fixture
+def stored_by_0_1_0():
+    """Makes the settings of an unfinished run those that version 0.1.0 stored: it knew less, and told its version."""
+
+    def change(parts, **also):
+        path = parts / "settings.json"
+        stored = json.loads(path.read_text("utf-8"))
+        assert stored.pop("format") == 1
+        for unknown in ("chunks", "guidance_rescale"):
+            del stored[unknown]
+        path.write_text(json.dumps({**stored, "version": "0.1.0", **also}), "utf-8")
+
+    return change
+
+
+def test_an_unfinished_run_of_an_older_version_goes_on(pipeline, film, tmp_path, stored_by_0_1_0):
+    whole = stream_video(pipeline, film, f"{tmp_path}/whole/", **SHORT)
+    with pytest.raises(Cancelled):
+        stream_video(pipeline, film, f"{tmp_path}/out/", after_segment=stop_after(1), **SHORT)
+    stored_by_0_1_0(tmp_path / "out.parts")
+    told = []
+    made = stream_video(pipeline, film, f"{tmp_path}/out/", after_segment=lambda *each: told.append(each), **SHORT)
+    assert told[0] == (1, 3)  # the first segment is not made again
+    assert np.array_equal(read_video(tmp_path / "out").frames, read_video(tmp_path / "whole").frames)
+    assert made.metadata == whole.metadata
+
+
+def test_an_older_run_of_other_settings_or_by_newer_code_is_not_gone_on_from(pipeline, film, tmp_path, stored_by_0_1_0):
+    with pytest.raises(Cancelled):
+        stream_video(pipeline, film, f"{tmp_path}/out/", after_segment=stop_after(1), **SHORT)
+    parts = tmp_path / "out.parts"
+    before = (parts / "settings.json").read_text("utf-8")
+    stored_by_0_1_0(parts)
+    for changes, message in (({"seed": 1}, "another seed"), ({"guidance_rescale": 0.5}, "another guidance_rescale")):
+        with pytest.raises(UsageError, match=message):
+            stream_video(pipeline, film, f"{tmp_path}/out/", **{**SHORT, **changes})
+    (parts / "settings.json").write_text(json.dumps({**json.loads(before), "format": 2}), "utf-8")
+    with pytest.raises(UsageError, match=r"another format.*\(--restart\)"):
+        stream_video(pipeline, film, f"{tmp_path}/out/", **SHORT)
+
+
 def seam_ratio(frames, first, last):
     """Mean absolute change within a fade over the frames `first` to `last` and at its ends ÷ that of the eight changes
     before and the eight after."""
