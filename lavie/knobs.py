@@ -1,6 +1,6 @@
 """A setting is declared once: a dataclass field that knows its help, its range and how front ends name it.
 
-Command-line flags (`cli.flags`), widgets (`nodes/widgets.py`), range checks, help tables and the metadata of a video are
+Command-line flags (`flags.py`), widgets (`nodes/widgets.py`), range checks, help tables and the metadata of a video are
 derived from it.
 """
 
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from .errors import UsageError
 
 KEY = "knob"  # in a field's metadata
+REQUIRED = MISSING  # the default of a knob that has none
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,13 @@ class Knob:
 
     help: for the user, a sentence or two: flag help and tooltip. least, most: its range, both included; None: open.
     choices: the values of a name. stages: those that have it; empty: all. off: the value by which a widget stands for
-    the model's own setting, below the range if it is a number. flag, widget: its name on the command line and in a
-    graph, where it is not the field's. step: of the widget. metavar: of the flag. parse: from a flag's text, where the
-    type does not say how. many: takes several values (`nargs="+"`) or, as "append", the flag several times.
-    front_ends: where users meet it.
+    the model's own setting, below the range if it is a number. unset: what None stands for, in words. flag, widget:
+    its name on the command line and in a graph, where it is not the field's; aliases: other flags for it. step: of the
+    widget. metavar: of the flag. parse: from a flag's text, where the type does not say how. many: takes one value or
+    more, so many, or, as "append", the flag several times; the field is a tuple then, and range and kind are those of
+    one value. front_ends: where users meet it.
 
-    name, kind, default: the field's own, filled in by `knobs_of`.
+    name, kind, default: the field's own, filled in by `knobs_of`; default: `REQUIRED` where there is none.
     """
 
     help: str
@@ -37,12 +40,14 @@ class Knob:
     choices: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
     off: Any = None
+    unset: str = ""
     flag: str = ""
+    aliases: tuple[str, ...] = ()
     widget: str = ""
     step: float | None = None
-    metavar: str = ""
+    metavar: str | tuple[str, ...] = ""
     parse: Callable[[str], Any] | None = None
-    many: bool | str = False
+    many: bool | int | str = False
     front_ends: tuple[str, ...] = ("flag", "widget")
     name: str = ""
     kind: type = str
@@ -68,8 +73,8 @@ class Knob:
         if self.choices:
             return f"one of: {', '.join(self.choices)}"
         if self.most is None:
-            return "" if self.least is None else f"{self.least:g} or more"
-        return f"{self.least:g}…{self.most:g}"
+            return "" if self.least is None else f"{_digits(self.least)} or more"
+        return f"{_digits(self.least)}…{_digits(self.most)}"
 
     def check(self, value: Any) -> None:
         """Refuse a value outside the range.
@@ -79,6 +84,10 @@ class Knob:
         """
         if value is None or value == self.off or value == self.default:
             return
+        if self.many and isinstance(value, list | tuple):
+            for each in value:
+                self.check(each)
+            return
         if self.choices:
             if isinstance(value, str) and value not in self.choices:
                 raise UsageError(f"Unknown {self.words} '{value}'. Choose {', '.join(self.choices)}.")
@@ -86,14 +95,21 @@ class Knob:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return
         low, high = (edge if edge is not None else sign * math.inf for edge, sign in ((self.least, -1), (self.most, 1)))
-        if not low <= value <= high or math.isnan(value):
-            within = f"between {low:g} and {high:g}" if math.isfinite(high) else f"{low:g} or more"
-            raise UsageError(f"The {self.words} must be {within}, not {value:g}.")
+        if not (low <= value <= high and math.isfinite(value)):
+            open_range = f"{_digits(low)} or more" if math.isfinite(low) else "a finite number"
+            within = f"between {_digits(low)} and {_digits(high)}" if math.isfinite(high) else open_range
+            raise UsageError(f"The {self.words} must be {within}, not {_digits(value)}.")
 
 
 def knob(default: Any, help: str, **traits: Any) -> Any:
     """A dataclass field with this default that front ends show; traits: of `Knob`."""
     return field(default=default, metadata={KEY: Knob(help, **traits)})
+
+
+def same_knob(settings: type, name: str, default: Any, **traits: Any) -> Any:
+    """A field with the knob of another dataclass, this default, and what these traits change."""
+    declared = next(each for each in fields(settings) if each.name == name).metadata[KEY]
+    return field(default=default, metadata={KEY: replace(declared, **traits)})
 
 
 @cache
@@ -105,10 +121,16 @@ def knobs_of(settings: type, stage: str = "") -> dict[str, Knob]:
         declared: Knob | None = each.metadata.get(KEY)
         if declared is None or (stage and declared.stages and stage not in declared.stages):
             continue
-        kinds = getattr(hints[each.name], "__args__", (hints[each.name],))
-        kind = next(kind for kind in kinds if kind is not type(None))
+        kind = _kind(hints[each.name], bool(declared.many))
         found[each.name] = replace(declared, name=each.name, kind=kind, default=each.default)
     return found
+
+
+def _kind(hint: Any, many: bool) -> type:
+    """The type of a value: without None and, where there are many, of one of them."""
+    if get_origin(hint) in (Union, UnionType):
+        hint = next(part for part in get_args(hint) if part is not type(None))
+    return get_args(hint)[0] if many and get_origin(hint) is tuple else hint
 
 
 def check_knobs(settings: Any, stage: str = "") -> None:
@@ -138,6 +160,10 @@ def documented(settings: type, stage: str = "") -> Callable[[Any], Any]:
         return function
 
     return extend
+
+
+def _digits(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def _sentence(knob: Knob) -> str:
