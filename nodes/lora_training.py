@@ -17,16 +17,17 @@ from torch import Tensor
 
 from ..lavie.config import BUNDLED, Family
 from ..lavie.errors import UsageError
+from ..lavie.training.layers import TARGETS
+from ..lavie.training.lora.settings import LoraSettings
+from ..lavie.training.lora.settings import camera_moves as moves_of
+from ..lavie.training.settings import WEIGHTINGS, LoopSettings
 from . import host
 from .inputs import choice, integer, number, socket, text
 from .loaders import model_names, resolve
 
 log = logging.getLogger(__name__)
 
-TARGETS = ("attention", "attention-ff", "all")  # lavie.training.lora.TARGETS, whose import takes long
-LOSS_WEIGHTS = ("uniform", "min-snr", "clean")
 RUNS = "lavie_lora_runs"
-SEED = integer(0, 0, 2**63 - 1, "Of the noise and the order of pictures.", control_after_generate=False)
 NAME = re.compile(r"[\w][\w .-]{0,99}")
 
 
@@ -103,7 +104,7 @@ class LaVieLoraTrainer:
                     "learn beside each, and the motion stays as it was, too.",
                 ),
                 "loss_weight": choice(
-                    list(LOSS_WEIGHTS),
+                    list(WEIGHTINGS),
                     "uniform",
                     "What each noise level counts. clean: by the error of the clean picture; lavie-tiny learns fastest "
                     "with it. min-snr: gamma 5.",
@@ -165,10 +166,6 @@ class LaVieLoraTrainer:
         camera_moves: str = "",
         prior_weight: float = 1.0,
     ) -> dict[str, Any]:
-        from ..lavie.training.loop import LoopSettings
-        from ..lavie.training.lora import LoraSettings
-        from ..lavie.training.lora import camera_moves as moves_of
-
         output = host.loras_folder() / f"{_checked_name(lora_name)}.safetensors"
         family, _ = resolve(model, "base")
         prompts = tuple(line.strip() for line in prior_prompt.splitlines() if line.strip())
@@ -209,9 +206,16 @@ class LaVieLoraTrainer:
 
 
 def _train(
-    family: Family, images: Tensor, captions: str, settings: Any, loop: Any, output: Path, device: torch.device
+    family: Family,
+    images: Tensor,
+    captions: str,
+    settings: LoraSettings,
+    loop: LoopSettings,
+    output: Path,
+    device: torch.device,
 ) -> None:
-    from ..lavie.training.lora import train_lora
+    from ..lavie.training.lora.job import Events, LoraJob
+    from ..lavie.training.lora.train import train_lora
 
     progress = host.Progress()
     size = (family.base.height, family.base.width)
@@ -236,8 +240,8 @@ def _train(
         except host.interruption() as pressed:
             cancel = pressed
 
-    told = (progress.step, after_step, after_samples)
-    result = train_lora(family, pictures, size, settings, loop, run, output, device, *told)
+    job = LoraJob(family, size, settings, loop, run, output, device)
+    result = train_lora(job, pictures, Events(progress.step, after_step, after_samples))
     if result.stopped:
         log.info("LaVie LoRA Trainer: stopped after %d steps; the same settings go on from there.", result.steps)
         raise cancel or UsageError(f"Training was stopped after {result.steps} steps; queue it again to go on.")
@@ -267,7 +271,7 @@ def _pictures(images: Tensor, captions: str, trigger: str, size: tuple[int, int]
     return pictures
 
 
-def _digest(pictures: Sequence[Any], settings: Any, loop: Any, family: Family) -> str:
+def _digest(pictures: Sequence[Any], settings: LoraSettings, loop: LoopSettings, family: Family) -> str:
     """Changes with all that makes another LoRA; a run of more steps is the same run."""
     whole = hashlib.sha256(repr((asdict(settings), replace(loop, steps=1, sample_every=0), family.folder)).encode())
     for picture in pictures:

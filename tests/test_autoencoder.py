@@ -10,19 +10,11 @@ import torch
 from diffusers import AutoencoderKL
 
 from lavie.errors import UsageError
-from lavie.training.autoencoder import (
-    RECIPES,
-    Autoencoder,
-    AutoencoderRecipe,
-    AutoencoderStage,
-    Pictures,
-    new_autoencoder,
-    picture_data,
-)
 from lavie.training.autoencoder.loss import loss_terms
-from lavie.training.autoencoder.network import Reconstruction
-from lavie.training.autoencoder.pictures import whole_pictures
-from lavie.training.autoencoder.stage import latent_scale
+from lavie.training.autoencoder.network import Autoencoder, Reconstruction, new_autoencoder
+from lavie.training.autoencoder.pictures import Pictures, picture_data, whole_pictures
+from lavie.training.autoencoder.recipes import RECIPES, AutoencoderRecipe
+from lavie.training.autoencoder.stage import AutoencoderStage, latent_scale
 from lavie.training.data import ClipRequest
 from lavie.training.data.randomness import generator_of
 from lavie.training.loop import LoopSettings, train

@@ -12,10 +12,8 @@ from ..errors import UsageError
 from .muon import Muon
 
 if TYPE_CHECKING:
-    from .loop import LoopSettings
+    from .settings import LoopSettings
 
-OPTIMIZERS = ("adamw", "muon")
-SCHEDULES = ("cosine", "constant")
 LEAST_RATE = 0.02  # of the peak, at the end of "cosine"
 _BETAS = (0.9, 0.99)
 

@@ -4,18 +4,3 @@ Plain L1 + MSE decodes red as orange, so sprites weigh more than background, and
 as well as pixel by pixel. At first the latents are also guided towards the blocks' mean colours, which they would
 otherwise find only late.
 """
-
-from .network import Autoencoder, new_autoencoder
-from .pictures import Pictures, picture_data
-from .recipes import RECIPES, AutoencoderRecipe
-from .stage import AutoencoderStage
-
-__all__ = [
-    "RECIPES",
-    "Autoencoder",
-    "AutoencoderRecipe",
-    "AutoencoderStage",
-    "Pictures",
-    "new_autoencoder",
-    "picture_data",
-]
