@@ -17,6 +17,7 @@ SCHEMES = ("all", "temporal", "spatial", "spatial-lora")
 WEIGHTINGS = ("uniform", "min-snr", "clean")
 SPEC = "a folder of files with .txt captions beside them, a .csv table, or .tar shards (brace {000..099} or URL)"
 MOST_RANK = 320
+BASE_FRAMES = (16,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +83,13 @@ class Clips:
         'weights of the --videos that change over the run, linear in between: [{"step": 0, "weights": {"SPEC": 1}}, …]',
         metavar="FILE.json",
     )
-    frames: tuple[int, ...] = knob(
-        (16,), "frames of a clip; of several lengths, each step draws one", least=1, most=1000, many=True, metavar="N"
+    frames: tuple[int, ...] | None = knob(
+        BASE_FRAMES,
+        "frames of a clip; of several lengths, each step draws one",
+        least=1,
+        most=1000,
+        many=True,
+        metavar="N",
     )
     size: tuple[int, int] | None = knob(
         None, "height and width of the clips", unset="the family's", parse=argument_types.size, metavar="HxW"

@@ -16,6 +16,7 @@ from ..flags import part
 from ..knobs import REQUIRED, knob, same_knob
 from .lora.settings import LoraSettings
 from .settings import (
+    BASE_FRAMES,
     BaseObjective,
     Clips,
     ClipsAndImages,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from .lora.train import LoraResult
 
 IMAGES_PER_CLIP = 4
-BASE_FRAMES = (16,)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class StageTraining:
 
     @property
     def frames(self) -> tuple[int, ...]:
-        return self.data.frames
+        return self.data.frames or BASE_FRAMES
 
     @property
     def images_per_clip(self) -> int:
@@ -109,7 +109,7 @@ class BaseTraining(StageTraining):
 
     @property
     def frames(self) -> tuple[int, ...]:
-        return (1,) if self.images_alone else self.data.frames or BASE_FRAMES
+        return (1,) if self.images_alone else super().frames
 
     @property
     def images_per_clip(self) -> int:

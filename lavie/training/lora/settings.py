@@ -102,7 +102,7 @@ class LoraSettings:
         widget="prior_prompt",
         many="append",
     )
-    prior_images: int | None = knob(
+    prior_images: int = knob(  # None is filled in
         None,
         "images made of the --prior-prompt; prompts beyond their number are kept at high noise levels only",
         unset=str(PRIOR_IMAGES),

@@ -132,7 +132,7 @@ def _sources(stage: PersonalisedBase, pictures: Sequence[Picture], job: LoraJob,
 
 def _data(sources: _Sources, job: LoraJob) -> TrainingData:
     own, prior, settings = sources.own, sources.prior, job.settings
-    batches = {"batch_size": job.loop.batch_size, "seed": job.loop.seed}
+    batch_size, seed = job.loop.batch_size, job.loop.seed
     if prior is not None and settings.jointly:
         return TrainingData(
             videos=_clips(prior, sources.handheld, settings.handheld_share),
@@ -140,11 +140,12 @@ def _data(sources: _Sources, job: LoraJob) -> TrainingData:
             images=Mixture([own], {own.name: 1.0}),
             num_images=settings.images_per_clip,
             image_request=ClipRequest(1, *job.size),
-            **batches,
+            batch_size=batch_size,
+            seed=seed,
         )
     weights = {own.name: 1.0} if prior is None else {own.name: 1.0, prior.name: settings.prior_weight}
     videos = Mixture([own] if prior is None else [own, prior], weights)
-    return TrainingData(videos=videos, request=ClipRequest(1, *job.size), **batches)
+    return TrainingData(videos=videos, request=ClipRequest(1, *job.size), batch_size=batch_size, seed=seed)
 
 
 def _clips(prior: Encoded, handheld: Encoded | None, share: float) -> Mixture:
