@@ -179,7 +179,7 @@ class StageConfig:
         off=OWN,
     )
     latent_rgb_factors: tuple[tuple[float, ...], ...] = ()
-    speed: Speed = knob(  # noqa: RUF009 (a field)
+    speed: Speed = knob(
         EXACT,
         "balanced, fast: quicker, for some quality; steps and sampler that are set count before theirs. exact: nothing "
         "is left out.",
