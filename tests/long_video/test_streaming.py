@@ -6,8 +6,10 @@ import subprocess
 import sys
 import tracemalloc
 from collections import namedtuple
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,6 +33,7 @@ from lavie.pipelines.streaming.segments import pieces_of
 from lavie.pipelines.streaming.source import Source
 from lavie.sampling.noise import segment_noise
 from lavie.speed import Speed
+from lavie.stages import STAGES as SPECS
 from lavie.video import VideoWriter, read_metadata, read_video, write_video
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -195,7 +198,7 @@ def test_no_seam_shows_where_segments_of_a_moving_clip_meet(pipeline, tmp_path):
     settings = {"segment": 14, "window": 8, "overlap": 2, "prompt": PROMPT}
     stream_video(pipeline, tmp_path / "in", f"{tmp_path}/out/", **settings)
     before, after = Cut(14, 2).segments(24)
-    first, last = (pipeline.frames_made(place + 1) - 1 for place in (after.start, before.stop - 1))
+    first, last = (pipeline.stage.spec.frames_made(place + 1) - 1 for place in (after.start, before.stop - 1))
     assert seam_ratio(read_video(tmp_path / "out").frames, first, last) <= 1.15
 
 
@@ -205,7 +208,7 @@ def test_progress_counts_the_frames_of_the_film_and_ends_with_those_written(pipe
     stages = [each[1:] for each in told if each[0] == pipeline.stage_name]
     assert [done for done, _ in stages] == sorted(done for done, _ in stages)
     assert stages[-1] == (18, 18)
-    total = pipeline.frames_made(18)
+    total = pipeline.stage.spec.frames_made(18)
     assert [each[1:] for each in told if each[0] == "film"] == [(done, total) for done in range(1, total + 1)]
 
 
@@ -307,11 +310,9 @@ def test_a_stop_while_the_film_is_put_together_keeps_the_older_film_and_the_segm
 class Doubling:
     """Stands for a pipeline: shows what it is given twice as high and wide."""
 
-    stage_name, least_frames, enlargement = "upscaler", 1, 2
+    stage_name = "upscaler"
+    stage = SimpleNamespace(spec=replace(SPECS["upscaler"], enlargement=2))
     most = 0
-
-    def frames_made(self, num_frames):
-        return num_frames
 
     def __call__(self, frames, **_):
         self.most = max(self.most, len(frames))
