@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lavie.evaluation.suites import register_suite
 from lavie.evaluation.true_clips import TrueClips, register_default_clips
 from lavie.training.registry import FreshNetworks, register_fresh_networks, register_source
-from lavie.training.targets import TARGETS
+from lavie.training.target_table import TARGETS
 
 if TYPE_CHECKING:
     from lavie.models import VideoUNet
@@ -26,8 +26,8 @@ SOURCES = ("synthetic", "synthetic-courses", "synthetic-stills")
 
 def register() -> None:
     """Makes the lab's sources, targets, networks and suites known to the commands of `lavie`, in this process."""
-    from .autoencoder.targets import AUTOENCODERS
     from .suites import SUITES
+    from .targets import AUTOENCODERS
 
     for kind in SOURCES:
         register_source(kind, _open_rendered)

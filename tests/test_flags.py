@@ -13,7 +13,7 @@ from lavie.cli import _parser
 from lavie.errors import UsageError
 from lavie.flags import add_flags, flags_of, given, part, refuse_flags, settings_from
 from lavie.knobs import REQUIRED, knob, same_knob
-from lavie.training.targets import TARGETS
+from lavie.training.target_table import TARGETS
 
 
 @dataclass(frozen=True, kw_only=True)

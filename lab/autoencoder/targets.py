@@ -1,19 +1,15 @@
-"""The autoencoders as targets of `python -m lab train`: their settings, with the defaults of their recipes."""
+"""The autoencoders as targets of `python -m lab train`: what they are told, with the defaults of their recipes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from lavie.flags import part
 from lavie.knobs import same_knob
 from lavie.training.settings import LoopSettings, NetworkRun, Objective, Start, check_steps
-from lavie.training.targets import Target
 
 from .recipes import LOOP, RECIPES
-
-if TYPE_CHECKING:
-    from lavie.training.loop import TrainResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +56,3 @@ class UpscalerAutoencoderTraining(AutoencoderTraining):
 
     objective: AutoencoderObjective = _objective("upscaler-vae")
     loop: LoopSettings = _loop("upscaler-vae")
-
-
-def _train(settings: AutoencoderTraining) -> TrainResult | None:
-    from .command import train_autoencoder
-
-    return train_autoencoder(settings)
-
-
-AUTOENCODERS = {
-    "vae": Target("the autoencoder of base and interpolation, from rendered pictures", AutoencoderTraining, _train),
-    "vae-decoder": Target("the decoder of that autoencoder alone", DecoderTraining, _train),
-    "upscaler-vae": Target("the upscaler's autoencoder, from rendered pictures", UpscalerAutoencoderTraining, _train),
-}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ..flags import add_flags, flags_of, refuse_flags, settings_from
 from .registry import registered_sources
-from .targets import TARGETS
+from .target_table import TARGETS
 
 if TYPE_CHECKING:
     from .loop import TrainResult

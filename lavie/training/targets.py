@@ -1,14 +1,10 @@
-"""What `lavie train` can train: one dataclass of settings a target, composed of the parts that make sense for it.
-
-`TARGETS` is open: a program that adds a row before the command line is read has trained what it likes.
-"""
+"""What each target of `lavie train` is told: a dataclass composed of the parts that make sense for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 from .. import argument_types
 from ..errors import UsageError
@@ -33,10 +29,6 @@ from .settings import (
     UpscalerObjective,
     check_steps,
 )
-
-if TYPE_CHECKING:
-    from .loop import TrainResult
-    from .lora.train import LoraResult
 
 IMAGES_PER_CLIP = 4
 
@@ -184,37 +176,3 @@ class LoraTraining:
 
     def __post_init__(self) -> None:
         check_steps(self.loop.steps)
-
-
-@dataclass(frozen=True)
-class Target:
-    """What the first word after `lavie train` names.
-
-    settings: a dataclass of parts, among them `run`, a `Run`. train: what is done with an instance; it imports what is
-    heavy.
-    """
-
-    help: str
-    settings: type
-    train: Callable[[Any], TrainResult | LoraResult | None]
-
-
-def _train_stage(settings: StageTraining) -> TrainResult | None:
-    from .assemble import train_stage
-
-    return train_stage(settings)
-
-
-def _train_lora(settings: LoraTraining) -> LoraResult:
-    from .lora.command import train_lora_from
-
-    return train_lora_from(settings)
-
-
-TARGETS: dict[str, Target] = {
-    "base": Target("text to a short clip, from clips and images together", BaseTraining, _train_stage),
-    "interpolation": Target("more frames between key frames", InterpolationTraining, _train_stage),
-    "upscaler": Target("four times the height and width", UpscalerTraining, _train_stage),
-    "extension": Target("clips that continue, or fill in, given frames", ExtensionTraining, _train_stage),
-    "lora": Target("a LoRA of a subject or a style for the base, from a few images", LoraTraining, _train_lora),
-}

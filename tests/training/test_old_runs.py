@@ -14,7 +14,7 @@ from lavie.training import run_state
 from lavie.training.assemble import recorded, stage_settings
 from lavie.training.loop import FIXED
 from lavie.training.settings import Filters
-from lavie.training.targets import TARGETS
+from lavie.training.target_table import TARGETS
 
 RUNS = [json.loads(line) for line in (Path(__file__).parent / "old_runs.jsonl").read_text("utf-8").splitlines()]
 
