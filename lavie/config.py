@@ -102,6 +102,7 @@ class StageConfig:
         "Above 0: takes back the glaring colours and contrast of strong guidance; 0.7 is usual.",
         least=0,
         most=1,
+        off=-1.0,
         step=0.05,
         metavar="X",
     )
