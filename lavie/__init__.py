@@ -9,27 +9,44 @@ video.frames  # uint8 [frames, height, width, 3]
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import Cancelled, LavieError, UsageError
 
-_PIPELINES = (
+if TYPE_CHECKING:
+    from .pipelines import (
+        CascadePipeline,
+        ExtensionPipeline,
+        InterpolationPipeline,
+        LongVideoPipeline,
+        TextToVideoPipeline,
+        TransitionPipeline,
+        UpscalePipeline,
+        VideoOutput,
+    )
+
+    __version__: str
+
+__all__ = [
+    "Cancelled",
     "CascadePipeline",
     "ExtensionPipeline",
     "InterpolationPipeline",
+    "LavieError",
     "LongVideoPipeline",
     "TextToVideoPipeline",
     "TransitionPipeline",
     "UpscalePipeline",
+    "UsageError",
     "VideoOutput",
-)
-__all__ = [*_PIPELINES, "Cancelled", "LavieError", "UsageError", "__version__"]
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Pipelines and the version are looked up when they are asked for: `import lavie` itself loads no torch."""
     if name == "__version__":
         return import_module(".version", __name__).version()
-    if name in _PIPELINES:
+    if name in __all__:
         return getattr(import_module(".pipelines", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -102,6 +102,7 @@ class StageConfig:
         "Above 0: takes back the glaring colours and contrast of strong guidance; 0.7 is usual.",
         least=0,
         most=1,
+        off=-1.0,
         step=0.05,
         metavar="X",
     )
@@ -178,7 +179,7 @@ class StageConfig:
         off=OWN,
     )
     latent_rgb_factors: tuple[tuple[float, ...], ...] = ()
-    speed: Speed = knob(  # noqa: RUF009 (a field)
+    speed: Speed = knob(
         EXACT,
         "balanced, fast: quicker, for some quality; steps and sampler that are set count before theirs. exact: nothing "
         "is left out.",
@@ -292,7 +293,11 @@ class Family:
 
 _SD14 = "stable-diffusion-v1-4"
 _X4 = "stable-diffusion-x4-upscaler"
-_SD14_PARTS = {"vae": f"{_SD14}/vae", "text_encoder": f"{_SD14}/text_encoder", "tokenizer": f"{_SD14}/tokenizer"}
+_SD14_PARTS: dict[str, Any] = {
+    "vae": f"{_SD14}/vae",
+    "text_encoder": f"{_SD14}/text_encoder",
+    "tokenizer": f"{_SD14}/tokenizer",
+}
 
 # Source: base/pipelines/sample.py and base/configs/sample.yaml, interpolation/sample.py, vsr/sample.py.
 RELEASED_STAGES = {
@@ -353,7 +358,7 @@ def find_family(name_or_path: str | Path, folders: Sequence[Path] = ()) -> Famil
     if (folder / "family.json").is_file():
         return _read_family(folder)
     if _has_released(folder):
-        return Family(folder.name, folder, **RELEASED_STAGES)
+        return Family(folder.name, folder, **RELEASED_STAGES, elsewhere=())
     raise UsageError(
         f"Unknown model '{name_or_path}'. Choose '{BUNDLED}' (bundled), '{RELEASED}' (released weights), or a folder "
         "with family.json or the released files (lavie_base.pt, …)."
@@ -378,6 +383,6 @@ def _read_family(folder: Path) -> Family:
         values = json.loads((folder / "family.json").read_text(encoding="utf-8"))
         names = [name for name, spec in STAGES.items() if name in values or not spec.optional]
         stages = {stage: StageConfig.from_dict(values[stage]) for stage in names}
-        return Family(values["name"], folder, **stages)
+        return Family(values["name"], folder, **stages, elsewhere=())
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LavieError(f"{folder / 'family.json'} cannot be read as a LaVie model family: {error}.") from error

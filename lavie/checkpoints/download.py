@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +115,7 @@ def _require_space(models: Path, size: int) -> None:
 
 
 @contextmanager
-def _explained(missing: list[tuple[Release, RemoteFile]], models: Path) -> Iterator[None]:
+def _explained(missing: list[tuple[Release, RemoteFile]], models: Path) -> Generator[None]:
     """Say in a user's words what went wrong with the hub, whose client raises other errors in each version."""
     from huggingface_hub.utils import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError
 
@@ -154,7 +154,7 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _progress_bars(shown: bool) -> Iterator[None]:
+def _progress_bars(shown: bool) -> Generator[None]:
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     if shown or are_progress_bars_disabled():

@@ -97,7 +97,7 @@ def _prompts(prompt: str | None, file: str | None) -> list[str]:
             raise UsageError("The prompt is empty.")
         return [prompt]
     try:
-        text = Path(file).read_text(encoding="utf-8-sig")
+        text = Path(file or "").read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"The prompt file {file} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:

@@ -29,7 +29,7 @@ def stored_alphas(checkpoint: Checkpoint) -> dict[str, Tensor]:
     Raises:
         LavieError: a config is there but cannot be read.
     """
-    layers = {}
+    layers: dict[str, tuple[Name, int]] = {}
     for tensor_name, tensor in checkpoint.tensors.items():
         stem, found, _ = tensor_name.rpartition(".lora_A")
         name = split(tensor_name)
@@ -67,7 +67,7 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _ranks(config: Mapping[str, Any]) -> set[int]:
+def _ranks(config: Mapping[str, Any]) -> set[int | None]:
     return {config.get("r"), *(config.get("rank_pattern") or {}).values()}
 
 

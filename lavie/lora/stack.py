@@ -73,7 +73,7 @@ class Lora:
         text_strength = strength if text_strength is None else text_strength
         temporal = tuple(temporal_layers(tensors))
         factors = BlockStrengths.parse(blocks), StepStrengths.parse(steps)
-        return cls(path.name, layers, strength, text_strength, temporal, *factors)
+        return cls(path.name, {**layers}, strength, text_strength, temporal, *factors)
 
     def metadata(self) -> dict[str, Any]:
         """Its name and strengths, for the file of a video."""
@@ -144,7 +144,7 @@ class LoraStack:
 
         @torch.no_grad()
         def bring_up_to_date(_unet: nn.Module, args: tuple, kwargs: dict) -> None:
-            timestep = _latest(kwargs.get("timesteps", args[1] if len(args) > 1 else None))
+            timestep = _latest(kwargs["timesteps"] if "timesteps" in kwargs else args[1])
             factors = [lora.steps.at(timestep) for lora in changing]
             if factors != current:
                 current[:] = factors

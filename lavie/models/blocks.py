@@ -48,7 +48,7 @@ class Conditioning:
 class FrameNorm(nn.GroupNorm):
     """Group norm over `frames` frames together, as the official layers normalise 5-D tensors."""
 
-    def forward(self, x: Tensor, frames: int) -> Tensor:
+    def forward(self, x: Tensor, frames: int) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] (the keys)
         height = x.shape[2]
         pixels = x.permute(0, 2, 3, 1).unflatten(0, (-1, frames)).flatten(1, 2)
         if x.device.type == "cpu":
@@ -86,7 +86,8 @@ class FrameNorm(nn.GroupNorm):
         variance = (square + (mean - of_group) ** 2).mean((1, 3), keepdim=True)
         weight = self.weight.to(mean).unflatten(0, (self.num_groups, -1))[..., None, None]
         scale = weight * (variance + self.eps).rsqrt()
-        return tuple(each.expand_as(mean).flatten(0, 1).flatten(1, 2) for each in (of_group, scale))
+        mean, scale = (each.expand_as(mean).flatten(0, 1).flatten(1, 2) for each in (of_group, scale))
+        return mean, scale
 
     def normalised(self, x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
         """A part of the feature map, by the `moments` of its frames."""
@@ -99,17 +100,17 @@ class TemporalConv(nn.Conv3d):
     def __init__(self, channels: int, out_channels: int, kernel_size: int) -> None:
         super().__init__(channels, out_channels, (kernel_size, 1, 1), padding=(kernel_size // 2, 0, 0))
 
-    def forward(self, x: Tensor, frames: int) -> Tensor:
+    def forward(self, x: Tensor, frames: int) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] (the keys)
         height, width = x.shape[2:]
         clip = x.permute(0, 2, 3, 1).unflatten(0, (-1, frames)).flatten(2, 3).permute(0, 3, 1, 2)
-        out = conv2d(clip, self.weight.squeeze(-1), self.bias, padding=(self.padding[0], 0))
+        out = conv2d(clip, self.weight.squeeze(-1), self.bias, padding=(self.kernel_size[0] // 2, 0))
         return out.permute(0, 2, 3, 1).flatten(0, 1).unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
 class FrameConv(nn.Conv2d):
     """A 2-D convolution on every frame by itself; how many frames a clip has makes no difference."""
 
-    def forward(self, x: Tensor, frames: int = 1) -> Tensor:
+    def forward(self, x: Tensor, frames: int = 1) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] (the keys)
         return super().forward(x)
 
 
@@ -142,7 +143,7 @@ class ResnetBlock(nn.Module):
 
     def forward(self, x: Tensor, cond: Conditioning) -> Tensor:
         if cond.slice_elements is not None:
-            return self._in_slices(x, cond)
+            return self._in_slices(x, cond, cond.slice_elements)
         h = self.conv1(silu(self.norm1(x, cond.frames)), cond.frames)
         if self.time_emb_proj is not None:
             emb = self.time_emb_proj(silu(cond.emb))
@@ -151,7 +152,7 @@ class ResnetBlock(nn.Module):
         h = self.conv2(silu(self.norm2(h, cond.frames)), cond.frames)
         return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
 
-    def _in_slices(self, x: Tensor, cond: Conditioning) -> Tensor:
+    def _in_slices(self, x: Tensor, cond: Conditioning, elements: int) -> Tensor:
         """`forward` over frames, or over rows where the convolutions look along the frames."""
         emb = None if self.time_emb_proj is None else self.time_emb_proj(silu(cond.emb))
         if emb is not None:
@@ -160,25 +161,25 @@ class ResnetBlock(nn.Module):
         h = torch.empty(len(x), self.conv1.out_channels, *x.shape[2:], dtype=x.dtype, device=x.device)
         h = h.contiguous(memory_format=torch.channels_last)
 
-        moments = self.norm1.moments(x, cond.frames, cond.slice_elements)
-        for place, frames in self._places(x, cond):
+        moments = self.norm1.moments(x, cond.frames, elements)
+        for place, frames in self._places(x, elements):
             part = silu(self.norm1.normalised(x[place], *(each[frames] for each in moments)), inplace=True)
             part = self.conv1(part, cond.frames)
             h[place] = part if emb is None else part.add_(emb[frames])
 
-        moments = self.norm2.moments(h, cond.frames, cond.slice_elements)
-        for place, frames in self._places(h, cond):
+        moments = self.norm2.moments(h, cond.frames, elements)
+        for place, frames in self._places(h, elements):
             part = silu(self.norm2.normalised(h[place], *(each[frames] for each in moments)), inplace=True)
             part = self.conv2(part, cond.frames)
             h[place] = part.add_(x[place] if self.conv_shortcut is None else self.conv_shortcut(x[place]))
         return h
 
-    def _places(self, x: Tensor, cond: Conditioning) -> list[tuple[tuple[slice, ...], slice]]:
+    def _places(self, x: Tensor, elements: int) -> list[tuple[tuple[slice, ...], slice]]:
         """Where each part of a feature map lies, and which of the frames it has."""
         everything = slice(None)
         if self.temporal:
-            return [((everything, everything, part), everything) for part in slices_of(x, 2, cond.slice_elements)]
-        return [((part,), part) for part in slices_of(x, 0, cond.slice_elements)]
+            return [((everything, everything, part), everything) for part in slices_of(x, 2, elements)]
+        return [((part,), part) for part in slices_of(x, 0, elements)]
 
 
 class TransformerBlock(nn.Module):

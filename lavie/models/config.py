@@ -62,7 +62,7 @@ class UNetConfig:
             if name in config and config[name] != expected:
                 raise LavieError(f"UNet config: {name} = {config[name]!r} is not a LaVie architecture.")
         known = {field.name for field in fields(cls)}
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items() if k in known}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items() if k in known}
         levels = len(values.get("block_out_channels", cls.block_out_channels))
         only_cross = values.get("only_cross_attention", False)
         values["only_cross_attention"] = (only_cross,) * levels if isinstance(only_cross, bool) else only_cross

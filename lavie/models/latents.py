@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import LavieError, UsageError
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 PIXELS_PER_BATCH = {"cpu": 2**16}  # what stays in the cache is fastest
 PIXELS_PER_BATCH_ELSEWHERE = 2**21  # one frame of 1280×2048, some 5 GB in float32
@@ -43,7 +43,7 @@ def encode_video(
     """
 
     def moments(frames: Tensor) -> Tensor:
-        return vae.encode(frames).latent_dist.parameters
+        return cast("Any", vae.encode(frames)).latent_dist.parameters
 
     b, _, _, h, w = video.shape
     count = frames_per_batch or _frames_per_batch(vae, b * h * w)
@@ -54,7 +54,7 @@ def encode_video(
         noise = torch.randn(b, f, c, h, w, generator=generator, device=generator.device).transpose(1, 2)
     if noise is not None:
         latents = latents + torch.exp(0.5 * log_variance.clamp(-30, 20)) * noise.to(latents)
-    return latents * vae.config.scaling_factor
+    return latents * vae.config["scaling_factor"]
 
 
 def decode_latents(
@@ -104,7 +104,7 @@ def decode_slices(
 
     b, _, _, h, w = latents.shape
     count = frames_per_batch or _frames_per_batch(vae, b * h * w * _scale(vae) ** 2)
-    yield from _in_slices(vae, decode, latents / vae.config.scaling_factor, count, "decode", callback)
+    yield from _in_slices(vae, decode, latents / vae.config["scaling_factor"], count, "decode", callback)
 
 
 def to_uint8(video: Tensor, rounding: str = "nearest") -> Tensor:
@@ -163,26 +163,31 @@ def _frames_per_batch(vae: AutoencoderKL, pixels: int) -> int:
 
 def _scale(vae: AutoencoderKL) -> int:
     """Pixels per latent pixel along an edge."""
-    return 2 ** (len(vae.config.block_out_channels) - 1)
+    return 2 ** (len(vae.config["block_out_channels"]) - 1)
 
 
 def _decode_tiled(vae: AutoencoderKL, latents: Tensor, tile: int | None) -> Tensor:
     """Latents [n, 4, h, w] to pictures; every tile is weighted by its distance from its own edges."""
     h, w = latents.shape[-2:]
     if tile is None or tile >= max(h, w):
-        return vae.decode(latents).sample
+        return _decoded(vae, latents)
     scale = _scale(vae)
-    pictures = latents.new_zeros(len(latents), vae.config.out_channels, h * scale, w * scale, dtype=torch.float32)
+    pictures = latents.new_zeros(len(latents), vae.config["out_channels"], h * scale, w * scale, dtype=torch.float32)
     weights = torch.zeros_like(pictures[:1, :1])
     for top in tile_starts(h, tile):
         for left in tile_starts(w, tile):
-            part = vae.decode(latents[..., top : top + tile, left : left + tile]).sample
+            part = _decoded(vae, latents[..., top : top + tile, left : left + tile])
             rows, columns = part.shape[-2:]
             weight = _ramp(rows, part)[:, None] * _ramp(columns, part)
             place = (..., slice(top * scale, top * scale + rows), slice(left * scale, left * scale + columns))
             pictures[place] += part * weight
             weights[place] += weight
     return pictures / weights
+
+
+def _decoded(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    decode: Callable[[Tensor], Any] = cast("Any", vae.decode)  # diffusers declares another input and another output
+    return decode(latents).sample
 
 
 def tile_starts(size: int, tile: int) -> list[int]:

@@ -15,7 +15,9 @@ class WithoutWeights(TorchFunctionMode):
     tensors, which would load torch's compiler: seconds for every first model of a process.
     """
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         if func is torch.empty and kwargs.get("device") is None:
             return func(*args, **{**kwargs, "device": "meta"})

@@ -57,7 +57,7 @@ class TextEncoder:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> TextEncoder:
         """Moves the model; returns itself."""
-        self.model.to(device=device, dtype=dtype)
+        self.model.to(device=device, dtype=dtype)  # pyright: ignore[reportCallIssue] (transformers wraps it untyped)
         return self
 
     @torch.no_grad()
@@ -125,7 +125,7 @@ class TextEncoder:
     def _row(self, chunk: list[Token]) -> tuple[list[int], list[float]]:
         """One chunk between start and end token, filled up with the tokenizer's padding."""
         filling = self.length - 2 - len(chunk)
-        numbers = [self.tokenizer.bos_token_id, *(token.id for token in chunk), self.tokenizer.eos_token_id]
+        numbers: list[Any] = [self.tokenizer.bos_token_id, *(token.id for token in chunk), self.tokenizer.eos_token_id]
         weights = [1.0, *(token.weight for token in chunk), 1.0]
         return numbers + [self.tokenizer.pad_token_id] * filling, weights + [1.0] * filling
 
@@ -176,17 +176,17 @@ def load_text_model(
 
     tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     tensors.pop(POSITION_IDS, None)
-    config = CLIPTextConfig.from_dict(dict(config) if config is not None else text_config(tensors))
+    settings = CLIPTextConfig.from_dict(dict(config) if config is not None else text_config(tensors))
 
     def build() -> CLIPTextModel:
-        return CLIPTextModel(config)
+        return CLIPTextModel(settings)
 
     with torch.device("meta"):
         prefix = PREFIX if any(name.startswith(PREFIX) for name in build().state_dict()) else ""
     model = restore(build, {prefix + name: value for name, value in tensors.items()}, title, dtype, device)
     for module in model.modules():
-        if "position_ids" in module._buffers:
-            module.position_ids = torch.arange(config.max_position_embeddings, device=model.device)[None]
+        if "position_ids" in dict(module.named_buffers(recurse=False)):
+            module.position_ids = torch.arange(settings.max_position_embeddings, device=model.device)[None]
     return model
 
 

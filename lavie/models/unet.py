@@ -302,8 +302,9 @@ class VideoUNet(nn.Module):
                 x = block(x, skips, cond, slice(-deep.depth, None))
             elif self._recomputes():
                 # A copy for each of the two runs, which take the tensors out of their list.
-                own = skips[-len(block.resnets) - 1 :]
-                del skips[-len(block.resnets) :]
+                taken = self.config.layers_per_block + 1
+                own = skips[-taken - 1 :]
+                del skips[-taken:]
                 x = self._run(lambda x, b=block, s=own: b(x, list(s), cond), x)
             else:
                 x = block(x, skips, cond)
@@ -334,7 +335,7 @@ class VideoUNet(nn.Module):
     def _recomputes(self) -> bool:
         return self.gradient_checkpointing and torch.is_grad_enabled()
 
-    def _run(self, block: Callable, *args: Any) -> Any:
+    def _run(self, block: Callable[..., Any], *args: Any) -> Any:
         return checkpoint(block, *args, use_reentrant=False) if self._recomputes() else block(*args)
 
 
@@ -361,7 +362,7 @@ def to_channels_last(unet: VideoUNet) -> VideoUNet:
     """Lay the convolution weights out as the feature maps are; call it again after assigning weights."""
     for module in unet.modules():
         if isinstance(module, nn.Conv2d):
-            module.to(memory_format=torch.channels_last)
+            module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch does not declare it)
         elif isinstance(module, nn.Conv3d):
-            module.to(memory_format=torch.channels_last_3d)
+            module.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
     return unet

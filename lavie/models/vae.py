@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from ..errors import LavieError
 from .restore import read_folder, restore
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 # What the released VAEs have where their tensors cannot tell.
 NORM_GROUPS = 32
@@ -39,7 +39,8 @@ def load_vae(
     Raises:
         LavieError: the folder or tensors are no VAE, or not the one that the config describes.
     """
-    from diffusers import AutoencoderKL  # takes seconds, which importing LaVie should not
+    # Here, not above: it takes seconds, which importing LaVie should not.
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     title = "the VAE"
     if not isinstance(source, Mapping):
@@ -48,12 +49,18 @@ def load_vae(
         config = stored if config is None else config
     tensors = with_new_attention_names(source)
     config = vae_config(tensors, config)
+
+    def build() -> AutoencoderKL:
+        return cast("AutoencoderKL", AutoencoderKL.from_config(config))
+
     try:
-        vae = restore(lambda: AutoencoderKL.from_config(config), tensors, title, dtype, device)
+        vae = restore(build, tensors, title, dtype, device)
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise LavieError(f"The config of {title} describes no VAE that diffusers can build: {error}.") from error
     # On the CPU torch's channels-last group norm loses three digits where a picture is flat (see FrameNorm).
-    return vae if vae.device.type == "cpu" else vae.to(memory_format=torch.channels_last)
+    if vae.device.type != "cpu":
+        vae.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (diffusers wraps it untyped)
+    return vae
 
 
 def vae_config(tensors: Mapping[str, Tensor], given: Mapping[str, Any] | None = None) -> dict[str, Any]:

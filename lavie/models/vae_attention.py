@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 
 class PooledKeys:
@@ -44,7 +44,7 @@ class PooledKeys:
 
 
 @contextmanager
-def pooled_keys(vae: AutoencoderKL, most_keys: int) -> Iterator[None]:
+def pooled_keys(vae: AutoencoderKL, most_keys: int) -> Generator[None]:
     """Inside, a pixel that the VAE decodes attends to at most so many keys, see `PooledKeys`; 0: to all."""
     from diffusers.models.attention_processor import Attention
 
@@ -52,7 +52,7 @@ def pooled_keys(vae: AutoencoderKL, most_keys: int) -> Iterator[None]:
     before = [each.processor for each in attentions]
     try:
         for each in attentions:
-            each.set_processor(PooledKeys(most_keys))
+            each.set_processor(PooledKeys(most_keys))  # pyright: ignore[reportArgumentType] (any callable is one)
         yield
     finally:
         for each, processor in zip(attentions, before, strict=True):

@@ -133,7 +133,7 @@ class LongVideoPipeline(StagePipeline):
         shared = {name: getattr(job.config, name) for name in knobs_of(StageConfig, "extension")}
         config = extension.stage.config.replaced(**shared)
         height, width = (VAE_FACTOR * side for side in given.shape[3:])
-        plan = extension.within_memory(config, (config.clip_frames, *given.shape[3:]), encodes=True)
+        plan = extension.within_memory(config, (config.clip_frames, given.shape[3], given.shape[4]), encodes=True)
         grey = extension.grey_latents(height, width)
         own = extension.job(job.text, plan, seeded_generators([seed]), job.callback)
         added = continued(own, given, num_frames - given.shape[2], settings, grey, given[:, :, :1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,12 +40,13 @@ def resized_frames(frames: np.ndarray, size: tuple[int, int], how: str) -> np.nd
     return np.concatenate([(part * 255).round().to(torch.uint8).numpy() for part in parts])
 
 
-def _middle(given: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:
+def _middle(given: Sequence[int], size: tuple[int, int]) -> tuple[slice, slice]:
     """The largest part of a picture around its middle that has the proportions of `size`."""
     scale = min(given[0] / size[0], given[1] / size[1])
     sides = [max(1, round(side * scale)) for side in size]
     starts = [(whole - side) // 2 for whole, side in zip(given, sides, strict=True)]
-    return tuple(slice(start, start + side) for start, side in zip(starts, sides, strict=True))
+    rows, columns = (slice(start, start + side) for start, side in zip(starts, sides, strict=True))
+    return rows, columns
 
 
 def _interpolated(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -32,7 +32,7 @@ from ..sampling.noise import Draw
 from ..stages import STAGES, StageSpec
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from typing_extensions import Self
 
     from ..lora import Applied, Lora, LoraStack
@@ -234,7 +234,8 @@ class StagePipeline:
         if self._told is None or not self._told.issuperset(plan.notes):  # a film's segments need not say it again
             self.tell(f"{stage.name}: {plan}")
             self._told = set(plan.notes)
-        stage.placement.mode = plan.execution.offload
+        if stage.placement is not None:
+            stage.placement.mode = plan.execution.offload
         stage.unet.slice_elements = work.slice_elements(plan.execution) if plan.execution.sliced else None
         return plan
 
@@ -273,7 +274,8 @@ def _work(stage: Stage, latents: tuple[int, int, int], batch: int, encodes: bool
         vae=weight_bytes(stage.vae),
         text_encoder=weight_bytes(stage.text_encoder.model),
     )
-    widths = stage.vae.config.block_out_channels
+    widths = stage.vae.config["block_out_channels"]
+    movable = 0 if stage.placement is None else stage.placement.weight_bytes()
     return Workload(
         stage.spec,
         stage.unet.config,
@@ -285,7 +287,7 @@ def _work(stage: Stage, latents: tuple[int, int, int], batch: int, encodes: bool
         vae_width=widths[0],
         encodes=encodes,
         device=stage.device.type,
-        beside=max(0, taken(stage.device) - stage.placement.weight_bytes()),
+        beside=max(0, taken(stage.device) - movable),
     )
 
 

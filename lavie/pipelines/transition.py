@@ -123,7 +123,7 @@ def sample_transition(job: Job, before: Tensor, after: Tensor, num_frames: int, 
         check_latents(side, 1)
     check_num_frames(num_frames)
     check_num_frames(num_frames + before.shape[2] + after.shape[2])
-    check_at_once(job.unet, num_frames, *before.shape[3:], "Make a shorter transition.")
+    check_at_once(job.unet, num_frames, before.shape[3], before.shape[4], "Make a shorter transition.")
     channels, start, stop = job.unet.config.in_channels, before.shape[2], before.shape[2] + num_frames
     if channels not in (PLAIN, MASK) or (channels == MASK and grey is None):
         raise UsageError(f"A UNet of {channels} input channels cannot be shown both sides of a transition.")
@@ -131,7 +131,7 @@ def sample_transition(job: Job, before: Tensor, after: Tensor, num_frames: int, 
     given = torch.cat((before.to(noise), torch.zeros_like(noise[:, :, start:stop]), after.to(noise)), dim=2)
     place = torch.arange(noise.shape[2], device=noise.device)
     missing = (place >= start) & (place < stop)
-    condition = None if channels == PLAIN else mask_condition(given, missing, grey.to(noise))
+    condition = mask_condition(given, missing, grey.to(noise)) if channels == MASK and grey is not None else None
     known = Known(given, missing.float()[None, None, :, None, None]) if channels == PLAIN else None
     schedule = job.schedule()
     _, after_step = job.progress("transition", len(schedule))

@@ -17,7 +17,7 @@ def store_as_float8(unet: VideoUNet) -> None:
         LavieError: this diffusers cannot (0.33 and later can).
     """
     try:
-        from diffusers.hooks import apply_layerwise_casting
+        from diffusers.hooks.layerwise_casting import apply_layerwise_casting
     except ImportError as lack:
         raise LavieError("Weights in 8 bits need diffusers 0.33 or newer.") from lack
     apply_layerwise_casting(unet, torch.float8_e4m3fn, unet.dtype, skip_modules_pattern=KEPT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ class Placement:
 
     def _move(self, name: str, part: nn.Module, device: torch.device) -> None:
         if name == "unet" and self.mode == "blocks" and not self._by_blocks:
-            offload_blocks(part, self.device)
+            offload_blocks(cast("VideoUNet", part), self.device)
             self._by_blocks = True
         if name == "unet" and self._by_blocks:
             return

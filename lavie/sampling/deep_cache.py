@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -25,15 +25,16 @@ class DeepCache:
         self._known = {half: cache.recent(half, self._every) for half in halves}
 
     @contextmanager
-    def feature(self, halves: Sequence[str], device: torch.device) -> Iterator[dict[str, DeepFeature]]:
+    def feature(self, halves: Sequence[str], device: torch.device) -> Generator[dict[str, DeepFeature]]:
         """What more the network is given for these halves as one batch; what it leaves there is kept."""
         if self._every == 1:
             yield {}
             return
-        recent = all(value is not None for value in self._known.values())
-        value = torch.cat([self._known[half].to(device) for half in halves]) if recent else None
+        known = {half: value for half, value in self._known.items() if value is not None}
+        recent = len(known) == len(self._known)
+        value = torch.cat([known[half].to(device) for half in halves]) if recent else None
         deep = DeepFeature(self._depth, value)
         yield {"deep": deep}
-        if not recent:
+        if not recent and deep.value is not None:
             for half, value in zip(halves, deep.value.chunk(len(halves)), strict=True):
                 self._cache.keep(half, value)

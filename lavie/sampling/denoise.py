@@ -94,9 +94,12 @@ def denoise(
             (as in RePaint, Lugmayr et al. 2022), so that the rest is made to fit.
         anchor: a frame whose low frequencies the clip begins with; see `Anchor`.
     """
-    if schedule.start and initial is None:
+    if not schedule.start:
+        latents = noise * schedule.init_noise_sigma
+    elif initial is not None:
+        latents = schedule.noised(initial.to(noise), noise, 0)
+    else:
         raise ValueError("a schedule that starts in the middle needs initial latents")
-    latents = schedule.noised(initial.to(noise), noise, 0) if schedule.start else noise * schedule.init_noise_sigma
     known = known and known.like(noise)
     repeats, released = (1, 0.0) if known is None else (known.resample, known.released)
     held = len(schedule) - round(released * len(schedule))

@@ -28,11 +28,11 @@ def low_pass(shape: Sequence[int], cutoffs: Sequence[float], kind: str = "butter
     if min(cutoffs) <= 0:
         raise UsageError(f"Cutoff frequencies must be above 0, not {min(cutoffs):g}.")
     axes = (2 * torch.fft.fftfreq(size) / cutoff for size, cutoff in zip(shape, cutoffs, strict=True))
-    square = sum(axis**2 for axis in torch.meshgrid(*axes, indexing="ij"))
+    square = sum((axis**2 for axis in torch.meshgrid(*axes, indexing="ij")), torch.zeros(()))
     return torch.exp(-square / 2) if kind == "gaussian" else 1 / (1 + square**order)
 
 
 def mixed(low: Tensor, high: Tensor, passed: Tensor, dims: Sequence[int]) -> Tensor:
     """Low frequencies along `dims` of one float32 tensor, as far as they are `passed`, and the high ones of another."""
-    spectra = (torch.fft.fftn(signal, dim=tuple(dims)) for signal in (high, low))
-    return torch.fft.ifftn(torch.lerp(*spectra, passed.to(torch.complex64)), dim=tuple(dims)).real
+    of_high, of_low = (torch.fft.fftn(signal, dim=tuple(dims)) for signal in (high, low))
+    return torch.fft.ifftn(torch.lerp(of_high, of_low, passed.to(torch.complex64)), dim=tuple(dims)).real

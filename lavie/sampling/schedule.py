@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,11 +15,8 @@ from torch import Tensor
 from ..errors import UsageError
 from ..schedulers import PREDICTION_TYPES, SCHEDULERS
 
-if TYPE_CHECKING:
-    from diffusers import SchedulerMixin
-
 NUM_TRAIN_TIMESTEPS = 1000
-LINEAR_BETAS = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
+LINEAR_BETAS: dict[str, Any] = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
 
 LCM_MAX_STEPS = 50
 
@@ -29,6 +26,25 @@ def alphas_cumprod() -> Tensor:
     """ᾱ of LaVie's linear betas, float32 [1000]."""
     betas = torch.linspace(LINEAR_BETAS["beta_start"], LINEAR_BETAS["beta_end"], NUM_TRAIN_TIMESTEPS)
     return torch.cumprod(1 - betas, dim=0)
+
+
+class Scheduler(Protocol):
+    """What diffusers' schedulers share, which their own base class does not say.
+
+    Those that count in noise have sigmas, the others alphas_cumprod; set_begin_index is not in all.
+    """
+
+    config: Any
+    timesteps: Tensor
+    init_noise_sigma: float | Tensor
+    sigmas: Tensor
+    alphas_cumprod: Tensor
+
+    def scale_model_input(self, sample: Tensor, timestep: Any) -> Tensor: ...
+
+    def step(self, *args: Any, **more: Any) -> Any: ...
+
+    def set_begin_index(self, begin_index: int) -> None: ...
 
 
 class Schedule:
@@ -41,7 +57,7 @@ class Schedule:
 
     def __init__(
         self,
-        scheduler: SchedulerMixin,
+        scheduler: Scheduler,
         timesteps: Tensor | None = None,
         steps: int | None = None,
         prediction_type: str | None = None,

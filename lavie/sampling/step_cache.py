@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 from ..runtime import storage_device
 
 Slices = tuple[slice, ...]
+Key = tuple[tuple[Any, Any], ...]  # of a region: from where to where along each axis
 
 
 @dataclass
@@ -24,8 +26,8 @@ class StepCache:
     timestep: float = math.inf
     step: int = 0
     kept: dict[str, tuple[int, Tensor]] = field(default_factory=dict)
-    region: tuple = ()
-    ledger: Counter = field(default_factory=Counter)
+    region: Key = ()
+    ledger: Counter[tuple[Key, str]] = field(default_factory=Counter)
 
     def keep(self, name: str, tensor: Tensor) -> None:
         """What all regions keep together lies in main memory from where it would be too much for a device."""
@@ -42,8 +44,8 @@ class StepCaches:
     """One cache for every region. A timestep that is no lower than the last one begins another run."""
 
     def __init__(self) -> None:
-        self._of: dict[tuple, StepCache] = {}
-        self._ledger: Counter = Counter()
+        self._of: dict[Key, StepCache] = {}
+        self._ledger: Counter[tuple[Key, str]] = Counter()
 
     def at(self, region: Slices, timestep: float) -> StepCache:
         """That of a region, moved on to a step."""

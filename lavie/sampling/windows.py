@@ -7,7 +7,7 @@ covers everything gives the plain prediction, bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import torch
@@ -31,9 +31,7 @@ def spans(length: int, size: int, overlap: int) -> list[slice]:
     return [slice(start, start + size) for start in starts]
 
 
-def regions(
-    shape: tuple[int, int, int], windows: list[slice], tile: int | None = None, tile_overlap: int = 0
-) -> list[Region]:
+def regions(shape: Sequence[int], windows: list[slice], tile: int | None = None, tile_overlap: int = 0) -> list[Region]:
     """All windows over frames × all square tiles over a picture of shape (frames, height, width)."""
     _, height, width = shape
     rows = spans(height, tile or height, tile_overlap if tile else 0)

@@ -41,13 +41,13 @@ class Film:
 
     def add(self, frame: np.ndarray) -> None:
         try:
-            self._run.process.stdin.write(np.pad(frame, self._padding, mode="edge").tobytes())
+            self._run.input.write(np.pad(frame, self._padding, mode="edge").tobytes())
         except BrokenPipeError as error:
             raise self._ffmpeg_failure() from error
 
     def finish(self) -> None:
         try:
-            self._run.process.stdin.close()
+            self._run.input.close()
         except OSError as error:
             raise self._ffmpeg_failure() from error
         code, _ = self._run.finish()

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from ..errors import LavieError
 
@@ -29,15 +29,14 @@ class Ffmpeg:
 
     def __init__(self, arguments: list[str], **streams: Any) -> None:
         # A group of its own: Ctrl-C in the terminal is for us, who stop ffmpeg and clean up.
+        own_group: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
             own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-        else:
-            own_group = {"start_new_session": True}
         command = [_executable(), "-hide_banner", "-v", "error", *arguments]
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **streams}
+        pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **streams}
         # No pipe: one that nobody empties would stall on a long log.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
-        self.process = subprocess.Popen(command, stderr=self._log, **streams, **own_group)
+        self.process = subprocess.Popen(command, stderr=self._log, **pipes, **own_group)
 
     def __enter__(self) -> Ffmpeg:
         return self
@@ -51,8 +50,19 @@ class Ffmpeg:
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             with suppress(OSError):  # what is left in the buffer has nowhere to go
-                pipe and pipe.close()
+                if pipe is not None:
+                    pipe.close()
         self._log.close()
+
+    @property
+    def input(self) -> IO[bytes]:
+        """What `stdin=PIPE` has made."""
+        return cast("IO[bytes]", self.process.stdin)
+
+    @property
+    def output(self) -> IO[bytes]:
+        """What `stdout=PIPE` has made."""
+        return cast("IO[bytes]", self.process.stdout)
 
     def finish(self) -> tuple[int, str]:
         """Wait for its end: exit code and error log."""
@@ -64,7 +74,7 @@ class Ffmpeg:
 def ffmpeg_output(arguments: list[str]) -> tuple[int, str, str]:
     """Run to the end: exit code, standard output, error log."""
     with Ffmpeg(arguments, stdout=subprocess.PIPE) as run:
-        output = run.process.stdout.read().decode(errors="replace")
+        output = run.output.read().decode(errors="replace")
         code, log = run.finish()
     return code, output, log
 

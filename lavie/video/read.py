@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
@@ -66,7 +66,7 @@ def probe_video(path: str | os.PathLike[str]) -> VideoInfo:
     return VideoInfo(height, width, float(note.get("fps", SEQUENCE_FPS)), note.get("metadata", {}))
 
 
-def iter_video(path: str | os.PathLike[str], max_frames: int | None = None) -> Iterator[np.ndarray]:
+def iter_video(path: str | os.PathLike[str], max_frames: int | None = None) -> Generator[np.ndarray]:
     """Frames uint8 [height, width, 3] one at a time, in constant memory; raises as `read_video`, while iterating."""
     frames = sequence.find(path)
     pictures = _iter_film(_existing_film(path)) if frames is None else sequence.iter_pictures(frames)
@@ -124,13 +124,13 @@ def _unreadable(path: Path, log: str) -> UsageError:
     return UsageError(f"{path} cannot be read: it is damaged or no video (mp4, webm, mov, gif, mkv, avi, …).")
 
 
-def _iter_film(path: Path) -> Iterator[np.ndarray]:
+def _iter_film(path: Path) -> Generator[np.ndarray]:
     info = _probe_film(path)
     count = 0
     rate = str(Fraction(info.fps).limit_denominator(1001))
     raw = [*_PICTURES, "-xerror", "-r", rate, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     with Ffmpeg([*input_file(path), *raw], stdout=subprocess.PIPE, bufsize=1 << 20) as run:
-        while (frame := _next_frame(run.process.stdout, info)) is not None:
+        while (frame := _next_frame(run.output, info)) is not None:
             count += 1
             yield frame
         code, log = run.finish()
@@ -140,4 +140,4 @@ def _iter_film(path: Path) -> Iterator[np.ndarray]:
 
 def _next_frame(stream: Any, info: VideoInfo) -> np.ndarray | None:
     frame = np.empty((info.height, info.width, 3), np.uint8)
-    return frame if stream.readinto(memoryview(frame).cast("B")) == frame.nbytes else None
+    return frame if stream.readinto(frame.data.cast("B")) == frame.nbytes else None

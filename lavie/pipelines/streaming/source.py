@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ class Source:
             count += 1
         return cls(os.fspath(path), count, info.height, info.width, info.fps, info.metadata, digest.hexdigest())
 
-    def frames(self) -> Iterator[np.ndarray]:
+    def frames(self) -> Generator[np.ndarray]:
         return iter_video(self.path)
 
     def description(self) -> dict[str, Any]:
