@@ -49,7 +49,7 @@ class StageConfig:
     tokenizer: str
     num_frames: int = knob(
         0,
-        "Frames to make.",
+        "How many frames to make.",
         least=1,
         most=MAX_FRAMES,
         stages=("base",),
@@ -80,7 +80,7 @@ class StageConfig:
     fps: float = 0
     num_inference_steps: int = knob(
         50,
-        "Denoising steps: more are slower and finer.",
+        "Denoising steps. More take longer and give finer results.",
         least=1,
         most=1000,
         off=-1,
@@ -90,7 +90,7 @@ class StageConfig:
     )
     guidance_scale: float = knob(
         7.5,
-        "How closely the prompt is followed; 1 ignores the negative prompt.",
+        "How closely the video follows the prompt. 1 ignores the negative prompt and is faster.",
         least=0,
         most=100,
         off=-1.0,
@@ -99,7 +99,7 @@ class StageConfig:
     )
     guidance_rescale: float = knob(
         0.0,
-        "Above 0: takes back the glaring colours and contrast of strong guidance; 0.7 is usual.",
+        "Above 0, softens the harsh colours and contrast of strong guidance. 0.7 is usual.",
         least=0,
         most=1,
         off=-1.0,
@@ -108,18 +108,18 @@ class StageConfig:
     )
     scheduler: str = knob(
         "ddim",
-        "The sampler: how a step is taken.",
+        "The sampler: the solver that takes the steps.",
         choices=tuple(SCHEDULERS),
         off=OWN,
         widget="sampler",
     )
     spacing: str = knob(OWN, "How the steps are spread over the noise levels.", choices=SPACINGS, off=OWN)
     prediction_type: str = "epsilon"
-    negative_prompt: str = knob("", "What not to show.", front_ends=("flag",), metavar="TEXT")
+    negative_prompt: str = knob("", "What the video should not show.", front_ends=("flag",), metavar="TEXT")
     prompt_suffix: str = ""
     noise_level: int = knob(
         0,
-        "Noise added to the input: more lets the model invent more detail.",
+        "Noise added to the input. More lets the model invent more detail.",
         least=0,
         most=MAX_NOISE_LEVEL,
         stages=("upscaler",),
@@ -128,7 +128,7 @@ class StageConfig:
     )
     window: int = knob(
         0,
-        "Input frames worked on at once; fewer take less memory. 0: all.",
+        "Input frames processed at once. Fewer need less memory. 0: all.",
         least=0,
         most=MAX_FRAMES,
         stages=("interpolation", "upscaler"),
@@ -146,7 +146,7 @@ class StageConfig:
     )
     tile: int = knob(
         0,
-        "Edge of the tiles in input pixels; smaller take less memory. 0: no tiles.",
+        "Edge of the tiles in input pixels. Smaller ones need less memory. 0: no tiles.",
         least=0,
         most=MAX_SIDE,
         stages=("upscaler",),
@@ -166,14 +166,14 @@ class StageConfig:
     )
     chunks: str = knob(
         "blended",
-        "official: the authors' separate chunks of 8 frames, with their seams; blended: windows without seams.",
+        "blended: windows without seams. official: the authors' separate chunks of 8 frames, with seams between them.",
         choices=CHUNKS,
         stages=("upscaler",),
         off=OWN,
     )
     color_correction: str = knob(
         "none",
-        "wavelet: keep the colours of the input.",
+        "wavelet: keeps the colours of the input.",
         choices=COLOR_CORRECTIONS,
         stages=("upscaler",),
         off=OWN,
@@ -181,8 +181,8 @@ class StageConfig:
     latent_rgb_factors: tuple[tuple[float, ...], ...] = ()
     speed: Speed = knob(
         EXACT,
-        "balanced, fast: quicker, for some quality; steps and sampler that are set count before theirs. exact: nothing "
-        "is left out.",
+        "balanced and fast are quicker at some cost in quality; steps and sampler that you set override theirs. exact "
+        "skips nothing.",
         choices=tuple(SPEEDS),
         off="exact",
     )

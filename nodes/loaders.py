@@ -31,9 +31,9 @@ class LaVieLoader:
     """Everything a stage needs."""
 
     DESCRIPTION = (
-        "Loads one stage of LaVie: the small bundled family (lavie-tiny), the released weights (lavie), or any LaVie "
-        "checkpoint in models/lavie, models/diffusion_models or models/diffusers. The MODEL works with LaVie's nodes "
-        "and with the core KSampler."
+        "Loads one stage of LaVie: of the small bundled family (lavie-tiny), of the released weights (lavie), or any "
+        "LaVie checkpoint in models/lavie, models/diffusion_models or models/diffusers. The MODEL works with LaVie's "
+        "nodes and with the core KSampler."
     )
     SEARCH_ALIASES: ClassVar = ["lavie checkpoint", "load video model", "text to video model", "lavie base"]
     CATEGORY = "LaVie"
@@ -41,9 +41,9 @@ class LaVieLoader:
     RETURN_TYPES = ("MODEL", "CLIP", "VAE")
     RETURN_NAMES = ("model", "clip", "vae")
     OUTPUT_TOOLTIPS = (
-        "The video UNet, for the node of its stage; a base MODEL also for the core KSampler and LoRA loaders.",
+        "The video model, for the node of its stage; a base MODEL also for the core KSampler and LoRA loaders.",
         "The text encoder of this stage, for LaVie Text Encode or CLIP Text Encode.",
-        "The VAE of this stage: it takes and gives whole videos.",
+        "The VAE of this stage. It encodes and decodes whole videos.",
     )
 
     @classmethod
@@ -53,19 +53,19 @@ class LaVieLoader:
                 "model": choice(
                     model_names(),
                     BUNDLED,
-                    "lavie-tiny comes with this pack. lavie are the authors' weights, in models/lavie (see the help "
-                    "page). The rest are files; the stage is read from the file.",
+                    "lavie-tiny comes with this pack. lavie stands for the authors' weights in models/lavie (see the "
+                    "help page). The others are files of yours; LaVie reads the stage from the file.",
                 ),
                 "stage": choice(
                     [AUTO, *STAGES],
                     AUTO,
-                    "base makes clips from text, interpolation multiplies frames by 4, upscaler multiplies width and "
-                    "height by 4, extension goes on from a frame. auto: base, or what the file holds.",
+                    "base: clips from text. interpolation: four times as many frames. upscaler: four times as wide and "
+                    "high. extension: continues from a frame. auto: base, or what the file holds.",
                 ),
                 "dtype": choice(
                     [OWN, *DTYPES],
                     OWN,
-                    "Precision of the UNet. default: what ComfyUI chooses for this card and its command-line flags.",
+                    "Precision of the video model. default: what ComfyUI chooses for your card and command-line flags.",
                 ),
             }
         }

@@ -22,15 +22,15 @@ class LaVieLoraLoader:
     """A style or a subject for the base and interpolation stages."""
 
     DESCRIPTION = (
-        "Applies a Stable Diffusion 1.x LoRA (kohya, PEFT or diffusers file) to LaVie's spatial layers and text "
-        "encoder; motion stays the model's own. Stack as many as you like."
+        "Applies a LoRA for Stable Diffusion 1.x (a kohya, PEFT or diffusers file) to LaVie's spatial layers and text "
+        "encoder. The motion stays the model's own. Chain as many as you like."
     )
     SEARCH_ALIASES: ClassVar = ["lavie lora", "lora loader", "style", "personalisation", "load lora"]
     CATEGORY = "LaVie"
     FUNCTION = "apply"
     RETURN_TYPES = ("MODEL", "CLIP")
     RETURN_NAMES = ("model", "clip")
-    OUTPUT_TOOLTIPS = ("The MODEL with the LoRA.", "The CLIP with the LoRA, if one is wired in.")
+    OUTPUT_TOOLTIPS = ("The MODEL with the LoRA.", "The CLIP with the LoRA, if one is connected.")
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
@@ -41,24 +41,28 @@ class LaVieLoraLoader:
                 "lora_name": choice(
                     names,
                     next(iter(names), ""),
-                    "A file in models/loras made for Stable Diffusion 1.x, or one that comes along.",
+                    "A file in models/loras made for Stable Diffusion 1.x, or the bundled one.",
                 ),
-                "strength_model": number(1.0, -20.0, 20.0, "How strongly it changes the picture; 0: not.", step=0.05),
-                "strength_clip": number(1.0, -20.0, 20.0, "How strongly it changes the text; 0: not.", step=0.05),
+                "strength_model": number(
+                    1.0, -20.0, 20.0, "How strongly it changes the images. 0: not at all.", step=0.05
+                ),
+                "strength_clip": number(
+                    1.0, -20.0, 20.0, "How strongly it changes the text encoder. 0: not at all.", step=0.05
+                ),
             },
             "optional": {
-                "clip": socket("CLIP", "The text encoder, if the LoRA was trained on it, too."),
+                "clip": socket("CLIP", "The text encoder, if the LoRA was also trained on it."),
                 "blocks": text(
                     "",
-                    "Strength by block of the network: IN=0.3, OUT05=1, OTHER=0, a preset (OUTALL, OUTD, INALL, …), or "
-                    "17 or 26 numbers as for LoRA Block Weight. Empty: all alike.",
+                    "Strength per block: IN=0.3, OUT05=1, OTHER=0, or a preset (OUTALL, OUTD, INALL, …), or 17 or 26 "
+                    "numbers as for LoRA Block Weight. Empty: the same everywhere.",
                 ),
                 "over_steps": text(
                     "",
-                    "Strength over the steps, from 0 (noise) to 1 (done): 0: 0.2, 0.5: 1. LATE keeps the model's own "
-                    "motion, EARLY only the layout. Empty: the same throughout.",
+                    "Strength over the steps, from 0 (noise) to 1 (done), as 0: 0.2, 0.5: 1. LATE keeps the model's "
+                    "own motion, EARLY changes only the layout. Empty: the same throughout.",
                 ),
-                "lora": ("STRING", {"forceInput": True, "tooltip": "From LaVie LoRA Trainer, in place of lora_name."}),
+                "lora": ("STRING", {"forceInput": True, "tooltip": "From LaVie LoRA Trainer. Replaces lora_name."}),
             },
         }
 

@@ -32,9 +32,9 @@ from .widgets import (
     widget,
 )
 
-MODEL = socket("MODEL", "LaVie's base stage, from LaVie Loader; LoRA and model patches may come between.")
-POSITIVE = socket("CONDITIONING", "What the video shows: LaVie Text Encode, or CLIP Text Encode.")
-NEGATIVE = socket("CONDITIONING", "What it avoids.")
+MODEL = socket("MODEL", "LaVie's base stage, from LaVie Loader. LoRAs and model patches can go in between.")
+POSITIVE = socket("CONDITIONING", "What the video should show: from LaVie Text Encode or CLIP Text Encode.")
+NEGATIVE = socket("CONDITIONING", "What the video should avoid.")
 WIRES = ("model", "positive", "negative")
 SAMPLING = ("seed", "steps", "guidance_scale", "sampler", "spacing")
 BASE_ADVICE = "Lower num_frames, width or height, or choose float16 in LaVie Loader."

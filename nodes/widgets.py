@@ -104,6 +104,6 @@ SEED = integer(
     0,
     0,
     2**64 - 1,
-    "The noise to start from: the same seed and settings give the same video.",
+    "The noise to start from. The same seed and settings give the same video.",
     control_after_generate=True,
 )

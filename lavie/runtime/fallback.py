@@ -1,4 +1,4 @@
-"""What to try when memory runs out: exact means first, then those that change the picture, and say so."""
+"""What to try when memory runs out: exact means first, then means that change the result, and say so."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SLICE_ELEMENTS = 2**22  # 8 MB in float16: an eighth of what one frame of the up
 
 @dataclass(frozen=True)
 class Attempt:
-    """Settings to sample with; `sequential_guidance`: its halves in turn; `sliced`: the UNet in slices; `note`: what is
-    changed, empty where nothing is."""
+    """Settings to sample with. `sequential_guidance`: the two halves of the guidance one after the other. `sliced`:
+    the UNet in slices. `note`: what is changed; empty if nothing."""
 
     config: StageConfig
     sequential_guidance: bool
@@ -25,11 +25,11 @@ class Attempt:
 
 
 def attempts(config: StageConfig, stage: StageSpec, num_frames: int, height: int, width: int) -> Iterator[Attempt]:
-    """What is asked for, then what needs less and less memory, each on top of the one before.
+    """The request, then attempts that need less and less memory, each on top of the one before.
 
     Args:
         num_frames: of the stage's input (key frames for interpolation).
-        height, width: of its input in pixels; they count for a stage that works in tiles.
+        height, width: of its input in pixels; they matter for a stage that works in tiles.
     """
     yield Attempt(config, False, False, "")
     guided = config.guidance_scale != 1
@@ -53,6 +53,6 @@ def attempts(config: StageConfig, stage: StageSpec, num_frames: int, height: int
 
 
 def _halved(size: int, least: int) -> int | None:
-    """Half of it, rounded up, or None where that would be too small to help."""
+    """Half of it, rounded up, or None if that would be too small to help."""
     half = -(-size // 2)
     return half if least <= half < size else None

@@ -18,7 +18,7 @@ _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)(?P<suffix>\.(?:png|jpg|j
 
 @dataclass(frozen=True)
 class ImageSequence:
-    """Pictures `<prefix><number><suffix>` in a folder. whole_folder: the folder is theirs alone."""
+    """Pictures `<prefix><number><suffix>` in a folder. whole_folder: the folder holds nothing else."""
 
     folder: Path
     prefix: str = "frame_"
@@ -34,18 +34,18 @@ class ImageSequence:
 
     @property
     def note(self) -> Path:
-        """The file that keeps frame rate and settings, in a folder that is all theirs."""
+        """The file that stores frame rate and settings, if the folder holds nothing else."""
         return self.folder / "metadata.json"
 
     def files(self) -> list[Path]:
-        """The pictures there are, by their numbers."""
+        """The existing images, ordered by number."""
         names = re.compile(rf"{re.escape(self.prefix)}(\d+){re.escape(self.suffix)}")
         numbered = [(match, path) for path in self.folder.iterdir() if (match := names.fullmatch(path.name))]
         return [path for _, path in sorted(numbered, key=lambda item: (int(item[0][1]), item[1].name))]
 
 
 def from_pattern(path: str | os.PathLike[str]) -> ImageSequence | None:
-    """The sequence that `name_%04d.png` names, be it there or not; None for any other name."""
+    """The sequence that `name_%04d.png` names, whether or not it exists; None for any other name."""
     folder, name = os.path.split(os.fspath(path))
     match = _PATTERN.fullmatch(name)
     return ImageSequence(Path(folder), match["prefix"], int(match["digits"] or 1), match["suffix"]) if match else None
@@ -76,7 +76,7 @@ def find(path: str | os.PathLike[str]) -> ImageSequence | None:
 
 
 def iter_pictures(frames: ImageSequence) -> Iterator[np.ndarray]:
-    """The pictures in turn, uint8 [height, width, 3].
+    """The images one by one, uint8 [height, width, 3].
 
     Raises:
         LavieError: a picture cannot be read, or its size differs from the first one's.

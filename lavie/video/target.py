@@ -1,4 +1,4 @@
-"""Where a video may be written, and the work folder beside it in which it grows."""
+"""Where a video may be written, and the work folder beside it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Target = Path | sequence.ImageSequence
 
 
 def find_target(path: str | os.PathLike[str]) -> Target:
-    """What to write and where, by the form of the name.
+    """What to write and where, according to the name.
 
     Raises:
-        UsageError: the name tells no known kind, or something else is in its place.
+        UsageError: the name is of no known kind, or something else is in its place.
     """
     name = os.fspath(path)
     if name.endswith(("/", os.sep)):

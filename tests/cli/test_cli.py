@@ -470,5 +470,5 @@ def test_a_signal_while_loading_or_sampling_ends_with_130_and_leaves_nothing(num
     process.send_signal(number)
     _, error = process.communicate(timeout=20)
     assert process.returncode in (130, -signal.SIGINT)  # a shell says 130 to both
-    assert error == "lavie: error: stopped; what was not whole yet was not written.\n"
+    assert error == "lavie: error: stopped; unfinished files were not written.\n"
     assert files(tmp_path) == []

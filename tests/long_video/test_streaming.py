@@ -456,7 +456,7 @@ def test_a_stop_says_what_is_kept_and_the_same_command_goes_on(film, lavie, tmp_
         code, answer, error = lavie(*command)
     assert (code, answer) == (130, "")
     assert error.splitlines()[-1] == (
-        "lavie: error: stopped; 2 of 3 segments are kept, and the same command goes on from there."
+        "lavie: error: stopped; 2 of 3 segments are kept, and the same command resumes from there."
     )
     code, _, error = lavie(*command)
     assert code == 0

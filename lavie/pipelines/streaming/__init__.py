@@ -1,4 +1,4 @@
-"""Long films, segment by segment, from disk to disk: memory stays the same, and a stop loses little."""
+"""Long videos, segment by segment, from disk to disk: constant memory, and a stop loses little."""
 
 from .film import stream_video
 from .run import Streamable

@@ -1,4 +1,4 @@
-"""Films of any length through interpolation or upscaling, from disk to disk."""
+"""Interpolates or upscales videos of any length, from disk to disk."""
 
 from __future__ import annotations
 
@@ -30,24 +30,23 @@ def stream_video(
     after_segment: AfterSegment | None = None,
     **settings: Any,
 ) -> StreamedVideo:
-    """What the pipeline makes of a film or image sequence, in memory that does not grow with its length.
+    """Run the pipeline on a video or image sequence, in memory that does not grow with its length.
 
-    It is worked on in segments, which overlap, share the noise of the frames that they share, and fade into each
-    other. Finished ones are kept in `<output>.parts` until the output is whole: after a stop the same call goes on
-    from them and ends with the same frames, bit for bit. Of a film of one segment comes what the pipeline makes of it
-    alone.
+    It works in segments, which overlap, share the noise of their common frames, and fade into each other. Finished ones
+    stay in `<output>.parts` until the output is complete: after a stop the same call resumes from them and ends with
+    the same frames, bit for bit. For a video of one segment the result is that of the pipeline itself.
 
     Args:
-        segment: the most input frames at once; by default ten of the model's windows.
-        restart: throw away the segments of an earlier run.
-        prompt, fps: by default those stored in the film.
-        callback: as a pipeline's, but it counts frames of the film; in the end, as stage "film", frames written.
-        after_segment: is told how many segments are finished, and of how many, at first and after each one.
+        segment: input frames per segment, at most; by default ten of the model's windows.
+        restart: discard the segments of an earlier run.
+        prompt, fps: by default those stored in the input.
+        callback: like a pipeline's, but it counts frames of the input; at the end, as stage "film", frames written.
+        after_segment: called with the number of finished segments and of all, at first and after each one.
         settings: the pipeline's own.
 
     Raises:
-        UsageError: a setting that cannot work or that differs from the finished segments', or too little disk space.
-        LavieError: the film is damaged, or the disk is full.
+        UsageError: a setting that cannot work or differs from those of the finished segments, or too little disk space.
+        LavieError: the input is damaged, or the disk is full.
     """
     check_writable(output)
     cut = Cut.of(pipeline.stage.config, settings, segment)
@@ -74,7 +73,7 @@ def stream_video(
 
 
 def _within_memory(pipeline: Streamable, film: Source, cut: Cut, settings: dict[str, Any]) -> dict[str, int]:
-    """Windows and tiles that all segments must have where memory is limited, the shorter last one, too."""
+    """The windows and tiles that all segments must share if memory is limited, even the shorter last one."""
     asked = stage_settings(pipeline.stage.config, settings)
     chosen = pipeline.planned(asked, min(cut.size, film.num_frames), film.height, film.width).config
     names = ("window", "overlap", "tile", "tile_overlap")

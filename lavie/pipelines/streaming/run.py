@@ -1,4 +1,4 @@
-"""One film on its way through a pipeline: its segments in turn, then the whole."""
+"""One video on its way through a pipeline: first its segments, then the joined output."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AfterSegment = Callable[[int, int], None]  # (finished, all)
 
 @dataclass(frozen=True)
 class Run:
-    """asked: what the pipeline is called with, for every segment; the rest is as in `stream_video`."""
+    """One run. asked: the pipeline's arguments, for every segment; the rest as in `stream_video`."""
 
     pipeline: Streamable
     film: Source
@@ -43,11 +43,11 @@ class Run:
         return self.cut.segments(self.film.num_frames)
 
     def missing(self) -> list[int]:
-        """The numbers of the segments that are not finished."""
+        """The numbers of the unfinished segments."""
         return [number for number in range(len(self.segments)) if not self.parts.has(number)]
 
     def check_disk_space(self, output: str | os.PathLike[str]) -> None:
-        """Raise UsageError if what is still to be made does not fit."""
+        """Raise UsageError if the rest does not fit on the disk."""
         pixels = self.film.height * self.film.width * self.pipeline.stage.spec.enlargement**2
         lengths = [self.segments[number].stop - self.segments[number].start for number in self.missing()]
         in_segments = pixels * sum(map(self.pipeline.stage.spec.frames_made, lengths))
@@ -55,7 +55,7 @@ class Run:
         check_disk_space(self.parts.folder, needed_bytes(output, in_segments, in_film))
 
     def make_segments(self) -> None:
-        """Those that are not finished, in turn."""
+        """Make the unfinished segments, one after the other."""
         missing = self.missing()
         self._tell_segment(len(self.segments) - len(missing))
         with closing(self.film.frames()) as frames:
@@ -67,7 +67,7 @@ class Run:
                 self._tell_segment(len(self.segments) + left)
 
     def assemble(self, output: str | os.PathLike[str]) -> StreamedVideo:
-        """The output from all segments, frame by frame."""
+        """Write the output from all segments, frame by frame."""
         info, count = self.parts.info(0), len(self.segments)
         total = self.pipeline.stage.spec.frames_made(self.film.num_frames)
         overlap = self.pipeline.stage.spec.frames_made(self.cut.overlap) if self.cut.overlap else 0
@@ -88,7 +88,7 @@ class Run:
             self.after_segment(finished, len(self.segments))
 
     def _counting(self, number: int) -> Callback | None:
-        """A segment's callback that tells how many of the film's frames are done."""
+        """A segment's callback that reports how many frames of the whole video are done."""
         callback = self.callback
         if callback is None:
             return None

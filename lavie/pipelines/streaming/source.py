@@ -1,4 +1,4 @@
-"""The film that a run reads, gone through once before any work: how long it is, and that it can be read to its end."""
+"""The input of a run, read once before any work to learn its length and to see that it can be read to its end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...video import iter_video, probe_video
 
 @dataclass(frozen=True)
 class Source:
-    """A film or image sequence. digest: of all its frames; metadata: the settings stored in it."""
+    """A video or image sequence. digest: of all its frames; metadata: the settings stored in it."""
 
     path: str
     num_frames: int
@@ -40,5 +40,5 @@ class Source:
         return iter_video(self.path)
 
     def description(self) -> dict[str, Any]:
-        """What tells it from other films, whatever it is called."""
+        """What distinguishes it from other videos, whatever its name."""
         return {"frames": self.num_frames, "height": self.height, "width": self.width, "digest": self.digest}
