@@ -17,10 +17,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measure import clock, machine, peak, save, start_of_peak
-from benchmarks.memory import INPUT, PIPELINES, STAGES, TINY_INPUT, new_stage
+from benchmarks.memory import INPUT, PIPELINES, TINY_INPUT, new_stage
 from lavie.runtime import choose_device
 from lavie.runtime.compile import compile_blocks
 from lavie.speed import SPEEDS
+from lavie.stages import CASCADE
 
 PROMPT, FEW = "a red ball moving left over green grass", 8
 
@@ -29,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--model", choices=("lavie", "lavie-tiny"), default="lavie")
-    parser.add_argument("--stage", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--stage", nargs="+", choices=CASCADE, default=list(CASCADE))
     parser.add_argument("--speed", nargs="+", choices=SPEEDS, default=list(SPEEDS))
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--json", type=Path, metavar="FILE")

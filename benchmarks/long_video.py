@@ -15,8 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lavie.cli.arguments import size  # noqa: E402
-from lavie.cli.extend import METHODS  # noqa: E402
+from lavie.argument_types import size  # noqa: E402
+from lavie.long_video import METHODS  # noqa: E402
 
 PROMPT = "a red ball bouncing over green grass"
 RIVAL = "independent"
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, nargs="+", default=[32, 64, 128])
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--size", type=size, default=(32, 48))
-    parser.add_argument("--one", choices=METHODS, help="this method and the first length alone: seconds and MB")
+    parser.add_argument("--one", choices=tuple(METHODS), help="this method and the first length alone: seconds and MB")
     args = parser.parse_args()
     if args.one:
         print(*measure(args.one, args.frames[0], args.steps, *args.size))

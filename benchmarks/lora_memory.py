@@ -55,9 +55,11 @@ def make_family(folder: Path) -> None:
 def measure(family: Path, case: str, device: str, steps: int) -> None:
     """One line: the peak of a run of so many steps."""
     from lavie.runtime import choose_device
-    from lavie.training.loop import LoopSettings
-    from lavie.training.lora import LoraSettings, train_lora
     from lavie.training.lora.data import Picture
+    from lavie.training.lora.job import LoraJob
+    from lavie.training.lora.settings import LoraSettings
+    from lavie.training.lora.train import train_lora
+    from lavie.training.settings import LoopSettings
 
     device = choose_device(None if device == "auto" else device)
     precision, checkpointing = CASES[case]
@@ -77,7 +79,7 @@ def measure(family: Path, case: str, device: str, steps: int) -> None:
         file = Path(run) / "zwx.safetensors"
         settings = LoraSettings(trigger="zwx")
         base, size = find_family(str(family)), (HEIGHT, WIDTH)
-        result = train_lora(base, pictures, size, settings, loop, Path(run) / "run", file, device)
+        result = train_lora(LoraJob(base, size, settings, loop, Path(run) / "run", file, device), pictures)
     print(f"{case:28s} {(peak(device) - before) / 1e9:6.2f} GB   {result.seconds / steps:7.2f} s a step", flush=True)
 
 

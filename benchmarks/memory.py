@@ -26,13 +26,13 @@ from lavie import InterpolationPipeline, TextToVideoPipeline, UpscalePipeline
 from lavie.models import UNetConfig, VideoUNet, build_unet, to_channels_last
 from lavie.models.meta import WithoutWeights
 from lavie.runtime.device import DTYPES
-from lavie.runtime.estimate import SLICES, Means, Weights, Work, stage_bytes
+from lavie.runtime.estimate import SLICES, Execution, Weights, Workload, stage_bytes
 from lavie.runtime.free_memory import memory_limit
 from lavie.runtime.placement import weight_bytes
+from lavie.stages import CASCADE, STAGES
 
 VAES = {"f8": (128, 256, 512, 512), "f4": (128, 256, 512)}
 PIPELINES = {"base": TextToVideoPipeline, "interpolation": InterpolationPipeline, "upscaler": UpscalePipeline}
-STAGES = tuple(PIPELINES)
 # Network, frames, height and width of latents, sliced: in the released models' proportions, smaller.
 CASES = {
     "base": ("base", 16, 20, 32, False),
@@ -53,7 +53,7 @@ TINY_INPUT = {"base": (16, 64, 96), "interpolation": (16, 64, 96), "upscaler": (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--case", choices=(*CASES, *STAGES))
+    parser.add_argument("--case", choices=(*CASES, *CASCADE))
     parser.add_argument("--limit", metavar="SIZE", help="run the stages by `memory` under this limit")
     parser.add_argument("--dtype", choices=DTYPES, help="of the stages; default: float16 on a GPU, float32 on the CPU")
     parser.add_argument("--model", choices=("lavie", "lavie-tiny"), default="lavie")
@@ -63,7 +63,7 @@ def main() -> None:
         run = run_network if args.limit is None else run_stage
         print(json.dumps(run(args)), flush=True)
         return
-    cases = STAGES if args.limit else [case for case in CASES if "own size" not in case or args.device == "cuda"]
+    cases = CASCADE if args.limit else [case for case in CASES if "own size" not in case or args.device == "cuda"]
     results = [in_own_process(case) for case in cases]
     print(json.dumps(results, indent=1) if args.json or args.limit else table(results))
 
@@ -92,6 +92,7 @@ def run_network(args: argparse.Namespace) -> dict:
     """One evaluation of a UNet, or one frame decoded."""
     name, frames, height, width, sliced = CASES[args.case]
     device = torch.device(args.device)
+    stage = STAGES[{"f8": "base", "f4": "upscaler"}.get(name, name)]
     before = start_of_peak(device)
     module = filled(new_vae(VAES[name]) if name in VAES else new_unet(UNETS[name]), args.device)
     weights = weight_bytes(module)
@@ -103,7 +104,7 @@ def run_network(args: argparse.Namespace) -> dict:
         config, scale, parts = UNETS[name], 1, Weights(weights, 0, 0, 0)
         elements = frames * height * width * config.block_out_channels[0]
         module.slice_elements = elements // SLICES if sliced else None
-    work = Work(config, parts, itemsize=4, scale=scale, vae_width=128, device=args.device, **asked)
+    work = Workload(stage, config, parts, itemsize=4, scale=scale, vae_width=128, device=args.device, **asked)
     started = time.perf_counter()
     with torch.no_grad():
         if name in VAES:
@@ -113,7 +114,7 @@ def run_network(args: argparse.Namespace) -> dict:
             sample = torch.randn(1, config.in_channels, frames, height, width, device=args.device)
             module(sample, 500, torch.randn(1, 77, config.cross_attention_dim, device=args.device), labels)
     seconds = round(time.perf_counter() - started, 1)
-    estimate = stage_bytes(work, Means(guided=False, sliced=sliced))
+    estimate = stage_bytes(work, Execution(guided=False, sliced=sliced))
     taken = peak(device) - before
     return {"case": args.case, "weights": weights, "peak": taken, "estimate": estimate, "seconds": seconds}
 

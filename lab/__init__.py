@@ -8,32 +8,30 @@ It lies in a checkout only. `lavie` knows nothing of it; `register` gives `lavie
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lavie.evaluation.suites import register_suite
 from lavie.evaluation.true_clips import TrueClips, register_default_clips
-from lavie.training.registry import FreshNetworks, register_fresh_networks, register_source, register_target
+from lavie.training.registry import FreshNetworks, register_fresh_networks, register_source
+from lavie.training.target_table import TARGETS
 
 if TYPE_CHECKING:
     from lavie.models import VideoUNet
     from lavie.models.text_encoder import TextEncoder
     from lavie.training.data import ClipSource
-    from lavie.training.loop import TrainResult
 
 SOURCES = ("synthetic", "synthetic-courses", "synthetic-stills")
-AUTOENCODERS = ("vae", "vae-decoder", "upscaler-vae")
 
 
 def register() -> None:
     """Makes the lab's sources, targets, networks and suites known to the commands of `lavie`, in this process."""
     from .suites import SUITES
+    from .targets import AUTOENCODERS
 
     for kind in SOURCES:
         register_source(kind, _open_rendered)
-    for name in AUTOENCODERS:
-        register_target(name, _train_autoencoder)
+    TARGETS.update(AUTOENCODERS)
     register_fresh_networks(FreshNetworks(_fresh_unet, _fresh_text_encoder))
     for name, suite in SUITES.items():
         register_suite(name, suite)
@@ -44,12 +42,6 @@ def _open_rendered(spec: str) -> tuple[ClipSource, bool]:
     from .sprites.source import open_rendered
 
     return open_rendered(spec)
-
-
-def _train_autoencoder(args: argparse.Namespace) -> TrainResult | None:
-    from .autoencoder.command import train_autoencoder
-
-    return train_autoencoder(args)
 
 
 def _fresh_unet(stage: str) -> VideoUNet:

@@ -179,7 +179,7 @@ class StageConfig:
         off=OWN,
     )
     latent_rgb_factors: tuple[tuple[float, ...], ...] = ()
-    speed: Speed = knob(  # noqa: RUF009 (a field)
+    speed: Speed = knob(
         EXACT,
         "balanced and fast are quicker at some cost in quality; steps and sampler that you set override theirs. exact "
         "skips nothing.",

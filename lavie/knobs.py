@@ -72,7 +72,7 @@ class Knob:
         """As "0…100", "1 or more", "one of: a, b", or nothing."""
         if self.choices:
             return f"one of: {', '.join(self.choices)}"
-        if self.most is None:
+        if self.least is None or self.most is None:
             return "" if self.least is None else f"{_digits(self.least)} or more"
         return f"{_digits(self.least)}…{_digits(self.most)}"
 
@@ -94,11 +94,12 @@ class Knob:
             return
         if isinstance(value, bool) or not isinstance(value, int | float):
             return
-        low, high = (edge if edge is not None else sign * math.inf for edge, sign in ((self.least, -1), (self.most, 1)))
+        low = -math.inf if self.least is None else self.least
+        high = math.inf if self.most is None else self.most
         if not (low <= value <= high and math.isfinite(value)):
-            open_range = f"{_digits(low)} or more" if math.isfinite(low) else "a finite number"
-            within = f"between {_digits(low)} and {_digits(high)}" if math.isfinite(high) else open_range
-            raise UsageError(f"The {self.words} must be {within}, not {_digits(value)}.")
+            bounded = math.isfinite(low) and math.isfinite(high)
+            within = f"between {_digits(low)} and {_digits(high)}" if bounded else self.range_words
+            raise UsageError(f"The {self.words} must be {within or 'a finite number'}, not {_digits(value)}.")
 
 
 def knob(default: Any, help: str, **traits: Any) -> Any:

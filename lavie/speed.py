@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from .errors import UsageError
@@ -75,11 +75,14 @@ def speed_of(stage: str, speed: str | Speed | Mapping[str, Any]) -> Speed:
     """A preset's settings for a stage. Custom settings, or their `Speed.metadata()`, apply to every stage.
 
     Raises:
-        UsageError: there is no such preset.
+        UsageError: there is no such preset, or no such setting.
     """
     if isinstance(speed, Speed):
         return speed
     if isinstance(speed, Mapping):
+        unknown = sorted(set(speed) - {each.name for each in fields(Speed)})
+        if unknown:
+            raise UsageError(f"A speed has no setting {', '.join(unknown)}.")
         return Speed(**speed)
     if speed not in SPEEDS:
         raise UsageError(f"Unknown speed '{speed}'. Choose {', '.join(SPEEDS)}.")

@@ -17,14 +17,13 @@ from torch import Tensor
 
 from ..lavie.config import BUNDLED, Family
 from ..lavie.errors import UsageError
+from ..lavie.training.lora import TARGETS, WEIGHTINGS, LoopSettings, LoraSettings, camera_moves
 from . import host
 from .loaders import model_names, resolve
 from .widgets import choice, integer, number, socket, switch, text
 
 log = logging.getLogger(__name__)
 
-TARGETS = ("attention", "attention-ff", "all")  # lavie.training.lora.TARGETS, whose import takes long
-LOSS_WEIGHTS = ("uniform", "min-snr", "clean")
 RUNS = "lavie_lora_runs"
 NAME = re.compile(r"[\w][\w .-]{0,99}")
 
@@ -106,7 +105,7 @@ class LaVieLoraTrainer:
                     "learned beside each. This also keeps the motion as it was.",
                 ),
                 "loss_weight": choice(
-                    list(LOSS_WEIGHTS),
+                    list(WEIGHTINGS),
                     "uniform",
                     "How much each noise level counts. clean: by the error of the clean image; lavie-tiny learns "
                     "fastest with it. min-snr: gamma 5.",
@@ -151,10 +150,8 @@ class LaVieLoraTrainer:
         return {"ui": {"text": [output.name]}, "result": (output.name,)}
 
 
-def _lora_settings(inputs: dict[str, Any]) -> Any:
+def _lora_settings(inputs: dict[str, Any]) -> LoraSettings:
     """`LoraSettings` of the widgets, most of which have the settings' own names."""
-    from ..lavie.training.lora import LoraSettings, camera_moves
-
     given = {field.name: inputs[field.name] for field in fields(LoraSettings) if field.name in inputs}
     prompts = tuple(line.strip() for line in inputs["prior_prompt"].splitlines() if line.strip())
     given |= {"alpha": inputs["alpha"] or None, "prior_prompts": prompts}
@@ -165,10 +162,8 @@ def _lora_settings(inputs: dict[str, Any]) -> Any:
     return LoraSettings(**given)
 
 
-def _loop_settings(inputs: dict[str, Any], device: torch.device) -> Any:
+def _loop_settings(inputs: dict[str, Any], device: torch.device) -> LoopSettings:
     """`LoopSettings` of the widgets, for the device's memory and precision."""
-    from ..lavie.training.lora import LoopSettings
-
     steps, on_gpu = inputs["steps"], device.type == "cuda"
     return LoopSettings(
         **{name: inputs[name] for name in ("steps", "batch_size", "learning_rate", "seed")},
@@ -184,9 +179,15 @@ def _loop_settings(inputs: dict[str, Any], device: torch.device) -> Any:
 
 
 def _train(
-    family: Family, images: Tensor, captions: str, settings: Any, loop: Any, output: Path, device: torch.device
+    family: Family,
+    images: Tensor,
+    captions: str,
+    settings: LoraSettings,
+    loop: LoopSettings,
+    output: Path,
+    device: torch.device,
 ) -> None:
-    from ..lavie.training.lora import train_lora
+    from ..lavie.training.lora import Events, LoraJob, train_lora
 
     progress = host.Progress()
     size = (family.base.height, family.base.width)
@@ -211,8 +212,8 @@ def _train(
         except host.interruption() as pressed:
             cancel = pressed
 
-    told = (progress.step, after_step, after_samples)
-    result = train_lora(family, pictures, size, settings, loop, run, output, device, *told)
+    job = LoraJob(family, size, settings, loop, run, output, device)
+    result = train_lora(job, pictures, Events(progress.step, after_step, after_samples))
     if result.stopped:
         log.info("LaVie LoRA Trainer: stopped after %d steps; the same settings resume from there.", result.steps)
         raise cancel or UsageError(f"Training was stopped after {result.steps} steps; queue it again to resume.")
@@ -237,7 +238,7 @@ def _pictures(images: Tensor, captions: str, trigger: str, size: tuple[int, int]
     return pictures
 
 
-def _digest(pictures: Sequence[Any], settings: Any, loop: Any, family: Family) -> str:
+def _digest(pictures: Sequence[Any], settings: LoraSettings, loop: LoopSettings, family: Family) -> str:
     """Changes with everything that makes another LoRA; more steps are the same run."""
     whole = hashlib.sha256(repr((asdict(settings), replace(loop, steps=1, sample_every=0), family.folder)).encode())
     for picture in pictures:

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from lavie.config import RELEASED_STAGES, STAGES, StageConfig, find_family
+from lavie.config import RELEASED_STAGES, StageConfig, find_family
 from lavie.errors import LavieError, UsageError
+from lavie.stages import CASCADE
 
 PARTS = {"unet": "base", "vae": "vae", "text_encoder": "text_encoder", "tokenizer": "tokenizer"}
 
@@ -58,7 +59,7 @@ def test_the_bundled_family_and_folders_by_name_need_no_others(folders):
 
 
 def test_an_extension_stage_is_read_where_a_family_has_one(tmp_path):
-    stages = dict.fromkeys(STAGES, PARTS)
+    stages = dict.fromkeys(CASCADE, PARTS)
     (tmp_path / "family.json").write_text(json.dumps({"name": "mine", **stages}))
     assert find_family(tmp_path).extension is None
     assert find_family(tmp_path).stage("base").unet == "base"
@@ -83,7 +84,7 @@ def test_a_guidance_scale_out_of_range_is_refused(scale):
 
 def test_preview_factors_are_read_from_the_family_file(tmp_path):
     rows = [[0.1, 0.2, 0.3]] * 5
-    stages = {stage: {**PARTS, "latent_rgb_factors": rows} for stage in STAGES}
+    stages = {stage: {**PARTS, "latent_rgb_factors": rows} for stage in CASCADE}
     (tmp_path / "family.json").write_text(json.dumps({"name": "mine", **stages}))
     assert find_family(tmp_path).base.latent_rgb_factors == ((0.1, 0.2, 0.3),) * 5
     assert hash(find_family(tmp_path).base)
@@ -92,7 +93,7 @@ def test_preview_factors_are_read_from_the_family_file(tmp_path):
 
 @pytest.mark.parametrize("rows", [1, [[0.1, 0.2]] * 5, [[0.1, 0.2, 0.3]], [["a", "b", "c"]] * 5])
 def test_preview_factors_of_another_shape_are_refused(rows, tmp_path):
-    stages = {stage: {**PARTS, "latent_rgb_factors": rows} for stage in STAGES}
+    stages = {stage: {**PARTS, "latent_rgb_factors": rows} for stage in CASCADE}
     (tmp_path / "family.json").write_text(json.dumps({"name": "mine", **stages}))
     with pytest.raises(LavieError, match=r"latent_rgb_factors|cannot be read"):
         find_family(tmp_path)

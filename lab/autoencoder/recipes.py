@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-# What Muon and AdamW are given, unless the command says otherwise; see lavie.training.loop.LoopSettings.
-LOOP = {"optimizer": "muon", "warmup": 100, "ema": 0.995}
-WEIGHT_DECAY = 1e-3
+# What Muon and AdamW are given, unless the command says otherwise; see lavie.training.settings.LoopSettings.
+LOOP = {"optimizer": "muon", "warmup": 100, "ema_decay": 0.995, "weight_decay": 1e-3}
 
 
 @dataclass(frozen=True)

@@ -1,47 +1,32 @@
-"""From the command's arguments to a stage, its data and the loop's settings."""
+"""From a target's settings to a stage, its data and its run."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from ..config import Family, StageConfig
+from ..config import Family
 from ..errors import UsageError
-from .arguments import chosen_device, loop_settings, with_defaults
-from .data import ClipRequest, ClipSource, Filters, Handheld, Mixture, TrainingData, check_spec, open_source
+from .data import ClipRequest, ClipSource, Handheld, Mixture, TrainingData, check_spec, open_source
 from .data.clip import Clip, UnreadableClip
 from .data.randomness import draw, generator_of
 from .export import load_last
 from .freezing import apply_scheme
 from .loop import TrainResult, train
 from .precompute import precompute, stored_request
-from .processes import first_goes_first, tell
+from .processes import chosen_device, first_goes_first, tell
 from .settings import StageSettings
 from .stages import STAGES, Denoiser, DenoisingStage, StageNetworks
 from .stages.interpolation import check_frames
 from .stages.preview import PREVIEW_PROMPTS
 from .stages.upscaler import SCALE
 from .start import load_start, load_text_of, load_vae_of, open_family
-
-DEFAULT_FRAMES = {"base": (16,), "interpolation": (61,), "upscaler": (8,), "extension": (16,)}
-DEFAULT_SCHEMES = {"upscaler": "temporal"}
-KEPT_RATES = ("interpolation", "upscaler")  # stages that learn from frames as they follow in the file
-IMAGES_PER_CLIP = 4
-DEFAULTS = {
-    "text_dropout": 0.1,
-    "batch": 8,
-    "learning_rate": 1e-4,
-    "optimizer": "adamw",
-    "warmup": 200,
-    "ema": 0.999,
-    "mask_weight": 1.0,
-    "handheld_share": 0.3,
-}
+from .targets import StageTraining, UpscalerTraining
 
 
 @dataclass(frozen=True)
@@ -62,52 +47,63 @@ class StepRequest:
         return ClipRequest(frames, self.height, self.width, rate, self.crop)
 
 
-def train_stage(args: argparse.Namespace) -> TrainResult | None:
+def train_stage(settings: StageTraining) -> TrainResult | None:
     """Everything that `lavie train` does for a stage; None where nothing was trained.
 
     Raises:
         LavieError, UsageError: what is missing, unreadable or does not fit.
     """
-    args, device = with_defaults(args, **DEFAULTS), chosen_device(args.device)
-    for spec in (*args.videos, *args.images):
+    device, family_folder = chosen_device(settings.loop.device), settings.start.family
+    for spec in (*settings.data.videos, *settings.images):
         check_spec(_split_weight(spec)[0])
     with first_goes_first(device):
-        family = open_family(args.family, args.stage, args.init)
-    stage = build_stage(args, family)
-    if args.export:
-        step = load_last(stage, args.run_folder, args.ema)
-        stage.save(stage.model, args.family)
-        tell(f"wrote the {args.stage} network of step {step} into {args.family}")
+        family = open_family(family_folder, settings.stage, settings.start.init)
+    stage = build_stage(settings, family)
+    if settings.run.export:
+        step = load_last(stage, settings.run.run_folder, settings.loop.ema_decay)
+        stage.save(stage.model, family_folder)
+        tell(f"wrote the {settings.stage} network of step {step} into {family_folder}")
         return None
-    data = training_data(args, stage, device)
-    if not args.steps:
+    data = training_data(settings, stage, device)
+    if not settings.loop.steps:
         return None
-    result = train(stage, data, loop_settings(args), args.run_folder, recorded=recorded(args, stage.settings))
+    kept = recorded(settings, stage.settings)
+    result = train(stage, data, settings.loop, settings.run.run_folder, recorded=kept)
     if result.is_main and not result.stopped:
-        stage.save(result.model, args.family)
-        tell(f"wrote the {args.stage} network into {args.family}")
+        stage.save(result.model, family_folder)
+        tell(f"wrote the {settings.stage} network into {family_folder}")
     return result
 
 
-def recorded(args: argparse.Namespace, settings: StageSettings) -> dict:
-    """What a run must keep when it goes on, besides the loop's own: its data and its objective."""
-    curriculum = json.loads(args.curriculum.read_text("utf-8")) if args.curriculum else None
-    names = ("stage", "videos", "images", "fps", "handheld_share", "cut_scenes", "min_frames", "min_words", "min_size")
-    data = {name: getattr(args, name) for name in (*names, "min_aesthetic", "lora_rank")}
-    return {**data, "curriculum": curriculum, **{k: v for k, v in asdict(settings).items() if k != "prompts"}}
+def recorded(settings: StageTraining, resolved: StageSettings) -> dict[str, Any]:
+    """What a run must keep when it goes on, besides the loop's own: its data and its objective.
+
+    Names and values are those of older versions, whose runs go on.
+    """
+    data = settings.data
+    return {
+        "stage": settings.stage,
+        "videos": data.videos,
+        "images": settings.images,
+        "fps": data.fps,
+        "cut_scenes": data.cut_scenes,
+        "curriculum": json.loads(data.curriculum.read_text("utf-8")) if data.curriculum else None,
+        **asdict(settings.filters),
+        **{name: value for name, value in asdict(resolved).items() if name != "prompts"},
+    }
 
 
-def build_stage(args: argparse.Namespace, family: Family) -> DenoisingStage:
+def build_stage(settings: StageTraining, family: Family) -> DenoisingStage:
     """The stage with the network that it starts from, frozen as asked."""
-    name = args.stage
-    settings = stage_settings(args, family)
-    start = load_start(family, name, args.init, settings.conditioning, args.seed)
-    if start.fresh and args.train is None:
-        settings = replace(settings, train="all")
-    torch.manual_seed(args.seed)
-    unet = apply_scheme(start.unet, settings.train, args.lora_rank)
-    text_encoder, is_new = load_text_of(family, name, args.init, settings.train_text)
-    text_encoder.model.requires_grad_(settings.train_text)
+    name, init, seed = settings.stage, settings.start.init, settings.loop.seed
+    resolved = stage_settings(settings, family)
+    start = load_start(family, name, init, resolved.conditioning, seed)
+    if start.fresh and settings.objective.train is None:
+        resolved = replace(resolved, train="all")
+    torch.manual_seed(seed)
+    unet = apply_scheme(start.unet, resolved.train, resolved.lora_rank)
+    text_encoder, is_new = load_text_of(family, name, init, resolved.train_text)
+    text_encoder.model.requires_grad_(resolved.train_text)
     parts = StageNetworks(
         family=family,
         config=family.stage(name),
@@ -116,73 +112,54 @@ def build_stage(args: argparse.Namespace, family: Family) -> DenoisingStage:
         base_vae=load_vae_of(family, "base") if name == "upscaler" else None,
         text_is_new=is_new,
     )
-    tell(f"starts from {start.origin}; learns: {settings.train}")
-    return STAGES[name](Denoiser(unet, text_encoder.model if settings.train_text else None), parts, settings)
+    tell(f"starts from {start.origin}; learns: {resolved.train}")
+    return STAGES[name](Denoiser(unet, text_encoder.model if resolved.train_text else None), parts, resolved)
 
 
-def stage_settings(args: argparse.Namespace, family: Family) -> StageSettings:
-    """What the arguments say, and the family's sizes where they say nothing."""
-    height, width = args.size or _size_of(family, args.stage)
-    alone = not args.videos  # only the base may: see cli.check
-    frames = (1,) if alone else tuple(args.frames or DEFAULT_FRAMES[args.stage])
-    if args.stage == "interpolation":
-        check_frames(frames)
-    if args.stage == "extension" and min(frames) < 2:
-        raise UsageError("--frames of the extension must be 2 or more: one is given, the others are made.")
-    images = 0
-    if args.stage == "base" and args.images and not alone:
-        images = IMAGES_PER_CLIP if args.images_per_clip is None else args.images_per_clip
-    settings = StageSettings(
-        frames=frames,
-        height=height,
-        width=width,
-        patch=args.patch,
-        images_per_clip=images,
-        image_weight=args.image_weight,
-        pictures_alone=alone,
-        anchor_share=args.anchor_share,
-        text_dropout=args.text_dropout,
-        loss_weight=args.loss_weight,
-        mask_weight=args.mask_weight,
-        train=args.train or ("spatial" if alone else DEFAULT_SCHEMES.get(args.stage, "all")),
-        train_text=args.train_text,
-        conditioning=args.conditioning,
-        max_noise_level=args.max_noise_level,
-        prompts=tuple(args.prompt),
+def stage_settings(settings: StageTraining, family: Family) -> StageSettings:
+    """What the user asks for, and the family's sizes where that leaves them open."""
+    height, width = settings.data.size or _size_of(family, settings.stage)
+    objective = {each.name: getattr(settings.objective, each.name) for each in fields(settings.objective)}
+    resolved = StageSettings(
+        **{
+            **objective,
+            "frames": settings.frames,
+            "height": height,
+            "width": width,
+            "patch": settings.data.patch,
+            "images_per_clip": settings.images_per_clip,
+            "pictures_alone": settings.images_alone,
+            "train": settings.objective.train or settings.scheme,
+        }
     )
-    _check_sizes(settings, args.stage)
-    return settings
+    _check_frames(resolved.frames, settings.stage)
+    _check_sizes(resolved, settings.stage)
+    return resolved
 
 
-def training_data(args: argparse.Namespace, stage: DenoisingStage, device: torch.device) -> TrainingData:
-    """The clips and pictures of the run, encoded first with --precompute; reports what was left out."""
-    settings = stage.settings
-    alone = settings.pictures_alone
-    rates = (None,) if alone else _rates(args, stage.parts.config)
-    videos = Collection.open(args, args.images if alone else args.videos, pictures=alone)
-    pictures = Collection.open(args, args.images, pictures=True) if args.images and not alone else None
-    for source in [*videos.sources, *(pictures.sources if pictures else [])]:
-        tell(source.report.text())
-    if args.stage == "upscaler" and pictures is not None:
-        videos = videos.joined([Handheld(source) for source in pictures.sources], args.handheld_share)
-        pictures = None
-    height, width = settings.patch or (settings.height, settings.width)
-    crop = "center" if settings.patch is None else "patch"
-    whole = stored_request(settings.frames, rates, settings.height, settings.width)
-    stage.sample_clips = tuple(_first_clips(videos.sources[0], replace(whole, num_frames=max(settings.frames))))
-    if args.precompute is not None:
-        encoded = (stage, args.precompute, device, args.precompute_text)
+def training_data(settings: StageTraining, stage: DenoisingStage, device: torch.device) -> TrainingData:
+    """The clips and images of the run, encoded first with --precompute; reports what was left out."""
+    resolved, seed = stage.settings, settings.loop.seed
+    alone = resolved.pictures_alone
+    rates = (None,) if alone else settings.data.rates(stage.parts.config.fps)
+    videos, images = _collections(settings)
+    height, width = resolved.patch or (resolved.height, resolved.width)
+    crop = "center" if resolved.patch is None else "patch"
+    whole = stored_request(resolved.frames, rates, resolved.height, resolved.width)
+    stage.sample_clips = tuple(_first_clips(videos.sources[0], replace(whole, num_frames=max(resolved.frames))))
+    if settings.data.precompute is not None:
+        encoded = (stage, settings.data.precompute, device, settings.data.precompute_text)
         videos = replace(videos, sources=precompute(videos.sources, whole, *encoded))
-        if pictures is not None:
+        if images is not None:
             one = replace(whole, num_frames=1, fps=None)
-            pictures = replace(pictures, sources=precompute(pictures.sources, one, *encoded))
+            images = replace(images, sources=precompute(images.sources, one, *encoded))
     return TrainingData(
-        videos=Mixture(videos.sources, videos.schedule(args.curriculum)),
-        request=StepRequest(settings.frames, rates, height, width, crop, args.seed),
-        batch_size=args.batch,
-        seed=args.seed,
-        images=None if pictures is None else Mixture(pictures.sources, pictures.schedule()),
-        num_images=settings.images_per_clip,
+        videos=Mixture(videos.sources, videos.schedule(settings.data.curriculum)),
+        request=StepRequest(resolved.frames, rates, height, width, crop, seed),
+        batch_size=settings.loop.batch_size,
+        seed=seed,
+        images=None if images is None else Mixture(images.sources, images.schedule()),
+        num_images=resolved.images_per_clip,
         image_request=ClipRequest(1, height, width, None, crop),
     )
 
@@ -196,13 +173,13 @@ class Collection:
     specs: list[str]
 
     @classmethod
-    def open(cls, args: argparse.Namespace, given: Sequence[str], pictures: bool = False) -> Collection:
-        split = [_split_weight(spec) for spec in given]
-        height, width = args.min_size or (0, 0)
-        filters = Filters(args.min_frames, args.min_words, height, width, args.min_aesthetic)
-        found = args.cache or args.run_folder / "data"
-        options = {"cut_scenes": args.cut_scenes, "cache": args.cache, "found": found}
-        sources = [open_source(spec, filters, pictures, **options) for spec, _ in split]
+    def open(cls, specs: Sequence[str], settings: StageTraining, pictures: bool = False) -> Collection:
+        split, data = [_split_weight(spec) for spec in specs], settings.data
+        found = data.cache or settings.run.run_folder / "data"
+        options = {"cut_scenes": data.cut_scenes, "cache": data.cache, "found": found}
+        sources = [open_source(spec, settings.filters, pictures, **options) for spec, _ in split]
+        for source in sources:
+            tell(source.report.text())
         return cls(sources, [weight for _, weight in split], [spec for spec, _ in split])
 
     def joined(self, others: list[ClipSource], share: float) -> Collection:
@@ -220,6 +197,20 @@ class Collection:
             return None
         weights = zip(self.sources, self.weights, strict=True)
         return [(0, {source.name: 1.0 if weight is None else weight for source, weight in weights})]
+
+
+def _collections(settings: StageTraining) -> tuple[Collection, Collection | None]:
+    """What is learnt as clips, and the images that are learnt beside them."""
+    if settings.images_alone:
+        return Collection.open(settings.images, settings, pictures=True), None
+    videos = Collection.open(settings.data.videos, settings)
+    if not settings.images:
+        return videos, None
+    images = Collection.open(settings.images, settings, pictures=True)
+    if isinstance(settings, UpscalerTraining):
+        handheld = [Handheld(source) for source in images.sources]
+        return videos.joined(handheld, settings.objective.handheld_share), None
+    return videos, images
 
 
 def read_curriculum(file: Path, names: dict[str, str]) -> list[tuple[int, dict[str, float]]]:
@@ -249,10 +240,11 @@ def _split_weight(spec: str) -> tuple[str, float | None]:
         return spec, None
 
 
-def _rates(args: argparse.Namespace, config: StageConfig) -> tuple[float | None, ...]:
-    if args.fps:
-        return tuple(rate or None for rate in args.fps)
-    return (None,) if args.stage in KEPT_RATES else (config.fps or None,)
+def _check_frames(frames: tuple[int, ...], stage: str) -> None:
+    if stage == "interpolation":
+        check_frames(frames)
+    if stage == "extension" and min(frames) < 2:
+        raise UsageError("--frames of the extension must be 2 or more: one is given, the others are made.")
 
 
 def _size_of(family: Family, stage: str) -> tuple[int, int]:

@@ -18,9 +18,9 @@ from ..errors import UsageError
 from ..lora import to_kohya
 from ..lora.names import is_temporal
 from ..models import VideoUNet, build_unet
+from .layers import SPATIAL_LAYERS
+from .settings import SCHEMES
 
-SCHEMES = ("all", "temporal", "spatial", "spatial-lora")
-SPATIAL_LAYERS = r".*\.(attn[12]\.(to_[qkv]|to_out\.0)|ff\.net\.(0\.proj|2))"
 _WITHIN = ".base_layer."  # where PEFT keeps the weights of a layer that it wraps
 
 

@@ -21,8 +21,8 @@ from ..models import VideoUNet
 from . import run_state
 from .average import Average
 from .logs import RunLog, SkippedFiles
-from .loop_settings import LoopSettings
 from .optimizers import learning_rate, new_optimizers
+from .settings import LoopSettings
 from .stopping import StopSignals
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def train(
         UsageError: settings that cannot work, or not for this run.
         LavieError: the loss is no longer a number; a checkpoint cannot be written or read.
     """
+    if settings.steps < 1:
+        raise UsageError("A run has at least one step.")
     if data.batch_size != settings.batch_size:
         raise UsageError(f"The data give {data.batch_size} examples a step, the settings want {settings.batch_size}.")
     run = _Run(stage, settings, folder, dict(recorded or {}), on_samples)

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ..errors import UsageError
 from ..sampling.schedule import NUM_TRAIN_TIMESTEPS, alphas_cumprod
+from .settings import WEIGHTINGS
 
-WEIGHTINGS = ("uniform", "min-snr", "clean")
 MIN_SNR_GAMMA = 5.0
 LARGEST_CLEAN_WEIGHT = 6.0
 LARGEST_NOISE_WEIGHT = 25.0

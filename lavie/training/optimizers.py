@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from ..errors import UsageError
-from .loop_settings import LoopSettings
 from .muon import Muon
+from .settings import LoopSettings
 
 LEAST_RATE = 0.02  # of the peak, at the end of "cosine"
 _BETAS = (0.9, 0.99)

@@ -1,4 +1,4 @@
-"""Of several processes that train together, one does what is to be done once."""
+"""Where training runs; of several processes that train together, one does what is to be done once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ from contextlib import AbstractContextManager
 import torch
 
 from ..errors import UsageError
+from ..runtime import choose_device
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device of --device NAME.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    return choose_device(None if name == "auto" else name)
 
 
 def is_first() -> bool:

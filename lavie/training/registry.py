@@ -1,11 +1,10 @@
-"""What training is given from outside: kinds of data, targets beside LaVie's stages, and networks with fresh weights.
+"""What training is given from outside: kinds of data, and networks with fresh weights.
 
 Nothing heavy is imported here, so that what is registered costs nothing until it is used.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,8 @@ if TYPE_CHECKING:
     from ..models import VideoUNet
     from ..models.text_encoder import TextEncoder
     from .data.source import ClipSource
-    from .loop import TrainResult
 
 OpenSource = Callable[[str], "tuple[ClipSource, bool]"]
-Train = Callable[[argparse.Namespace], "TrainResult | None"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,6 @@ class FreshNetworks:
 
 
 _sources: dict[str, OpenSource] = {}
-_targets: dict[str, Train] = {}
 _fresh: list[FreshNetworks] = []
 
 
@@ -47,15 +43,6 @@ def register_source(kind: str, opened: OpenSource) -> None:
 
 def registered_sources() -> Mapping[str, OpenSource]:
     return _sources
-
-
-def register_target(name: str, train: Train) -> None:
-    """From now on `train NAME` calls `train` with the command's arguments; it refuses those that it has no use for."""
-    _targets[name] = train
-
-
-def registered_targets() -> Mapping[str, Train]:
-    return _targets
 
 
 def register_fresh_networks(made: FreshNetworks) -> None:

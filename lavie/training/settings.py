@@ -1,44 +1,353 @@
-"""What a training run is told about its stage: sizes, objective, what learns."""
+"""The settings of training by theme; `lavie.training.targets` puts together those that each target has.
+
+Nothing heavy is imported here: the command line reads its flags off these classes before anything is loaded.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+
+from .. import argument_types
+from ..errors import UsageError
+from ..knobs import REQUIRED, check_knobs, knob, same_knob
 
 CONDITIONINGS = ("first-frame", "mask")  # lavie.training.inflate.EXTENSIONS
+SCHEMES = ("all", "temporal", "spatial", "spatial-lora")
+WEIGHTINGS = ("uniform", "min-snr", "clean")
+SPEC = "a folder of files with .txt captions beside them, a .csv table, or .tar shards (brace {000..099} or URL)"
+MOST_RANK = 320
+BASE_FRAMES = (16,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyFolder:
+    """The family that something is trained for."""
+
+    family: Path = knob(
+        REQUIRED,
+        "the model family: training uses its VAE, text encoder and tokenizer, and writes the trained network there",
+        metavar="FOLDER",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start(FamilyFolder):
+    """The family that gets a network, and what that starts from."""
+
+    init: str | None = knob(
+        None,
+        "weights to start from: a family (name or folder), a Stable Diffusion 1.x checkpoint or diffusers folder to "
+        "make a video model of, the folder of the x4 upscaler for the upscaler, or 'scratch' for fresh weights of "
+        "lavie-tiny's size",
+        unset="what the family has",
+        metavar="WHAT",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where a run lives, and what is done with it."""
+
+    run_folder: Path = knob(
+        REQUIRED,
+        "folder for checkpoints and logs; the same command with the same folder resumes at the very step",
+        flag="run",
+        metavar="FOLDER",
+    )
+    threads: int = knob(0, "CPU threads; 0: as many as torch chooses", least=0, most=1024)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkRun(Run):
+    """A run that ends with a network in the family."""
+
+    export: bool = knob(
+        False,
+        "do not train: write the network of the last checkpoint into the family; works while the run goes on elsewhere",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clips:
+    """The clips that a stage learns from."""
+
+    videos: tuple[str, ...] = knob(
+        REQUIRED,
+        f"training clips: {SPEC}; with weights, each gets its share of the steps",
+        many=True,
+        metavar="SPEC[=WEIGHT]",
+    )
+    curriculum: Path | None = knob(
+        None,
+        'weights of the --videos that change over the run, linear in between: [{"step": 0, "weights": {"SPEC": 1}}, …]',
+        metavar="FILE.json",
+    )
+    frames: tuple[int, ...] | None = knob(
+        BASE_FRAMES,
+        "frames of a clip; of several lengths, each step draws one",
+        least=1,
+        most=1000,
+        many=True,
+        metavar="N",
+    )
+    size: tuple[int, int] | None = knob(
+        None, "height and width of the clips", unset="the family's", parse=argument_types.size, metavar="HxW"
+    )
+    fps: tuple[float, ...] | None = knob(
+        None,
+        "frame rate that clips are taken at; of several rates, each step draws one; 0: every frame of the file",
+        unset="the rate of the family's base",
+        least=0,
+        most=1000,
+        many=True,
+        metavar="X",
+    )
+    patch: tuple[int, int] | None = knob(
+        None, "learn from random windows of this size instead of whole frames", parse=argument_types.size, metavar="HxW"
+    )
+    cut_scenes: bool = knob(False, "split videos where the scene changes (PySceneDetect)")
+    cache: Path | None = knob(
+        None,
+        "keep downloaded shards and what was found out about the videos here",
+        unset="runs/shards, and the --run folder",
+        metavar="FOLDER",
+    )
+    precompute: Path | None = knob(
+        None, "encode all clips into this folder once, and train from there", metavar="FOLDER"
+    )
+    precompute_text: bool = knob(False, "with --precompute: encode the captions, too")
+
+    def rates(self, own: float) -> tuple[float | None, ...]:
+        """Frame rates to draw from (None: every frame of the file); own: the stage's."""
+        return tuple(rate or None for rate in (self.fps or (own,)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseClips(Clips):
+    """Clips of which every frame is wanted, unless a rate is named."""
+
+    fps: tuple[float, ...] | None = same_knob(
+        Clips,
+        "fps",
+        None,
+        unset="0",
+    )
+
+    def rates(self, own: float) -> tuple[float | None, ...]:
+        return super().rates(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipsAndImages(Clips):
+    """Clips and captioned images; or images alone, from which the base learns as an image model."""
+
+    videos: tuple[str, ...] = same_knob(Clips, "videos", ())
+    images: tuple[str, ...] = knob(
+        (), "captioned images, from the same kinds of source", many=True, metavar="SPEC[=WEIGHT]"
+    )
+    frames: tuple[int, ...] | None = same_knob(
+        Clips,
+        "frames",
+        None,
+        unset="16; from --images alone: 1",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseClipsAndImages(DenseClips):
+    """Clips, and images to make more of."""
+
+    images: tuple[str, ...] = same_knob(
+        ClipsAndImages, "images", (), help="captioned images to make handheld clips of, from the same kinds of source"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Which clips are fit for training: the least that each must have (paper, section 4)."""
+
+    min_frames: int = knob(16, "shortest video, in frames", least=1)
+    min_words: int = knob(3, "shortest caption, in words", least=0)
+    min_size: tuple[int, int] | None = knob(
+        None, "smallest height and width of the file", unset="any", parse=argument_types.size, metavar="HxW"
+    )
+    min_aesthetic: float | None = knob(None, "lowest score in the table's column 'aesthetic'", unset="any")
+
+    def refusal(
+        self,
+        caption: str | None = None,
+        frames: int | None = None,
+        height: float | None = None,
+        width: float | None = None,
+        aesthetic: float | None = None,
+    ) -> str | None:
+        """Why a clip is dropped, or None; what is not known (None) is not judged."""
+        if caption is not None and len(caption.split()) < self.min_words:
+            return f"caption of fewer than {self.min_words} words" if caption.strip() else "no caption"
+        if aesthetic is not None and self.min_aesthetic is not None and not aesthetic >= self.min_aesthetic:
+            return f"aesthetic score below {self.min_aesthetic:g}"
+        least_height, least_width = self.min_size or (0, 0)
+        if height is not None and width is not None and (height < least_height or width < least_width):
+            return f"smaller than {least_height}x{least_width}"
+        if frames is not None and frames < self.min_frames:
+            return f"fewer than {self.min_frames} frames"
+        return None
+
+    def fingerprint(self) -> str:
+        """Changes with any of them; always the same text, so that clips encoded from shards by older versions count."""
+        height, width = self.min_size or (0, 0)
+        sizes = f"min_height={height}, min_width={width}"
+        return (
+            f"Filters(min_frames={self.min_frames}, min_words={self.min_words}, {sizes}, "
+            f"min_aesthetic={self.min_aesthetic})"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What a stage is asked to learn, and which of its weights do."""
+
+    anchor_share: float = knob(
+        0.0,
+        "share of clips in which one frame has less noise than the rest: teaches how frames follow from one another, "
+        "and words about motion",
+        least=0,
+        most=1,
+        metavar="P",
+    )
+    text_dropout: float = knob(
+        0.1, "share of captions left out, so that guidance has something to start from", least=0, most=1, metavar="P"
+    )
+    loss_weight: str = knob(
+        "uniform",
+        "how much each noise level counts: uniform as in the paper, min-snr with gamma 5, clean by the error of the "
+        "denoised clip",
+        choices=WEIGHTINGS,
+    )
+    mask_weight: float = knob(
+        1.0,
+        "how many times an error counts inside a clip's mask, where the clip has one",
+        least=0.01,
+        most=1000,
+        aliases=("sprite-weight",),
+    )
+    train: str | None = knob(
+        None,
+        "which weights learn: all, those of temporal attention, all but those (spatial), or low-rank changes of the "
+        "spatial layers",
+        unset="all",
+        choices=SCHEMES,
+    )
+    lora_rank: int = knob(16, "rank of the changes, with --train spatial-lora", least=1, most=MOST_RANK)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseObjective(Objective):
+    train: str | None = same_knob(Objective, "train", None, unset="all; from --images alone: spatial")
+    images_per_clip: int | None = knob(
+        None, "images that are learnt beside each clip", unset="4 with --images", least=0, most=64, metavar="M"
+    )
+    image_weight: float = knob(
+        1.0, "how much the loss of images counts beside that of clips", least=0, most=1000, metavar="ALPHA"
+    )
+    train_text: bool = knob(False, "train the text encoder, too")
+    prompts: tuple[str, ...] = knob(
+        (), "prompt of the samples in the log instead of the first captions; repeatable", flag="prompt", many="append"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscalerObjective(Objective):
+    train: str | None = same_knob(Objective, "train", None, unset="temporal; for fresh weights: all")
+    max_noise_level: int = knob(350, "most noise on the low-resolution input", least=0, most=350)
+    handheld_share: float = knob(
+        0.3, "share of clips made of --images, as a handheld camera would film them", least=0, most=1, metavar="P"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtensionObjective(Objective):
+    conditioning: str = knob(
+        "first-frame",
+        "continue from the first frame (8 input channels), or fill in masked clips (9 channels)",
+        choices=CONDITIONINGS,
+    )
 
 
 @dataclass(frozen=True)
-class StageSettings:
-    """How a stage learns; `for_stage` of `lavie.training.assemble` fills in what the family says.
+class StageSettings(BaseObjective, UpscalerObjective, ExtensionObjective):
+    """How a stage learns, whatever the stage: objective and sizes, with nothing left open.
 
     frames: clip lengths, one of them drawn per step. height, width: pixels of the clips that the network learns from
         (upscaler: of the large ones). patch: height and width of random windows of them, in the same pixels.
-    images_per_clip: M, pictures that follow each clip in the joint objective; image_weight: α, what their loss counts.
-    pictures_alone: the base learns from pictures only, as an image model; layers along the frames are left out.
-    anchor_share: share of clips one of whose frames has less noise than the others, see `anchored_timesteps`.
-    text_dropout: share of captions that are left out, so that guidance has something to start from.
-    loss_weight: see `lavie.training.objective`. mask_weight: how much more an error counts inside a clip's mask.
-    train: what learns, see `lavie.training.freezing`. train_text: the text encoder learns, too (base only).
-    conditioning: what the extension is given: the first frame, or masked clips.
-    max_noise_level: of the noise on the upscaler's low-resolution input; decoded_share: of that input, how much has
-        been through the base stage's VAE, as it is in the cascade.
-    prompts: of the samples that the log shows; empty: the captions of the first clips.
+    images_per_clip: M of the joint objective. image_weight: α.
+    pictures_alone: the base learns from images only, as an image model; temporal layers are left out.
+    decoded_share: of the upscaler's low-resolution input, how much has been through the base stage's VAE, as it is in
+        the cascade.
     """
 
     frames: tuple[int, ...]
     height: int
     width: int
+    _: KW_ONLY
     patch: tuple[int, int] | None = None
     images_per_clip: int = 0
-    image_weight: float = 1.0
     pictures_alone: bool = False
-    anchor_share: float = 0.0
-    text_dropout: float = 0.1
-    loss_weight: str = "uniform"
-    mask_weight: float = 1.0
     train: str = "all"
-    train_text: bool = False
-    conditioning: str = "first-frame"
-    max_noise_level: int = 350
     decoded_share: float = 0.5
-    prompts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long and how fast to learn.
+
+    batch_size: of all processes together; micro_batch: of one process. weight_decay: of AdamW and Muon. max_grad_norm:
+    0 for none. keep: checkpoints. save_frozen: whether these hold weights that do not learn; without, a run must start
+    from the same ones each time. The end of a run is always saved; weights stay float32 in mixed precision.
+
+    Fields keep their order: LaVie LoRA Trainer finds an unfinished run by their values.
+    """
+
+    steps: int = knob(REQUIRED, "steps of the whole run, those of earlier sessions included", least=0)
+    batch_size: int = knob(8, "examples a step, all processes together", flag="batch", least=1)
+    micro_batch: int = knob(0, "examples at a time, whose gradients add up: takes less memory; 0: all", least=0)
+    learning_rate: float = knob(1e-4, "learning rate at its peak", least=0, most=10)
+    optimizer: str = knob("adamw", "optimizer of the weights", choices=("adamw", "muon"))
+    warmup: int = knob(100, "steps until the learning rate is at its peak", least=0)
+    schedule: str = knob(
+        "cosine", "learning rate after the warmup: falls to 2 % of the peak, or stays", choices=("cosine", "constant")
+    )
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    ema_decay: float = knob(
+        0.999,
+        "decay of the weights' moving average, which is what is written; 0: write the last weights",
+        flag="ema",
+        least=0,
+        most=0.999999,
+        metavar="DECAY",
+    )
+    mixed_precision: str = knob("no", "precision of the computation; fp16 needs a GPU", choices=("no", "bf16", "fp16"))
+    gradient_checkpointing: bool = knob(False, "take less memory and a third more time")
+    seed: int = knob(0, "seed of data, noise and fresh weights", least=0, most=2**63 - 1)
+    save_every: int = knob(500, "steps between checkpoints", least=0)
+    sample_every: int = knob(0, "steps between samples for TensorBoard; 0: none", least=0)
+    log_every: int = knob(20, "steps between lines of the log", least=0)
+    workers: int = knob(0, "processes that read data; 0: the training process itself", least=0, most=256)
+    keep: int = 2
+    save_frozen: bool = True
+    device: str = knob("auto", "where to train", choices=("auto", "cpu", "cuda"))
+
+    def __post_init__(self) -> None:
+        check_knobs(self)
+
+
+def check_steps(steps: int) -> None:
+    """Refuse a run without steps, where nothing else is to be done.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if not steps:
+        raise UsageError("--steps 0 trains nothing: give the steps of the whole run.")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from films import make_captioned
+from support.films import make_captioned
 
 from lab.sprites import STILL_COLOURS, caption, is_held_out
 from lab.sprites.held_out import held_out_scenes, rendered_with_sprite

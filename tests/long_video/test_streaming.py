@@ -6,8 +6,10 @@ import subprocess
 import sys
 import tracemalloc
 from collections import namedtuple
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,6 +33,7 @@ from lavie.pipelines.streaming.segments import pieces_of
 from lavie.pipelines.streaming.source import Source
 from lavie.sampling.noise import segment_noise
 from lavie.speed import Speed
+from lavie.stages import STAGES as SPECS
 from lavie.video import VideoWriter, read_metadata, read_video, write_video
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -181,6 +184,47 @@ def test_a_resumed_run_ends_with_the_frames_of_an_uninterrupted_one(pipeline, fi
     assert files(tmp_path) == ["in", "out", "whole"]
 
 
+@pytest.fixture
+def stored_by_0_1_0():
+    """Makes the settings of an unfinished run those that version 0.1.0 stored: it knew less, and told its version."""
+
+    def change(parts, **also):
+        path = parts / "settings.json"
+        stored = json.loads(path.read_text("utf-8"))
+        assert stored.pop("format") == 1
+        for unknown in ("chunks", "guidance_rescale"):
+            del stored[unknown]
+        path.write_text(json.dumps({**stored, "version": "0.1.0", **also}), "utf-8")
+
+    return change
+
+
+def test_an_unfinished_run_of_an_older_version_goes_on(pipeline, film, tmp_path, stored_by_0_1_0):
+    whole = stream_video(pipeline, film, f"{tmp_path}/whole/", **SHORT)
+    with pytest.raises(Cancelled):
+        stream_video(pipeline, film, f"{tmp_path}/out/", after_segment=stop_after(1), **SHORT)
+    stored_by_0_1_0(tmp_path / "out.parts")
+    told = []
+    made = stream_video(pipeline, film, f"{tmp_path}/out/", after_segment=lambda *each: told.append(each), **SHORT)
+    assert told[0] == (1, 3)  # the first segment is not made again
+    assert np.array_equal(read_video(tmp_path / "out").frames, read_video(tmp_path / "whole").frames)
+    assert made.metadata == whole.metadata
+
+
+def test_an_older_run_of_other_settings_or_by_newer_code_is_not_gone_on_from(pipeline, film, tmp_path, stored_by_0_1_0):
+    with pytest.raises(Cancelled):
+        stream_video(pipeline, film, f"{tmp_path}/out/", after_segment=stop_after(1), **SHORT)
+    parts = tmp_path / "out.parts"
+    before = (parts / "settings.json").read_text("utf-8")
+    stored_by_0_1_0(parts)
+    for changes, message in (({"seed": 1}, "another seed"), ({"guidance_rescale": 0.5}, "another guidance_rescale")):
+        with pytest.raises(UsageError, match=message):
+            stream_video(pipeline, film, f"{tmp_path}/out/", **{**SHORT, **changes})
+    (parts / "settings.json").write_text(json.dumps({**json.loads(before), "format": 2}), "utf-8")
+    with pytest.raises(UsageError, match=r"another format.*\(--restart\)"):
+        stream_video(pipeline, film, f"{tmp_path}/out/", **SHORT)
+
+
 def seam_ratio(frames, first, last):
     """Mean absolute change within a fade over the frames `first` to `last` and at its ends ÷ that of the eight changes
     before and the eight after."""
@@ -195,7 +239,7 @@ def test_no_seam_shows_where_segments_of_a_moving_clip_meet(pipeline, tmp_path):
     settings = {"segment": 14, "window": 8, "overlap": 2, "prompt": PROMPT}
     stream_video(pipeline, tmp_path / "in", f"{tmp_path}/out/", **settings)
     before, after = Cut(14, 2).segments(24)
-    first, last = (pipeline.frames_made(place + 1) - 1 for place in (after.start, before.stop - 1))
+    first, last = (pipeline.stage.spec.frames_made(place + 1) - 1 for place in (after.start, before.stop - 1))
     assert seam_ratio(read_video(tmp_path / "out").frames, first, last) <= 1.15
 
 
@@ -205,7 +249,7 @@ def test_progress_counts_the_frames_of_the_film_and_ends_with_those_written(pipe
     stages = [each[1:] for each in told if each[0] == pipeline.stage_name]
     assert [done for done, _ in stages] == sorted(done for done, _ in stages)
     assert stages[-1] == (18, 18)
-    total = pipeline.frames_made(18)
+    total = pipeline.stage.spec.frames_made(18)
     assert [each[1:] for each in told if each[0] == "film"] == [(done, total) for done in range(1, total + 1)]
 
 
@@ -307,11 +351,9 @@ def test_a_stop_while_the_film_is_put_together_keeps_the_older_film_and_the_segm
 class Doubling:
     """Stands for a pipeline: shows what it is given twice as high and wide."""
 
-    stage_name, least_frames, enlargement = "upscaler", 1, 2
+    stage_name = "upscaler"
+    stage = SimpleNamespace(spec=replace(SPECS["upscaler"], enlargement=2))
     most = 0
-
-    def frames_made(self, num_frames):
-        return num_frames
 
     def __call__(self, frames, **_):
         self.most = max(self.most, len(frames))

@@ -1,5 +1,7 @@
 """LaVie LoRA Trainer: pictures in, a file out that the loader takes; Cancel keeps what is done."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -45,6 +47,18 @@ def test_the_same_seed_gives_the_same_lora_and_another_one_another(folders):
     first, second, third = (load_file(folders / "loras" / file) for file in files)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert any(not torch.equal(first[name], third[name]) for name in first)
+
+
+def test_a_run_that_an_older_version_left_unfinished_is_found_again():
+    """The folder's name is a digest of the settings; these eight digits are version 0.1.0's."""
+    node, settings = part("nodes.lora_training"), part("lavie.training.lora.settings")
+    prior = {"prior_prompts": ("a ball",), "prior_images": 3, "prior_frames": 4, "handheld_share": 0.5}
+    lora = settings.LoraSettings(rank=2, trigger="zorb", camera_moves=(("grass", "left"),), **prior)
+    often = {"save_every": 150, "sample_every": 100, "keep": 1}
+    more = {"warmup": 50, "ema_decay": 0.0, "seed": 3, "device": "cpu", **often}
+    loop = part("lavie.training.settings").LoopSettings(steps=600, batch_size=1, learning_rate=1e-4, **more)
+    picture = part("lavie.training.lora.data").Picture("a", "a zorb", torch.zeros(3, 1, 16, 24))
+    assert node._digest([picture], lora, loop, SimpleNamespace(folder="lavie-tiny")) == "a29d3baa"
 
 
 def test_after_cancel_the_same_settings_go_on_to_the_same_lora(folders, monkeypatch):

@@ -69,7 +69,7 @@ def folder(tmp_path):
 
 
 def test_the_fit_videos_of_a_folder_are_read_with_their_captions(folder):
-    source = VideoFolder(folder, Filters(min_height=48, min_width=64))
+    source = VideoFolder(folder, Filters(min_size=(48, 64)))
     assert [source.caption(row, generator()) for row in range(len(source))] == ["one good film", "another good film"]
     clip = source.read(1, CLIP, generator())
     assert clip.name == "sub/a.webm"
@@ -77,7 +77,7 @@ def test_the_fit_videos_of_a_folder_are_read_with_their_captions(folder):
 
 
 def test_every_video_that_is_left_out_is_counted_and_named(folder):
-    report = VideoFolder(folder, Filters(min_height=48, min_width=64)).report
+    report = VideoFolder(folder, Filters(min_size=(48, 64))).report
     assert report.kept == 2
     assert report.dropped == {
         "no .txt file with its caption": ["bare.mp4"],
@@ -147,7 +147,7 @@ def test_pictures_of_a_folder(tmp_path):
     save_picture(tmp_path / "c.png")
     (tmp_path / "d.png").write_bytes(b"words")
     (tmp_path / "d.txt").write_text("a broken red picture")
-    source = ImageFolder(tmp_path, Filters(min_height=48, min_width=64))
+    source = ImageFolder(tmp_path, Filters(min_size=(48, 64)))
     clip = source.read(0, ClipRequest(1, 48, 64), generator())
     assert len(source) == 1
     assert clip.tensors["video"].shape == (3, 1, 48, 64)

@@ -127,9 +127,7 @@ def test_captions_and_facts_come_from_json_too(tmp_path, films):
         ("latin.txt", "ein schöner Film".encode("latin-1")),
         ("alone.txt", b"a caption of nothing"),
     ]
-    source = Shards(
-        str(write_tar(tmp_path / "a.tar", members)), Filters(min_aesthetic=5, min_height=100, min_width=100)
-    )
+    source = Shards(str(write_tar(tmp_path / "a.tar", members)), Filters(min_aesthetic=5, min_size=(100, 100)))
     assert captions(source) == ["one good film", "another good film"]
     assert {reason: [name.split(", ")[1] for name in names] for reason, names in source.report.dropped.items()} == {
         "aesthetic score below 5": ["ugly"],

@@ -213,7 +213,7 @@ def test_a_run_keeps_what_decides_its_examples_and_names_what_else_changed(tmp_p
 
 @pytest.mark.parametrize(
     "changes",
-    [{"optimizer": "sgd"}, {"schedule": "linear"}, {"mixed_precision": "fp8"}, {"steps": 0}, {"ema_decay": 1.0}],
+    [{"optimizer": "sgd"}, {"schedule": "linear"}, {"mixed_precision": "fp8"}, {"steps": -1}, {"ema_decay": 1.0}],
     ids=str,
 )
 def test_settings_that_cannot_work_are_refused(changes):
@@ -224,6 +224,8 @@ def test_settings_that_cannot_work_are_refused(changes):
 def test_impossible_combinations_are_refused_before_the_first_step(tmp_path):
     with pytest.raises(UsageError, match="fp16 needs a GPU"):
         run(tmp_path, mixed_precision="fp16")
+    with pytest.raises(UsageError, match="at least one step"):
+        run(tmp_path, steps=0)
     with pytest.raises(UsageError, match="micro-batches"):
         run(tmp_path, micro_batch=3)
     stage = SmallStage()

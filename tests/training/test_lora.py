@@ -18,10 +18,10 @@ from lavie.cli import main
 from lavie.errors import UsageError
 from lavie.lora import Lora
 from lavie.lora.names import is_temporal
-from lavie.training.lora import TARGETS, LoraSettings
+from lavie.training.layers import TARGETS
 from lavie.training.lora.camera import with_camera
 from lavie.training.lora.data import Picture, pictures_in, with_crops, with_trigger
-from lavie.training.lora.settings import HANDHELD_MAX_TIMESTEP, PICTURE_MAX_TIMESTEP
+from lavie.training.lora.settings import HANDHELD_MAX_TIMESTEP, PICTURE_MAX_TIMESTEP, LoraSettings
 from lavie.training.stages.stage import DenoisingStage
 
 
@@ -304,11 +304,11 @@ def test_a_class_tells_where_things_are_and_the_pictures_only_what_they_are(
     ("changes", "message"),
     [
         ({"rank": 0}, "between 1 and 320"),
-        ({"crop_scale": (0.8, 0.5)}, "0.1 to 1, not 0.8 to 0.5"),
-        ({"crop_scale": (0.0, 1.0)}, "0.1 to 1"),
+        ({"crop_scale": (0.8, 0.5)}, "smallest share to its largest, not 0.8 to 0.5"),
+        ({"crop_scale": (0.0, 1.0)}, "between 0.1 and 1"),
         ({"rank": 321}, "between 1 and 320"),
         ({"alpha": float("nan")}, "alpha"),
-        ({"targets": "everything"}, "Unknown targets"),
+        ({"targets": "everything"}, "Unknown lora targets"),
         ({"prior_images": 5}, "need a prompt"),
         ({"prior_frames": 8}, "Prior clips need"),
         ({"handheld_share": 0.5}, "needs prior clips"),
@@ -324,7 +324,7 @@ def test_settings_that_cannot_work_are_refused(changes, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--videos", "clips"), "--videos is not for a LoRA"),
+        (("--videos", "clips"), "--videos is not for `lavie train lora`"),
         (("--images", "gone"), "no folder gone"),
         (("--output", "lora.ckpt"), "written as .safetensors"),
         (("--size", "20x24"), "divisible by 8"),
@@ -341,4 +341,4 @@ def test_bad_input_is_answered_with_a_sentence(family, images, tmp_path, capsys,
 def test_options_of_loras_are_refused_elsewhere(family, tmp_path, capsys):
     options = ["--family", str(family), "--run", str(tmp_path), "--steps", "1", "--videos", "synthetic:1"]
     assert main(["train", "base", *options, "--trigger", "zorb"]) == 2
-    assert "`lavie train lora`" in capsys.readouterr().err
+    assert "only for lora" in capsys.readouterr().err

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lavie.errors import UsageError
-from lavie.training.lora import LoraSettings, camera_moves
-from lavie.training.lora.camera import HOP, MOVES, NONE, PAN, ZOOM, with_camera
+from lavie.training.lora.camera import HOP, PAN, ZOOM, with_camera
 from lavie.training.lora.data import Picture
+from lavie.training.lora.settings import MOVES, NONE, LoraSettings, camera_moves
 
 SIZE, FRAMES = (64, 96), 16
 WORDS = {

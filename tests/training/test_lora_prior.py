@@ -1,5 +1,6 @@
 """What a LoRA's prior clips teach: the base's own answers, which a LoRA that changes nothing gives already."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,10 +13,12 @@ from lavie.training.data import Clip, ClipRequest
 from lavie.training.data.dataset import Example
 from lavie.training.data.randomness import generator_of
 from lavie.training.freezing import without_adapters
-from lavie.training.lora import LoraSettings
 from lavie.training.lora.adapters import add_adapters
 from lavie.training.lora.data import LAYOUT_MIN_TIMESTEP, OWN_TEXT_DROPOUT, OwnClips
+from lavie.training.lora.job import LoraJob
+from lavie.training.lora.settings import LoraSettings
 from lavie.training.lora.train import lora_stage
+from lavie.training.settings import LoopSettings
 
 BALL, STAR = "a red ball moving left", "a blue star over snow"
 PRIOR = {"trigger": "zorb", "prior_prompts": (BALL, STAR), "prior_images": 2, "targets": "all", "rank": 2}
@@ -29,7 +32,9 @@ def family(tmp_path_factory):
 
 def stage_of(family, **changes):
     settings = LoraSettings(**{**PRIOR, **JOINT, **changes})
-    stage = lora_stage(family, settings, (HEIGHT, WIDTH), torch.device("cpu"))
+    loop, nowhere = LoopSettings(steps=1), Path("nowhere")
+    job = LoraJob(family, (HEIGHT, WIDTH), settings, loop, nowhere, nowhere, torch.device("cpu"))
+    stage = lora_stage(job)
     add_adapters(stage.model.unet, stage.parts.text_encoder.model, settings, seed=0)
     stage.model.train()
     return stage
@@ -180,7 +185,7 @@ def test_noise_levels_keep_within_what_each_clip_and_picture_asks_for(family):
         ({"class_word": "cat"}, "'cat' stands in no prior prompt"),
         ({"class_word": "cat", "prior_prompts": ("a cathedral",)}, "'cat' stands in no prior prompt"),
         ({"class_word": "ball", "prior_prompts": (), "prior_images": 0}, "no prior prompt"),
-        ({"class_word": "ball", "prior_images": 0}, "how many pictures"),
+        ({"class_word": "ball", "prior_images": 0}, "how many images"),
         ({"class_word": "red ball", "trigger": ""}, "name that, too"),
     ],
 )

@@ -84,7 +84,7 @@ def test_a_folder_of_mp4_files_trains_and_a_stopped_run_goes_on_as_if_it_had_not
         patch.setattr(run_state, "save", save_and_stop)
         code, told = train(halved, tmp_path / "run_halved")
     assert code == 143, told
-    assert "the same command goes on" in told
+    assert "run the same command" in told
     assert 2 <= losses(tmp_path / "run_halved")[-1][0] < STEPS
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(halved).items())  # written at the end
 

@@ -53,7 +53,7 @@ def family(tmp_path):
     ("arguments", "told"),
     [
         (("base",), "--videos"),
-        (("base", "--images", "synthetic-stills:4", "--frames", 4), "single pictures"),
+        (("base", "--images", "synthetic-stills:4", "--frames", 4), "single images"),
         (("base", *CLIPS, "--steps", "many"), "--steps"),
         (("base", *CLIPS, "--text-dropout", "2"), "between 0 and 1"),
         (("base", *CLIPS, "--size", "20x20"), "divisible by 8"),
@@ -67,11 +67,15 @@ def family(tmp_path):
         (("interpolation", "--videos", "synthetic:4", "--frames", "16"), "4n + 1"),
         (("interpolation", "--videos", "synthetic:4", "--images", "synthetic-stills:4"), "--images"),
         (("extension", "--videos", "synthetic:4", "--frames", "1"), "2 or more"),
-        (("extension", *CLIPS, "--train-text"), "base"),
+        (("extension", *CLIPS, "--train-text"), "only for base, lora"),
+        (("base", *CLIPS, "--conditioning", "mask"), "only for extension"),
+        (("base", *CLIPS, "--max-noise-level", "20"), "only for upscaler"),
+        (("upscaler", *CLIPS, "--output", "x.safetensors"), "only for lora"),
+        (("nowhere", *CLIPS), "choose from"),
         (("upscaler", *CLIPS, "--size", "40x40"), "divisible by 32"),
         (("base", *CLIPS, "--learning-rate", "fast"), "--learning-rate"),
-        (("vae", "--videos", "synthetic:4"), "--videos is not for the vae"),
-        (("upscaler-vae", "--text-dropout", "0.5"), "--text-dropout is not for the upscaler-vae"),
+        (("vae", "--videos", "synthetic:4"), "--videos is not for `lavie train vae`"),
+        (("upscaler-vae", "--text-dropout", "0.5"), "--text-dropout is not for `lavie train upscaler-vae`"),
         (("vae", "--steps", "0"), "--steps 0"),
         (("vae-decoder", "--init", "scratch"), "train the vae first"),
         (("vae", "--init", "nowhere"), "nowhere"),
@@ -294,7 +298,7 @@ def test_an_autoencoder_goes_on_and_is_exported_like_any_other_stage(train, tmp_
     settings = json.loads((tmp_path / "run" / "settings.json").read_text())
     expected = {"optimizer": "muon", "learning_rate": 2e-3, "warmup": 100, "ema_decay": 0.995, "weight_decay": 1e-3}
     assert {name: settings[name] for name in expected} == expected
-    assert (settings["mask_weight"], settings["guide_weight"], settings["batch_size"]) == (8, 0.5, 2)
+    assert (settings["sprite_weight"], settings["guide_weight"], settings["batch_size"]) == (8, 0.5, 2)
     code, error = train("vae", "--export", "--save-every", 1, family=tmp_path / "other")
     assert code == 0, error
     made, exported = (load_vae(tmp_path / name / "vae") for name in ("family", "other"))

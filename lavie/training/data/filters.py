@@ -1,4 +1,4 @@
-"""Which clips are fit for training (paper, section 4), and the account of those that are not."""
+"""The account of the files that are fit for training, and of those that are not."""
 
 from __future__ import annotations
 
@@ -6,41 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..settings import Filters
+
+__all__ = ["DataReport", "Filters"]
+
 SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Filters:
-    """The least that a clip must have; 0 or None asks for nothing.
-
-    min_frames: of videos, at the file's own rate. min_words: of the caption. min_height, min_width: pixels.
-    min_aesthetic: the score in the data's own column, on that column's scale.
-    """
-
-    min_frames: int = 16
-    min_words: int = 3
-    min_height: int = 0
-    min_width: int = 0
-    min_aesthetic: float | None = None
-
-    def refusal(
-        self,
-        caption: str | None = None,
-        frames: int | None = None,
-        height: float | None = None,
-        width: float | None = None,
-        aesthetic: float | None = None,
-    ) -> str | None:
-        """Why a clip is dropped, or None; what is not known (None) is not judged."""
-        if caption is not None and len(caption.split()) < self.min_words:
-            return f"caption of fewer than {self.min_words} words" if caption.strip() else "no caption"
-        if aesthetic is not None and self.min_aesthetic is not None and not aesthetic >= self.min_aesthetic:
-            return f"aesthetic score below {self.min_aesthetic:g}"
-        if height is not None and width is not None and (height < self.min_height or width < self.min_width):
-            return f"smaller than {self.min_height}x{self.min_width}"
-        if frames is not None and frames < self.min_frames:
-            return f"fewer than {self.min_frames} frames"
-        return None
 
 
 @dataclass

@@ -108,7 +108,7 @@ class Shards(ClipSource):
         return torch.cat(passes)
 
     def fingerprint(self) -> str:
-        return json.dumps([self.shards, self.counts, repr(self.filters)])
+        return json.dumps([self.shards, self.counts, self.filters.fingerprint()])
 
     def holds_pictures(self) -> bool:
         """Whether the first readable sample is a picture."""

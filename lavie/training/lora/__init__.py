@@ -1,19 +1,28 @@
-"""LoRAs trained on a few pictures: a subject or a style for a base that is there."""
+"""LoRAs trained on a few images: a subject or a style for a base that is there.
 
-from ..loop_settings import LoopSettings
-from .camera import camera_moves
-from .data import Picture, picture_of, with_trigger
-from .settings import TARGETS, LoraSettings
-from .train import LoraResult, train_lora
+What a front end needs to ask for one stands here; what trains it is imported when it is asked for.
+"""
 
-__all__ = [
-    "TARGETS",
-    "LoopSettings",
-    "LoraResult",
-    "LoraSettings",
-    "Picture",
-    "camera_moves",
-    "picture_of",
-    "train_lora",
-    "with_trigger",
-]
+from importlib import import_module
+from typing import Any
+
+from ..layers import TARGETS
+from ..settings import WEIGHTINGS, LoopSettings
+from .settings import LoraSettings, camera_moves
+
+_WHERE = {
+    "Events": "job",
+    "LoraJob": "job",
+    "LoraResult": "train",
+    "Picture": "data",
+    "picture_of": "data",
+    "train_lora": "train",
+    "with_trigger": "data",
+}
+__all__ = [*_WHERE, "TARGETS", "WEIGHTINGS", "LoopSettings", "LoraSettings", "camera_moves"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

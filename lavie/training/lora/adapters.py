@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from ...lora.names import ALPHA
 from ..freezing import inject_adapters, lora_state_dict
-from .settings import TARGETS, TEXT_TARGETS, LoraSettings
+from ..layers import TARGETS, TEXT_TARGETS
+from .settings import LoraSettings
 
 if TYPE_CHECKING:
-    from ..loop import LoopSettings
+    from .job import LoraJob
 
 
 def add_adapters(unet: nn.Module, text_model: nn.Module, settings: LoraSettings, seed: int) -> None:
@@ -47,16 +48,9 @@ def lora_tensors(unet: nn.Module, text_model: nn.Module | None, settings: LoraSe
     return {name: tensor.half().cpu().contiguous() for name, tensor in sorted((kohya | alphas).items())}
 
 
-def metadata(
-    name: str,
-    base: str,
-    settings: LoraSettings,
-    loop: LoopSettings,
-    steps: int,
-    captions: list[str],
-    size: tuple[int, int],
-) -> dict[str, str]:
-    """What kohya's scripts, A1111 and ComfyUI's model pages read in a LoRA file; size: height and width in pixels."""
+def metadata(job: LoraJob, steps: int, captions: Sequence[str]) -> dict[str, str]:
+    """What kohya's scripts, A1111 and ComfyUI's model pages read in a LoRA file; steps: that were done."""
+    settings, loop, size = job.settings, job.loop, job.size
     tags = Counter(tag.strip() for caption in captions for tag in caption.split(",") if tag.strip())
     rate, now = str(loop.learning_rate), datetime.now(timezone.utc)
     values: Mapping[str, object] = {
@@ -65,8 +59,8 @@ def metadata(
         "ss_network_alpha": settings.scale,
         "ss_network_args": json.dumps({"targets": settings.targets}),
         "ss_base_model_version": "sd_v1",
-        "ss_sd_model_name": base,
-        "ss_output_name": name,
+        "ss_sd_model_name": job.family.name,
+        "ss_output_name": job.output.stem,
         "ss_unet_lr": rate,
         "ss_text_encoder_lr": rate if settings.train_text else "None",
         "ss_learning_rate": rate,
@@ -88,7 +82,7 @@ def metadata(
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": "stable-diffusion-v1/lora",
         "modelspec.implementation": "diffusers",
-        "modelspec.title": name,
+        "modelspec.title": job.output.stem,
         "modelspec.date": now.strftime("%Y-%m-%dT%H:%M:%S"),
         "modelspec.resolution": f"{size[1]}x{size[0]}",
         "modelspec.trigger_phrase": settings.trigger,

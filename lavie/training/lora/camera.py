@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -15,33 +15,15 @@ from ...errors import UsageError
 from ..data.handheld import ROOM, walk, windows
 from ..data.randomness import generator_of
 from .data import Picture, resized
+from .settings import NONE, CameraMove
 
 HANDHELD_SPEED = 0.03  # heights a frame, of the walk's deviation in each direction
-NONE = "none"  # no camera does what the words say, so such a picture is in no clip
-MOVES = ("still", "left", "right", "up", "down", "nearer", "farther", "hop", NONE)
 WINDOW = (0.68, 0.85)  # share of the picture's height and width that a moving camera sees
 PAN = (0.02, 0.03)  # widths or heights a frame
 ZOOM = (0.03, 0.045)  # logarithm of the size, a frame
 HOP = (0.18, 0.22)  # heights
 HOPPING = 0.1 * math.pi  # radians a frame: a hop takes ten
 TOWARDS = {"left": (0, 1), "right": (0, -1), "up": (1, 0), "down": (-1, 0)}  # where the camera goes, down and right
-
-CameraMove = tuple[str, str]  # words, and one of `MOVES`
-
-
-def camera_moves(lines: Iterable[str]) -> tuple[CameraMove, ...]:
-    """What "WORDS=MOVE" says, line by line; empty lines say nothing.
-
-    Raises:
-        UsageError: no words, or no such move.
-    """
-    made = []
-    for line in filter(None, map(str.strip, lines)):
-        words, _, move = (part.strip() for part in line.rpartition("="))
-        if not words or move not in MOVES:
-            raise UsageError(f"'{line}' is no move of the camera: write WORDS=MOVE, a move being {', '.join(MOVES)}.")
-        made.append((words, move))
-    return tuple(made)
 
 
 def with_camera(

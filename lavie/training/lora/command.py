@@ -1,87 +1,35 @@
-"""`lavie train lora`: from the command's arguments to a LoRA file."""
+"""`lavie train lora`: from the target's settings to a LoRA file."""
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 from ...config import find_family
-from ...errors import UsageError
-from ..arguments import chosen_device, loop_settings, with_defaults
-from ..processes import tell
-from .camera import camera_moves
+from ..processes import chosen_device, tell
+from ..targets import LoraTraining
 from .data import pictures_in
-from .settings import LoraSettings
-from .train import LoraResult, train_lora
-
-DEFAULTS = {
-    "text_dropout": 0.0,
-    "batch": 2,
-    "learning_rate": 1e-4,
-    "optimizer": "adamw",
-    "warmup": 50,
-    "ema": 0.0,
-    "lora_rank": 16,
-    "handheld_share": 0.0,
-}
+from .job import Events, LoraJob
+from .train import LoraResult, check_size, train_lora
 
 
-def train_lora_from(args: argparse.Namespace) -> LoraResult:
+def train_lora_from(settings: LoraTraining) -> LoraResult:
     """Everything that `lavie train lora` does.
 
     Raises:
         LavieError, UsageError: what is missing, unreadable or does not fit.
     """
-    args, device = with_defaults(args, **DEFAULTS), chosen_device(args.device)
-    family = find_family(str(args.family))
-    height, width = args.size or (family.base.height, family.base.width)
-    settings = LoraSettings(
-        rank=args.lora_rank,
-        alpha=args.lora_alpha,
-        targets=args.lora_targets,
-        train_text=args.train_text,
-        trigger=args.trigger,
-        text_dropout=args.text_dropout,
-        loss_weight=args.loss_weight,
-        random_crops=args.random_crops,
-        crop_scale=tuple(args.crop_scale),
-        prior_prompts=tuple(args.prior_prompt),
-        prior_images=args.prior_images if args.prior_prompt else 0,
-        prior_weight=args.prior_weight,
-        class_word=args.class_word,
-        prior_frames=args.prior_frames,
-        images_per_clip=args.images_per_clip,
-        handheld_share=args.handheld_share,
-        camera_moves=camera_moves(args.camera_move),
-    )
-    if height % 8 or width % 8:
-        raise UsageError(f"--size must be divisible by 8, not {height}x{width}.")
-    (folder,) = args.images
-    read_at = settings.reading_size(height, width)
-    pictures, report = pictures_in(Path(folder).expanduser(), *read_at, settings.trigger)
+    device = chosen_device(settings.loop.device)
+    family = find_family(str(settings.start.family))
+    size = settings.data.size or (family.base.height, family.base.width)
+    check_size(size)
+    read_at = settings.lora.reading_size(*size)
+    pictures, report = pictures_in(settings.data.images.expanduser(), *read_at, settings.lora.trigger)
     tell(report.text())
-    size, loop = (height, width), loop_settings(args)
-    result = train_lora(family, pictures, size, settings, loop, args.run_folder, args.output, device, report=_told)
+    job = LoraJob(family, size, settings.lora, settings.loop, settings.run.run_folder, settings.run.output, device)
+    result = train_lora(job, pictures, Events(phase=_tell_phase))
     if result.file is not None:
         tell(f"wrote {result.file}")
     return result
 
 
-def check_lora(args: argparse.Namespace, parser: argparse.ArgumentParser, unused: tuple[str, ...]) -> None:
-    """Refuse what cannot work, before anything heavy is loaded; `unused`: options of other stages."""
-    for name in unused:
-        if getattr(args, name) != parser.get_default(name):
-            raise UsageError(f"--{name.replace('_', '-')} is not for a LoRA, which learns from pictures: leave it out.")
-    if args.export:
-        raise UsageError("--export is for networks; a LoRA is written when its run ends.")
-    if len(args.images) != 1:
-        raise UsageError("Name one folder of pictures with --images; captions stand in .txt files beside them.")
-    if args.output is None:
-        raise UsageError("Name the file to write with --output my-lora.safetensors.")
-    if not args.steps:
-        raise UsageError("--steps 0 trains nothing: give the steps of the whole run.")
-
-
-def _told(phase: str, done: int, total: int) -> None:
+def _tell_phase(phase: str, done: int, total: int) -> None:
     if done == total:
-        tell({"encode": f"{total} pictures encoded", "prior": f"{total} of the base's own made"}[phase])
+        tell({"encode": f"{total} images encoded", "prior": f"the base made {total} of its own"}[phase])

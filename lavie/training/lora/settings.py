@@ -2,115 +2,199 @@
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ...errors import UsageError
-from ..freezing import SPATIAL_LAYERS
+from ...knobs import check_knobs, knob, same_knob
+from ..layers import TARGETS
+from ..settings import MOST_RANK, BaseObjective
 
-_CONVOLUTIONS = r"proj_(in|out)|resnets\.\d+\.(conv[12]|conv_shortcut)|(down|up)samplers\.0\.conv"
-# Which layers of the UNet change, as PEFT matches whole names; kohya's LoRA and LoCon.
-TARGETS = {
-    "attention": r".*\.attn[12]\.(to_[qkv]|to_out\.0)",
-    "attention-ff": SPATIAL_LAYERS,
-    "all": rf"{SPATIAL_LAYERS}|.*\.({_CONVOLUTIONS})",
-}
-TEXT_TARGETS = r".*\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
-MOST_RANK = 320
 LEAST_CROP = 0.1
+PRIOR_IMAGES = 50
 HANDHELD_MAX_TIMESTEP = 500
 PICTURE_MAX_TIMESTEP = 600  # of pictures whose subject has a class: above, that tells where things are
+NONE = "none"  # no camera does what the words say, so such a picture is in no clip
+MOVES = ("still", "left", "right", "up", "down", "nearer", "farther", "hop", NONE)
+
+CameraMove = tuple[str, str]  # words, and one of `MOVES`
+
+
+def camera_move(line: str) -> CameraMove:
+    """What "WORDS=MOVE" says.
+
+    Raises:
+        UsageError: no words, or no such move.
+    """
+    words, _, move = (part.strip() for part in line.rpartition("="))
+    if not words or move not in MOVES:
+        raise UsageError(f"'{line}' is no move of the camera: write WORDS=MOVE, a move being {', '.join(MOVES)}.")
+    return words, move
+
+
+def camera_moves(lines: Iterable[str]) -> tuple[CameraMove, ...]:
+    """The moves of these lines; empty lines say nothing."""
+    return tuple(camera_move(line) for line in map(str.strip, lines) if line)
 
 
 @dataclass(frozen=True)
 class LoraSettings:
     """What is learnt, and under which word.
 
-    rank: of the changes; alpha: they count alpha / rank, None is the rank. targets: layers of the UNet that change, a
-    key of `TARGETS`; those that look along the frames never do. train_text: the text encoder gets changes, too.
-    trigger: the word that calls for what is learnt; it is put before every caption that does not hold it, and is the
-    whole caption of pictures that have none. text_dropout: share of captions left out. loss_weight: of the noise
-    levels, see `lavie.training.objective`. random_crops: how many windows of each picture are learnt beside the whole;
-    crop_scale: their least and largest share of its height and width.
-    prior_prompts, prior_images: pictures of these prompts in turn, so many in all, made by the base itself before it
-    learns, that keep it as it is where the trigger is missing (prior preservation, after DreamBooth, Ruiz et al. 2022):
-    of them the LoRA learns the base's own answer, to their captions and to none, and where they are nearly noise to
-    all prior prompts, also those that none is made of. prior_weight: what they count.
-    class_word: what the subject is a kind of, as it stands in some prior prompts; what the base makes of it at high
-    noise levels, where things are and how they move, is learnt for the trigger, too, and the pictures only below
-    `PICTURE_MAX_TIMESTEP`. prior_frames: above 1 they are clips of so many frames, and the pictures learn beside them,
-    `images_per_clip` beside each (paper, equation 3): the motion, too, stays as it is.
-    handheld_share: of the clips; so many are not the base's own, but the pictures as before a hand-held camera, learnt
-    from noise levels below `HANDHELD_MAX_TIMESTEP`, where a clip shows its motion and asks only for what moves. So
-    the layers along the frames meet the subject, which single pictures keep from them.
-    camera_moves: words of captions, and what the camera of those clips does for them in place of a hand's walk, see
-    `lavie.training.lora.camera`.
+    targets: a key of `TARGETS`; temporal layers never change. prior_prompts, prior_images: images of these prompts in
+    turn, so many in all, made by the base itself before it learns, that keep it as it is where the trigger is missing
+    (prior preservation, after DreamBooth, Ruiz et al. 2022): of them the LoRA learns the base's own answer, to their
+    captions and to none, and where they are nearly noise to all prior prompts, also those that none is made of.
+    class_word: what the base makes of it at high noise levels, where things are and how they move, is learnt for the
+    trigger, too, and the images only below `PICTURE_MAX_TIMESTEP`. prior_frames: above 1, images and clips learn
+    together (paper, equation 3). handheld_share: these clips are learnt from noise levels below
+    `HANDHELD_MAX_TIMESTEP`, where a clip shows its motion and asks only for what moves; temporal layers meet the
+    subject in them, which single images keep from them.
+
+    Fields keep their order: LaVie LoRA Trainer finds an unfinished run by their values.
 
     Raises:
-        UsageError: a rank outside 1…320, unknown targets, shares outside 0.1…1 or out of order, a prior prompt with the
-            trigger, or none where one is needed, a class word in none of them, or a hand-held camera without clips.
+        UsageError: a value outside its range, crops out of order, a prior prompt with the trigger, or none where one is
+            needed, a class word in none of them, or a handheld camera without clips.
     """
 
-    rank: int = 16
-    alpha: float | None = None
-    targets: str = "attention-ff"
-    train_text: bool = False
-    trigger: str = ""
-    text_dropout: float = 0.0
-    loss_weight: str = "uniform"
-    random_crops: int = 0
-    crop_scale: tuple[float, float] = (0.5, 1.0)
-    prior_prompts: tuple[str, ...] = ()
-    prior_images: int = 0
-    prior_weight: float = 1.0
-    class_word: str = ""
-    prior_frames: int = 1
-    images_per_clip: int = 4
-    handheld_share: float = 0.0
-    camera_moves: tuple[tuple[str, str], ...] = ()
+    rank: int = knob(16, "how much the LoRA can hold; 4 to 32 is usual", flag="lora-rank", least=1, most=MOST_RANK)
+    alpha: float | None = knob(
+        None, "changes count alpha / rank", unset="the rank", off=0.0, flag="lora-alpha", least=1e-6, most=1e6
+    )
+    targets: str = knob(
+        "attention-ff",
+        "layers that change; all: convolutions, too, which makes a larger file",
+        flag="lora-targets",
+        choices=tuple(TARGETS),
+    )
+    train_text: bool = same_knob(BaseObjective, "train_text", False)
+    trigger: str = knob(
+        "",
+        "the word that calls up what is learnt, one that means nothing else; it is put before captions that lack it, "
+        "and is the whole caption of images without one",
+        metavar="WORD",
+    )
+    text_dropout: float = same_knob(BaseObjective, "text_dropout", 0.0, help="share of captions left out")
+    loss_weight: str = same_knob(BaseObjective, "loss_weight", "uniform")
+    random_crops: int = knob(
+        0,
+        "windows of each image, cut from its original pixels, that are learnt beside the whole, so that neither place "
+        "nor size is learnt with the subject",
+        least=0,
+        most=1000,
+    )
+    crop_scale: tuple[float, float] = knob(
+        (0.5, 1.0),
+        "smallest and largest share of an image's height and width that a window shows",
+        least=LEAST_CROP,
+        most=1,
+        many=2,
+        metavar=("MIN", "MAX"),
+    )
+    prior_prompts: tuple[str, ...] = knob(
+        (),
+        "what the subject is a kind of, without the trigger; the base makes images of it before it learns, and what it "
+        "makes of them stays as it was; repeatable",
+        flag="prior-prompt",
+        widget="prior_prompt",
+        many="append",
+    )
+    prior_images: int = knob(  # None is filled in
+        None,
+        "images made of the --prior-prompt; prompts beyond their number are kept at high noise levels only",
+        unset=str(PRIOR_IMAGES),
+        least=0,
+        most=10_000,
+    )
+    prior_weight: float = knob(
+        1.0, "how much they count; above 1, other prompts stay closer to what they were", least=0, most=100
+    )
+    class_word: str = knob(
+        "",
+        "what the subject is a kind of, as it stands in some of the --prior-prompt ('cat'): the subject goes where "
+        "that would go, and moves as it would",
+    )
+    prior_frames: int = knob(
+        1,
+        "above 1: the base makes clips of so many frames instead of images, and some of your images are learnt beside "
+        "each, so that motion, too, stays as it was",
+        least=1,
+        most=1000,
+    )
+    images_per_clip: int = knob(
+        4, "your images that are learnt beside each clip, with --prior-frames", least=0, most=64, metavar="M"
+    )
+    handheld_share: float = knob(
+        0.0,
+        "share of the clips that show your images, as a handheld camera would film them: the subject looks right in "
+        "motion, too; needs --prior-frames above 1",
+        least=0,
+        most=1,
+        metavar="P",
+    )
+    camera_moves: tuple[CameraMove, ...] = knob(
+        (),
+        "how the camera of the --handheld-share moves where a caption says WORDS: still, left, right, up, down, "
+        "nearer, farther or hop; none: no clip of images whose caption says this. An image that says any of the words "
+        "is shown in all of these ways, and the captions of its clips say which. Repeatable",
+        flag="camera-move",
+        parse=camera_move,
+        many="append",
+        metavar="WORDS=MOVE",
+    )
 
     def __post_init__(self) -> None:
-        if not 1 <= self.rank <= MOST_RANK:
-            raise UsageError(f"The rank of a LoRA must be between 1 and {MOST_RANK}, not {self.rank}.")
-        if self.alpha is not None and not (math.isfinite(self.alpha) and self.alpha > 0):
+        if self.prior_images is None:
+            object.__setattr__(self, "prior_images", PRIOR_IMAGES if self.prior_prompts else 0)
+        check_knobs(self)
+        if self.alpha is not None and not self.alpha > 0:
             raise UsageError(f"The alpha of a LoRA must be above 0, not {self.alpha}.")
-        if self.targets not in TARGETS:
-            raise UsageError(f"Unknown targets '{self.targets}'. Choose {', '.join(TARGETS)}.")
-        if not LEAST_CROP <= self.crop_scale[0] <= self.crop_scale[1] <= 1:
+        if self.crop_scale[0] > self.crop_scale[1]:
+            least, largest = self.crop_scale
             raise UsageError(
-                f"Crops have a least and a largest share of the picture, {LEAST_CROP:g} to 1, not "
-                f"{' to '.join(f'{share:g}' for share in self.crop_scale)}."
+                f"The crop scale goes from its smallest share to its largest, not {least:g} to {largest:g}."
             )
+        self._check_prior()
+        self._check_handheld()
+
+    def _check_prior(self) -> None:
         if self.prior_images and not self.prior_prompts:
-            raise UsageError("Prior pictures need a prompt that says what they show (prior_prompts).")
+            raise UsageError("Prior images need a prompt that says what they show (prior_prompts).")
         if self.prior_frames > 1 and not (self.prior_images and self.prior_weight):
             raise UsageError(
                 "Prior clips need prompts (prior_prompts), their number (prior_images) and a weight above 0."
             )
-        if not 0 <= self.handheld_share < 1:
-            raise UsageError(
-                f"A hand-held camera makes a share of 0 to below 1 of the clips, not {self.handheld_share:g}."
-            )
-        if self.handheld_share and not self.jointly:
-            raise UsageError(
-                "A hand-held camera (handheld_share) needs prior clips beside its own: prior_frames above 1."
-            )
-        if self.camera_moves and not self.handheld_share:
-            raise UsageError("Moves of the camera (camera_moves) need clips to be made: a handheld_share above 0.")
         if self.class_word and not self.trigger:
             raise UsageError("A class word lends its motion to a trigger: name that, too.")
         if self.class_word and not (self.prior_images and any(map(self.in_place_of_class, self.prior_prompts))):
             raise UsageError(
-                f"The class word '{self.class_word}' stands in no prior prompt that a prior picture is made of: write "
-                "one that holds it (prior_prompts), and say how many pictures (prior_images)."
+                f"The class word '{self.class_word}' stands in no prior prompt that a prior image is made of: write "
+                "one that holds it (prior_prompts), and say how many images (prior_images)."
             )
         words = {word for prompt in self.prior_prompts for word in prompt.lower().split()}
         if self.trigger and set(self.trigger.lower().split()) <= words:
             raise UsageError(f"A prior prompt holds the trigger '{self.trigger}', which it is to be without.")
 
+    def _check_handheld(self) -> None:
+        if self.handheld_share == 1:
+            raise UsageError("A handheld camera makes a share of 0 to below 1 of the clips, not 1.")
+        if self.handheld_share and not self.jointly:
+            raise UsageError(
+                "A handheld camera (handheld_share) needs prior clips beside its own: prior_frames above 1."
+            )
+        if self.camera_moves and not self.handheld_share:
+            raise UsageError("Moves of the camera (camera_moves) need clips to be made: a handheld_share above 0.")
+
+    def recorded(self) -> dict[str, Any]:
+        """What an unfinished run must keep; what does not act in it may differ."""
+        idle = () if self.jointly else ("images_per_clip",)
+        return {name: value for name, value in asdict(self).items() if name not in idle}
+
     def reading_size(self, height: int, width: int) -> tuple[int, int]:
-        """What pictures are read at to learn at height×width: so large that the smallest window need not grow."""
+        """What images are read at to learn at height×width: so large that the smallest window need not grow."""
         share = self.crop_scale[0] if self.random_crops else 1.0
         return round(height / share), round(width / share)
 
@@ -124,7 +208,7 @@ class LoraSettings:
 
     @property
     def jointly(self) -> bool:
-        """Pictures learn beside clips."""
+        """Images are learnt beside clips."""
         return self.prior_frames > 1
 
     @property

@@ -144,7 +144,7 @@ def low_vram() -> dict[str, Any]:
 def lora_on_stable_diffusion() -> dict[str, Any]:
     """A LoRA of LaVie's trainer for the released base, by its names and shapes, on core's own Stable Diffusion 1.x."""
     models, to_kohya = part("lavie.models"), part("lavie.lora").to_kohya
-    settings = part("lavie.training.lora.settings")
+    settings = part("lavie.training.layers")
     with torch.device("meta"):
         ours = models.build_unet(models.UNetConfig())
         text = CLIPTextModel(CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12))

@@ -1,0 +1,178 @@
+"""What each target of `lavie train` is told: a dataclass composed of the parts that make sense for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from .. import argument_types
+from ..errors import UsageError
+from ..flags import part
+from ..knobs import REQUIRED, knob, same_knob
+from .lora.settings import LoraSettings
+from .settings import (
+    BASE_FRAMES,
+    BaseObjective,
+    Clips,
+    ClipsAndImages,
+    DenseClips,
+    DenseClipsAndImages,
+    ExtensionObjective,
+    FamilyFolder,
+    Filters,
+    LoopSettings,
+    NetworkRun,
+    Objective,
+    Run,
+    Start,
+    UpscalerObjective,
+    check_steps,
+)
+
+IMAGES_PER_CLIP = 4
+
+
+@dataclass(frozen=True)
+class StageTraining:
+    """What every stage of the cascade is told."""
+
+    stage: ClassVar[str]
+
+    start: Start = part("what to start from")
+    data: Clips = part("data")
+    filters: Filters = part("which files count (what is left out is reported)")
+    objective: Objective = part("objective")
+    loop: LoopSettings = part("optimisation", warmup=200)
+    run: NetworkRun = part("run")
+
+    def __post_init__(self) -> None:
+        if self.data.precompute_text and (self.data.precompute is None or self.trains_text):
+            raise UsageError("--precompute-text needs --precompute, and a text encoder that does not learn.")
+        if not self.loop.steps and self.data.precompute is None:
+            raise UsageError("--steps 0 only makes sense with --precompute, which it leaves ready.")
+
+    # What only some stages know, as the others have it.
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        return getattr(self.data, "images", ())
+
+    @property
+    def images_alone(self) -> bool:
+        """The base learns from images without clips."""
+        return not self.data.videos
+
+    @property
+    def trains_text(self) -> bool:
+        return getattr(self.objective, "train_text", False)
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        return self.data.frames or BASE_FRAMES
+
+    @property
+    def images_per_clip(self) -> int:
+        return 0
+
+    @property
+    def scheme(self) -> str:
+        """Which weights learn, where the user does not say."""
+        return "all"
+
+
+@dataclass(frozen=True)
+class BaseTraining(StageTraining):
+    stage = "base"
+
+    data: ClipsAndImages = part("data")
+    objective: BaseObjective = part("objective")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        data, objective = self.data, self.objective
+        if not data.videos and not data.images:
+            raise UsageError("Name something to train on: --videos, --images, or both.")
+        of_clips = data.frames not in (None, (1,)) or objective.images_per_clip or objective.train == "temporal"
+        if self.images_alone and of_clips:
+            raise UsageError("--images without --videos teach single images: leave out --frames and what is for clips.")
+        if objective.images_per_clip and not data.images:
+            raise UsageError("--images-per-clip needs --images with captioned images.")
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        return (1,) if self.images_alone else super().frames
+
+    @property
+    def images_per_clip(self) -> int:
+        if self.images_alone or not self.data.images:
+            return 0
+        return IMAGES_PER_CLIP if self.objective.images_per_clip is None else self.objective.images_per_clip
+
+    @property
+    def scheme(self) -> str:
+        return "spatial" if self.images_alone else "all"
+
+
+@dataclass(frozen=True)
+class InterpolationTraining(StageTraining):
+    stage = "interpolation"
+
+    data: DenseClips = part("data", frames=(61,))
+
+
+@dataclass(frozen=True)
+class UpscalerTraining(StageTraining):
+    stage = "upscaler"
+
+    data: DenseClipsAndImages = part("data", frames=(8,))
+    objective: UpscalerObjective = part("objective")
+
+    @property
+    def scheme(self) -> str:
+        return "temporal"
+
+
+@dataclass(frozen=True)
+class ExtensionTraining(StageTraining):
+    stage = "extension"
+
+    objective: ExtensionObjective = part("objective")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraFamily(FamilyFolder):
+    family: Path = same_knob(
+        FamilyFolder, "family", REQUIRED, help="the model family that the LoRA is for; it stays as it is"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraImages:
+    images: Path = knob(
+        REQUIRED, "a folder of images, each perhaps with its caption in a .txt file beside it", metavar="FOLDER"
+    )
+    size: tuple[int, int] | None = knob(
+        None,
+        "height and width that they are learnt at",
+        unset="the family's",
+        parse=argument_types.size,
+        metavar="HxW",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraRun(Run):
+    output: Path = knob(REQUIRED, "the .safetensors file to write", metavar="FILE")
+
+
+@dataclass(frozen=True)
+class LoraTraining:
+    start: LoraFamily = part("what to start from")
+    data: LoraImages = part("data")
+    lora: LoraSettings = part("lora")
+    loop: LoopSettings = part("optimisation", batch_size=2, warmup=50, ema_decay=0.0)
+    run: LoraRun = part("run")
+
+    def __post_init__(self) -> None:
+        check_steps(self.loop.steps)
