@@ -181,8 +181,8 @@ class StageConfig:
     latent_rgb_factors: tuple[tuple[float, ...], ...] = ()
     speed: Speed = knob(
         EXACT,
-        "balanced and fast are quicker at some cost in quality; steps and sampler that you set override theirs. exact "
-        "skips nothing.",
+        "How much quality to trade for time. balanced and fast are quicker; steps and sampler that you set override "
+        "theirs. exact skips nothing.",
         choices=tuple(SPEEDS),
         off="exact",
     )
