@@ -27,10 +27,10 @@ from lavie.lora import Lora
 from lavie.pipelines import VideoOutput, stream_video
 from lavie.pipelines.streaming import Cut
 from lavie.pipelines.streaming.crossfade import crossfaded
-from lavie.pipelines.streaming.parts import Parts
-from lavie.pipelines.streaming.run import Run
+from lavie.pipelines.streaming.input_video import InputVideo
+from lavie.pipelines.streaming.run import StreamRun
+from lavie.pipelines.streaming.segment_folder import SegmentFolder
 from lavie.pipelines.streaming.segments import pieces_of
-from lavie.pipelines.streaming.source import Source
 from lavie.sampling.noise import segment_noise
 from lavie.speed import Speed
 from lavie.stages import STAGES as SPECS
@@ -250,7 +250,7 @@ def test_progress_counts_the_frames_of_the_film_and_ends_with_those_written(pipe
     assert [done for done, _ in stages] == sorted(done for done, _ in stages)
     assert stages[-1] == (18, 18)
     total = pipeline.stage.spec.frames_made(18)
-    assert [each[1:] for each in told if each[0] == "film"] == [(done, total) for done in range(1, total + 1)]
+    assert [each[1:] for each in told if each[0] == "video"] == [(done, total) for done in range(1, total + 1)]
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
@@ -332,7 +332,7 @@ def test_a_folder_of_someone_else_is_left_alone(upscaler, film, tmp_path):
 
 def test_a_stop_while_the_film_is_put_together_keeps_the_older_film_and_the_segments(upscaler, film, tmp_path):
     def stop_late(stage, done, *_):
-        if (stage, done) == ("film", 9):
+        if (stage, done) == ("video", 9):
             raise Cancelled
 
     (tmp_path / "out.mp4").write_text("older")
@@ -366,13 +366,13 @@ def traced_peak(folder, num_frames):
     with VideoWriter(folder / f"{num_frames}.mp4", 8) as writer:
         for _ in range(num_frames):
             writer.write(frame)
-    parts = Parts(folder / f"out{num_frames}.mp4")
+    parts = SegmentFolder(folder / f"out{num_frames}.mp4")
     pipeline = Doubling()
     tracemalloc.start()
     try:
-        film = Source.survey(folder / f"{num_frames}.mp4")
+        film = InputVideo.survey(folder / f"{num_frames}.mp4")
         parts.open({})
-        run = Run(pipeline, film, Cut(16, 2), parts, {})
+        run = StreamRun(pipeline, film, Cut(16, 2), parts, {})
         run.check_disk_space(folder / f"out{num_frames}.mp4")
         run.make_segments()
         run.assemble(folder / f"out{num_frames}.mp4")
@@ -468,8 +468,8 @@ def test_a_stop_says_what_is_kept_and_the_same_command_goes_on(film, lavie, tmp_
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--no-stream", "--segment", 8), "leave out --no-stream"),
-        (("--no-stream", "--restart"), "leave out --no-stream"),
+        (("--no-stream", "--segment", 8), "Leave out --no-stream"),
+        (("--no-stream", "--restart"), "Leave out --no-stream"),
         (("--segment", 7), "between 8 and 10000, not 7"),
         (("--stream", "--window", 0), "--segment"),
     ],

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ...config import StageConfig
 from ...speed import speed_of
 from ..stage import Stage, StagePipeline
+from .input_video import InputVideo
 from .segments import Cut, stage_settings
-from .source import Source
 
 if TYPE_CHECKING:
     from ...lora import Lora
@@ -22,7 +22,7 @@ _NOT_OF_FRAMES = (*_FILES, "latent_rgb_factors")
 _FORMAT = 1  # raise it whenever the same settings make other frames than before
 
 
-def run_settings(pipeline: StagePipeline, cut: Cut, film: Source, asked: dict[str, Any]) -> dict[str, Any]:
+def run_settings(pipeline: StagePipeline, cut: Cut, video: InputVideo, asked: dict[str, Any]) -> dict[str, Any]:
     """The settings as JSON values. asked: the pipeline's arguments."""
     stage = pipeline.stage
     config = stage_settings(stage.config, {name: value for name, value in asked.items() if name != "fps"})
@@ -30,7 +30,7 @@ def run_settings(pipeline: StagePipeline, cut: Cut, film: Source, asked: dict[st
         **{name: value for name, value in asdict(config).items() if name not in _NOT_OF_FRAMES},
         **{name: value for name, value in asked.items() if value is not None},
         "speed": asdict(speed_of(stage.name, asked.get("speed", "exact"))),
-        "input": film.description(),
+        "input": video.description(),
         "stage": stage.name,
         "model": {"name": stage.family.name, "files": _model_files(stage)},
         "float8": pipeline.float8,

@@ -10,11 +10,11 @@ from ...errors import UsageError
 from ...job import Callback
 from ...video import check_writable
 from ..output import StreamedVideo
-from .parts import Parts
-from .run import AfterSegment, Run, Streamable
+from .input_video import InputVideo
+from .run import AfterSegment, Streamable, StreamRun
+from .segment_folder import SegmentFolder
 from .segments import Cut, stage_settings
 from .settings import run_settings
-from .source import Source
 
 
 def stream_video(
@@ -30,7 +30,7 @@ def stream_video(
     after_segment: AfterSegment | None = None,
     **settings: Any,
 ) -> StreamedVideo:
-    """Run the pipeline on a video or image sequence, in memory that does not grow with its length.
+    """StreamRun the pipeline on a video or image sequence, in memory that does not grow with its length.
 
     It works in segments, which overlap, share the noise of their common frames, and fade into each other. Finished ones
     stay in `<output>.parts` until the output is complete: after a stop the same call resumes from them and ends with
@@ -40,7 +40,7 @@ def stream_video(
         segment: input frames per segment, at most; by default ten of the model's windows.
         restart: discard the segments of an earlier run.
         prompt, fps: by default those stored in the input.
-        callback: like a pipeline's, but it counts frames of the input; at the end, as stage "film", frames written.
+        callback: like a pipeline's, but it counts frames of the input; at the end, as stage "video", frames written.
         after_segment: called with the number of finished segments and of all, at first and after each one.
         settings: the pipeline's own.
 
@@ -52,15 +52,15 @@ def stream_video(
     cut = Cut.of(pipeline.stage.config, settings, segment)
     if cut is None:
         raise UsageError("A window of 0 takes all frames at once: say how many frames a segment may have (--segment).")
-    film = Source.survey(source)
-    _check_film(film, pipeline.stage.spec.least_frames)
-    settings |= _within_memory(pipeline, film, cut, settings)
-    stored = film.metadata.get("prompt")
+    video = InputVideo.survey(source)
+    _check_video(video, pipeline.stage.spec.least_frames)
+    settings |= _within_memory(pipeline, video, cut, settings)
+    stored = video.metadata.get("prompt")
     known = stored if isinstance(stored, str) else ""
-    asked = {"prompt": known if prompt is None else prompt, "fps": fps or film.fps, "seed": 0, **settings}
-    parts = Parts(output)
-    parts.open(run_settings(pipeline, cut, film, asked), restart)
-    run = Run(pipeline, film, cut, parts, asked, callback, after_segment)
+    asked = {"prompt": known if prompt is None else prompt, "fps": fps or video.fps, "seed": 0, **settings}
+    parts = SegmentFolder(output)
+    parts.open(run_settings(pipeline, cut, video, asked), restart)
+    run = StreamRun(pipeline, video, cut, parts, asked, callback, after_segment)
     try:
         run.check_disk_space(output)
         run.make_segments()
@@ -72,16 +72,16 @@ def stream_video(
     return made
 
 
-def _within_memory(pipeline: Streamable, film: Source, cut: Cut, settings: dict[str, Any]) -> dict[str, int]:
+def _within_memory(pipeline: Streamable, video: InputVideo, cut: Cut, settings: dict[str, Any]) -> dict[str, int]:
     """The windows and tiles that all segments must share if memory is limited, even the shorter last one."""
     asked = stage_settings(pipeline.stage.config, settings)
-    chosen = pipeline.planned(asked, min(cut.size, film.num_frames), film.height, film.width).config
+    chosen = pipeline.planned(asked, min(cut.size, video.num_frames), video.height, video.width).config
     names = ("window", "overlap", "tile", "tile_overlap")
     return {name: getattr(chosen, name) for name in names if getattr(chosen, name) != getattr(asked, name)}
 
 
-def _check_film(film: Source, least: int) -> None:
-    if film.num_frames < least:
-        raise UsageError(f"The video has {film.num_frames} frame(s); this stage needs at least {least}.")
-    if min(film.height, film.width) < 8 or max(film.height, film.width) > MAX_SIDE:
-        raise UsageError(f"A video of {film.height}×{film.width} pixels is too small or too large.")
+def _check_video(video: InputVideo, least: int) -> None:
+    if video.num_frames < least:
+        raise UsageError(f"The video has {video.num_frames} frame(s); this stage needs at least {least}.")
+    if min(video.height, video.width) < 8 or max(video.height, video.width) > MAX_SIDE:
+        raise UsageError(f"A video of {video.height}×{video.width} pixels is too small or too large.")

@@ -14,7 +14,7 @@ from ...video import iter_video, probe_video
 
 
 @dataclass(frozen=True)
-class Source:
+class InputVideo:
     """A video or image sequence. digest: of all its frames; metadata: the settings stored in it."""
 
     path: str
@@ -26,7 +26,7 @@ class Source:
     digest: str
 
     @classmethod
-    def survey(cls, path: str | os.PathLike[str]) -> Source:
+    def survey(cls, path: str | os.PathLike[str]) -> InputVideo:
         """Read it once, in constant memory; raises as `read_video`."""
         info = probe_video(path)
         digest = hashlib.blake2b(digest_size=16)

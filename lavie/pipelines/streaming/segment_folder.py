@@ -22,7 +22,7 @@ from .settings import upgraded
 SETTINGS = "settings.json"
 
 
-class Parts:
+class SegmentFolder:
     """`<output>.parts` beside an output."""
 
     def __init__(self, output: str | os.PathLike[str]) -> None:
