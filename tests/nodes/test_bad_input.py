@@ -106,8 +106,8 @@ CASES = {
     "a picture of 4 pixels": (lambda: upscale(clip_of(1, 4, 16)), "16×4.*too small"),
     "a width of 513": (lambda: sample(width=513), "width.*divisible by 8.*513"),
     "a height of 20": (lambda: empty(height=20), "height.*divisible by 8.*20"),
-    "no size and no MODEL": (lambda: empty(width=0), "wire in the MODEL"),
-    "no frames and no MODEL": (lambda: empty(num_frames=0), "wire in the MODEL"),
+    "no size and no MODEL": (lambda: empty(width=0), "connect the MODEL"),
+    "no frames and no MODEL": (lambda: empty(num_frames=0), "connect the MODEL"),
     "no frames to add": (lambda: extend(VIDEO, num_frames=0), "number of frames.*0"),
     "a million frames": (lambda: sample(num_frames=10**6), "frames must be between 1 and 10000, not 1000000"),
     "as much context as a clip is long": (

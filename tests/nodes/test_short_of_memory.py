@@ -53,7 +53,7 @@ def test_the_base_sampler_computes_the_guidance_in_turn(seen, caplog):
     assert [shape[0] for shape in shapes] == [2, 1, 1, 1, 1]
     assert len(notes(caplog)) == 1
     assert "out of memory" in notes(caplog)[0]
-    assert "the picture stays the same" in notes(caplog)[0]
+    assert "the result stays the same" in notes(caplog)[0]
     assert hooks("base") == 0
 
 
@@ -71,7 +71,7 @@ def test_the_base_sampler_goes_on_in_slices(monkeypatch, caplog):
     monkeypatch.setattr(unet, "forward", limited)
     torch.testing.assert_close(sample(), whole, atol=2e-3, rtol=1e-3)
     assert sliced[:3] == [False, False, True]
-    assert all("the picture stays the same" in note for note in notes(caplog))
+    assert all("the result stays the same" in note for note in notes(caplog))
     assert unet.slice_elements is None
 
 
@@ -80,7 +80,7 @@ def test_the_extender_computes_the_guidance_in_turn(seen, caplog):
     whole = extend(clip)
     seen("base", batch=1)
     torch.testing.assert_close(extend(clip), whole, atol=2e-3, rtol=1e-3)
-    assert "the picture stays the same" in notes(caplog)[0]
+    assert "the result stays the same" in notes(caplog)[0]
 
 
 def test_the_interpolator_goes_on_in_smaller_windows(seen, caplog):
@@ -98,7 +98,7 @@ def test_the_upscaler_goes_on_in_smaller_windows_and_then_tiles(seen, caplog):
     images = upscale(clip_of(4, 32, 72), guidance_scale=2.0, window=4, overlap=1, steps=1)
     assert images.shape == (4, 128, 288, 3)
     assert [word in note for note, word in zip(notes(caplog), WORDS, strict=True)]
-    assert all("changes the picture" in note for note in notes(caplog)[2:])
+    assert all("changes the result" in note for note in notes(caplog)[2:])
 
 
 def test_what_does_not_help_is_told_once_and_then_the_error(seen, caplog):
