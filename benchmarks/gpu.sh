@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every table of docs/performance.md and docs/memory.md on a CUDA card, as JSON in the folder given; or those that are named.
+# Every table of docs/studies/speed.md and docs/memory.md on a CUDA card, as JSON in the folder given; or those that are named.
 #
 #     benchmarks/gpu.sh RESULTS [cascade exact clip limit decode memory lora speed]
 #

@@ -1,4 +1,4 @@
-"""What a command's arguments are read as, with the range that each may have: for argparse's `type`."""
+"""Types of command-line arguments with their ranges, for argparse's `type`."""
 
 from __future__ import annotations
 

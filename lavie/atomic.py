@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all.
+"""Files and folders that appear complete or not at all.
 
 They are written under another name on the same disk, `.lavie-….partial`, and renamed when they are done.
 """

@@ -1,4 +1,4 @@
-"""Checks of what a pipeline is asked for: a plain sentence before any work is done."""
+"""Checks of a pipeline's arguments: a clear sentence before any work is done."""
 
 from __future__ import annotations
 

@@ -22,25 +22,25 @@ from .stages import STAGES
 BUNDLED = "lavie-tiny"
 RELEASED = "lavie"
 MAX_FRAMES = 10_000
-MIN_SEGMENT = 8  # frames of a long video that are worked on at once; see pipelines.streaming
+MIN_SEGMENT = 8  # frames per segment of a long video, at least; see pipelines.streaming
 MAX_SIDE = 8192
 MAX_NOISE_LEVEL = 350
 TRAINED_FRAMES = 16  # that LaVie's base was trained on
 COLOR_CORRECTIONS = ("none", "wavelet")  # see pipelines.color_correction
 CHUNKS = ("blended", "official")
 SINGLE_FILES = ("sd-v1-*", "v1-5-pruned*")
-OWN = "default"  # the name that stands for the model's own setting
+OWN = "default"  # stands for the model's own setting
 _WEIGHTS = Path(__file__).parent / "weights"
 
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One stage: its files, relative to the family's folder, and the settings that the model was made for.
+    """One stage: its files, relative to the family's folder, and its settings, by default the model's own.
 
-    Fields that users may set are knobs. num_frames, height, width: what the stage puts out (0: it follows its input).
-    fps: frames per second of the output; for interpolation of a clip at 8 fps. prompt_suffix: added to every prompt.
-    latent_rgb_factors: what a preview makes red, green and blue (−1…1) of scaled latents with, a row for each of the 4
-    channels and one to add; empty: the VAE is Stable Diffusion's.
+    Fields that users may set are knobs. num_frames, height, width: of the output (0: as the input). fps: frames per
+    second of the output; for interpolation, given an input at 8 fps. prompt_suffix: added to every prompt.
+    latent_rgb_factors: turn scaled latents into red, green and blue (−1…1) for previews, one row per channel and one to
+    add; empty: the VAE is Stable Diffusion's.
     """
 
     unet: str
@@ -49,7 +49,7 @@ class StageConfig:
     tokenizer: str
     num_frames: int = knob(
         0,
-        "Frames to make.",
+        "How many frames to make.",
         least=1,
         most=MAX_FRAMES,
         stages=("base",),
@@ -80,7 +80,7 @@ class StageConfig:
     fps: float = 0
     num_inference_steps: int = knob(
         50,
-        "Denoising steps: more are slower and finer.",
+        "Denoising steps. More take longer and give finer results.",
         least=1,
         most=1000,
         off=-1,
@@ -90,7 +90,7 @@ class StageConfig:
     )
     guidance_scale: float = knob(
         7.5,
-        "How closely the prompt is followed; 1 ignores the negative prompt.",
+        "How closely the video follows the prompt. 1 ignores the negative prompt and is faster.",
         least=0,
         most=100,
         off=-1.0,
@@ -99,7 +99,7 @@ class StageConfig:
     )
     guidance_rescale: float = knob(
         0.0,
-        "Above 0: takes back the glaring colours and contrast of strong guidance; 0.7 is usual.",
+        "Above 0, softens the harsh colours and contrast of strong guidance. 0.7 is usual.",
         least=0,
         most=1,
         off=-1.0,
@@ -108,18 +108,18 @@ class StageConfig:
     )
     scheduler: str = knob(
         "ddim",
-        "The sampler: how a step is taken.",
+        "The sampler: the solver that takes the steps.",
         choices=tuple(SCHEDULERS),
         off=OWN,
         widget="sampler",
     )
     spacing: str = knob(OWN, "How the steps are spread over the noise levels.", choices=SPACINGS, off=OWN)
     prediction_type: str = "epsilon"
-    negative_prompt: str = knob("", "What not to show.", front_ends=("flag",), metavar="TEXT")
+    negative_prompt: str = knob("", "What the video should not show.", front_ends=("flag",), metavar="TEXT")
     prompt_suffix: str = ""
     noise_level: int = knob(
         0,
-        "Noise added to the input: more lets the model invent more detail.",
+        "Noise added to the input. More lets the model invent more detail.",
         least=0,
         most=MAX_NOISE_LEVEL,
         stages=("upscaler",),
@@ -128,7 +128,7 @@ class StageConfig:
     )
     window: int = knob(
         0,
-        "Input frames worked on at once; fewer take less memory. 0: all.",
+        "Input frames processed at once. Fewer need less memory. 0: all.",
         least=0,
         most=MAX_FRAMES,
         stages=("interpolation", "upscaler"),
@@ -146,7 +146,7 @@ class StageConfig:
     )
     tile: int = knob(
         0,
-        "Edge of the tiles in input pixels; smaller take less memory. 0: no tiles.",
+        "Edge of the tiles in input pixels. Smaller ones need less memory. 0: no tiles.",
         least=0,
         most=MAX_SIDE,
         stages=("upscaler",),
@@ -166,14 +166,14 @@ class StageConfig:
     )
     chunks: str = knob(
         "blended",
-        "official: the authors' separate chunks of 8 frames, with their seams; blended: windows without seams.",
+        "blended: windows without seams. official: the authors' separate chunks of 8 frames, with seams between them.",
         choices=CHUNKS,
         stages=("upscaler",),
         off=OWN,
     )
     color_correction: str = knob(
         "none",
-        "wavelet: keep the colours of the input.",
+        "wavelet: keeps the colours of the input.",
         choices=COLOR_CORRECTIONS,
         stages=("upscaler",),
         off=OWN,
@@ -181,15 +181,15 @@ class StageConfig:
     latent_rgb_factors: tuple[tuple[float, ...], ...] = ()
     speed: Speed = knob(
         EXACT,
-        "balanced, fast: quicker, for some quality; steps and sampler that are set count before theirs. exact: nothing "
-        "is left out.",
+        "How much quality to trade for time. balanced and fast are quicker; steps and sampler that you set override "
+        "theirs. exact skips nothing.",
         choices=tuple(SPEEDS),
         off="exact",
     )
 
     @property
     def clip_frames(self) -> int:
-        """How many frames the model makes at once."""
+        """The length of a clip: how many frames the model makes at once."""
         return self.num_frames or TRAINED_FRAMES
 
     @classmethod
@@ -203,7 +203,7 @@ class StageConfig:
         return cls(**{**values, "latent_rgb_factors": rows})
 
     def configured(self, stage: str, **given: Any) -> StageConfig:
-        """The settings of that stage with those replaced that are given and not None; `speed` changes its own first.
+        """The settings of that stage, replaced by those given and not None; `speed` is applied first.
 
         An overlap shrinks with its window.
 
@@ -218,11 +218,11 @@ class StageConfig:
         return self.at_speed(stage, given.pop("speed", EXACT)).replaced(**given)
 
     def described(self, stage: str) -> dict[str, Any]:
-        """Every setting of the stage that shapes its frames, for their metadata."""
+        """Every setting of the stage that shapes the frames, for the video's metadata."""
         return described(self, stage)
 
     def replaced(self, **given: Any) -> StageConfig:
-        """These settings with those replaced that are given and not None; an overlap shrinks with its window.
+        """These settings, replaced by those given and not None; an overlap shrinks with its window.
 
         Raises:
             UsageError: a value outside its range.
@@ -236,7 +236,7 @@ class StageConfig:
         return config
 
     def at_speed(self, stage: str, speed: str | Speed) -> StageConfig:
-        """These settings, of the stage of that name, with what a speed changes; what is asked for goes on top.
+        """These settings of the named stage, changed by a speed preset; explicit settings are applied on top.
 
         Raises:
             UsageError: there is no such speed.
@@ -249,9 +249,9 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class Family:
-    """A name, a folder, and the stages in it; `elsewhere`: more folders where its files may lie.
+    """A name, a folder, and the stages in it; `elsewhere`: more folders to look for its files.
 
-    What an extension UNet is given besides noise, its input channels tell: see `long_video.conditioned`.
+    The input channels of an extension UNet tell what it sees besides noise: see `long_video.conditioned`.
     """
 
     name: str
@@ -274,7 +274,7 @@ class Family:
         return config
 
     def path(self, file: str) -> Path:
-        """Where a file of this family lies, or should; a released `.pt` may stand as a converted `.safetensors`."""
+        """Where a file of this family is or should be; a converted `.safetensors` may replace a released `.pt`."""
         for folder in (self.folder, *self.elsewhere):
             path = folder / file
             converted = path.with_suffix(".safetensors")
@@ -285,7 +285,7 @@ class Family:
         return self.folder / file
 
     def single_file(self) -> Path | None:
-        """A Stable Diffusion 1.x checkpoint in one file that may stand for the folders of its VAE and text encoder."""
+        """A Stable Diffusion 1.x checkpoint in one file that can replace the folders of its VAE and text encoder."""
         folders = (self.folder, *self.elsewhere)
         found = (path for folder in folders for pattern in SINGLE_FILES for path in sorted(folder.glob(pattern)))
         return next((path for path in found if path.suffix in (".safetensors", ".ckpt")), None)
@@ -340,9 +340,9 @@ RELEASED_STAGES = {
 def find_family(name_or_path: str | Path, folders: Sequence[Path] = ()) -> Family:
     """The family of that name, or in that folder.
 
-    `lavie-tiny` is bundled. `lavie` is looked for in `folders`, the first with released files before the others;
-    without any, in the folder that the environment variable LAVIE_MODELS names, else in `models/lavie` under the
-    current folder, else in `~/.cache/lavie`.
+    `lavie-tiny` is bundled. `lavie` is looked up in `folders`, the first with released files before the others. Without
+    `folders` it is looked up in the folder that the environment variable LAVIE_MODELS names, else in `models/lavie`
+    under the current folder, else in `~/.cache/lavie`.
 
     Raises:
         UsageError: no such name or folder; the message says what to place where.

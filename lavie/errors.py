@@ -1,8 +1,8 @@
-"""The two errors that LaVie raises on purpose: both carry one or two plain sentences for an artist."""
+"""LaVie's own errors: each carries one or two clear sentences for an artist."""
 
 
 class LavieError(Exception):
-    """Something went wrong that the user can mend; the message says what and how (command line: exit 1)."""
+    """Something went wrong that the user can fix; the message says what and how (command line: exit 1)."""
 
     __module__ = "lavie"  # ComfyUI shows it, and would show the pack's whole path
 

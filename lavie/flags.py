@@ -23,14 +23,15 @@ from .errors import UsageError
 from .knobs import REQUIRED, Knob, knobs_of
 
 PART = "part"  # in a field's metadata
-MOST_SHOWN = 1000  # a range that ends above is not worth telling
+MOST_SHOWN = 1000  # a range that ends higher is not shown
 Flags = argparse.ArgumentParser | argparse._ArgumentGroup
 Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a command's settings. title: of its group in the help. defaults: what differs from the part's own."""
+    """A part of a command's settings. title: of its group in the help. defaults: those that differ from the part's
+    own."""
 
     title: str
     defaults: Mapping[str, Any]
@@ -56,10 +57,10 @@ def add_flags(
     names: Collection[str] | None = None,
     defaults: Mapping[str, Any] | str | None = None,
 ) -> None:
-    """A flag for every knob of the dataclass that is met on the command line.
+    """Add a flag for every knob of the dataclass that the command line shows.
 
     Args:
-        stage: only knobs that this stage has. names: only those fields. defaults: told in the help instead of the
+        stage: only knobs that this stage has. names: only those fields. defaults: shown in the help instead of the
             fields' own, by field name, or the same words for all ("the model's own").
     """
     for each in parts_of(settings).values():
@@ -74,13 +75,13 @@ def add_flags(
 def given(
     args: argparse.Namespace, settings: type, stage: str = "", names: Collection[str] | None = None
 ) -> dict[str, Any]:
-    """What the user typed, by field name; nothing for flags that were left out."""
+    """What the user typed, by field name, without flags that were left out."""
     typed = {name: getattr(args, name) for name in flag_knobs(settings, stage, names) if hasattr(args, name)}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in typed.items()}
 
 
 def settings_from(args: argparse.Namespace, settings: type[Settings]) -> Settings:
-    """The settings with what the user typed and, for the rest, the defaults of parts and fields.
+    """The settings as the user typed them, with the defaults of parts and fields for the rest.
 
     Raises:
         UsageError: what the dataclasses refuse.
@@ -111,7 +112,7 @@ def option_strings(knob: Knob) -> list[str]:
 
 
 def refuse_flags(parser: Flags, sentences: Mapping[str, str]) -> None:
-    """Flags that do not belong here, but to commands nearby: whoever types one is told this sentence."""
+    """Flags that belong to related commands: whoever types one gets this sentence as the error."""
     for flag, sentence in sentences.items():
         parser.add_argument(
             flag, action=_Refused, sentence=sentence, nargs="*", default=argparse.SUPPRESS, help=argparse.SUPPRESS
@@ -174,7 +175,7 @@ def _parser_of(knob: Knob) -> Callable[[str], Any]:
 
 
 def _help(knob: Knob, default: Any) -> str:
-    """The knob's help with its range, where it is short, and its default."""
+    """The knob's help with its range, if that is short, and its default."""
     notes = []
     if knob.kind in (int, float) and knob.least is not None and knob.most is not None and knob.most <= MOST_SHOWN:
         notes.append(knob.range_words)

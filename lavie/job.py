@@ -1,4 +1,4 @@
-"""What every sampler is given: one or more clips to make, by which network, told what, and where."""
+"""`Job`: what every sampler gets. Which clips to make, with which network, text and settings, and where."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ WindowCallback = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that sampling needs besides what a stage or method is made for.
+    """Everything that sampling needs, whatever the stage or method.
 
-    unet: of any stage, on `device`. text: for all frames, or for each; for all clips, or for each. config: the stage's
-    settings. generators: one on the CPU for each clip; noise is drawn from where they stand. draw: where the noise to
-    start from comes from instead. sequential_guidance: evaluate the two halves of the guidance in turn. keywords: see
-    `sampling.guidance.evaluated`. callback: is told the progress.
+    unet: of any stage, on `device`. text: for all frames or per frame; for all clips or per clip. config: the stage's
+    settings. generators: one on the CPU per clip; noise is drawn from their current state. draw: another source of the
+    initial noise. sequential_guidance: evaluate the two halves of the guidance one after the other. keywords: see
+    `sampling.guidance.evaluated`. callback: gets the progress.
     """
 
     unet: VideoUNet
@@ -63,19 +63,19 @@ class Job:
         return cls(unet, text, config, seeded_generators(seeds), device, **more)
 
     def with_text(self, text: TextCondition) -> Job:
-        """The same with another text, such as that of some of the frames."""
+        """The same job with another text, such as that of some of the frames."""
         return replace(self, text=text)
 
     def schedule(self, strength: float = 1.0) -> Schedule:
-        """A fresh one with the stage's settings."""
+        """A fresh schedule with the stage's settings."""
         return schedule_of(self.config, strength)
 
     def noise(self, shape: tuple[int, ...], what: str = "latents", first: int = 0) -> Tensor:
-        """Standard normal [batch, *shape] on `device`, or in main memory where the clip is very long.
+        """Standard normal noise [batch, *shape] on `device`, or in main memory if the clip is very long.
 
         Args:
             shape: channels, frames, height, width.
-            what, first: what it is for, and the first frame's place in the clip: see `Draw`.
+            what, first: its purpose, and the first frame's position in the clip: see `Draw`.
         """
         noise = (self.draw or clip_noise(self.generators))(what, shape, first)
         return noise.to(storage_device(noise.numel(), self.device))
@@ -93,7 +93,8 @@ class Job:
         )
 
     def progress(self, stage: str, total: int) -> tuple[WindowCallback | None, StepCallback | None]:
-        """What to do after a window inside a step and after a whole step: count the evaluations done, of `total`."""
+        """Callbacks for after a window inside a step and after a whole step; they count the evaluations done, of
+        `total`."""
         callback = self.callback
         if callback is None:
             return None, None
@@ -110,7 +111,8 @@ class Job:
     def denoise(
         self, predict: Predict, noise: Tensor, callback: StepCallback | None, iterations: int = 1, **options: Any
     ) -> Tensor:
-        """`denoise` by the stage's schedule, and again from refined noise, `iterations` times in all; see `free_init`.
+        """`denoise` with the stage's schedule, `iterations` times in all, each time from refined noise; see
+        `free_init`.
 
         options: of `denoise`.
         """
@@ -139,7 +141,7 @@ def seeded_generators(seeds: Sequence[int]) -> list[torch.Generator]:
 
 
 def segment_generators(seed: int, start: int) -> tuple[list[torch.Generator], Draw]:
-    """For a segment that begins at `start`: a generator of its own, for schedulers that add noise, and its noise.
+    """For a segment that starts at `start`: its own generator, for schedulers that add noise, and its initial noise.
 
     Raises:
         UsageError: an impossible seed.

@@ -21,15 +21,15 @@ REQUIRED = MISSING  # the default of a knob that has none
 
 @dataclass(frozen=True)
 class Knob:
-    """What is known of one setting.
+    """The traits of one setting.
 
-    help: for the user, a sentence or two: flag help and tooltip. least, most: its range, both included; None: open.
-    choices: the values of a name. stages: those that have it; empty: all. off: the value by which a widget stands for
-    the model's own setting, outside the range. unset: what None stands for, in words. flag, widget: its name on the
-    command line and in a graph, where it is not the field's; aliases: other flags for it. step: of the widget. metavar:
-    of the flag. parse: from a flag's text, where the type does not say how. many: takes one value or more, so many, or,
-    as "append", the flag several times; the field is a tuple then, and range and kind are those of one value.
-    front_ends: where users meet it.
+    help: one or two sentences for the user: flag help and tooltip. least, most: its range, both included; None: open.
+    choices: the possible values of a name. stages: those that have it; empty: all. off: the widget's value, outside the
+    range, for the model's own setting. unset: what None means, in words. flag, widget: its name on the command line and
+    in a graph, if not the field's; aliases: other flags for it. step: of the widget. metavar: of the flag. parse: reads
+    a flag's text, if the type does not say how. many: True takes one value or more, a number that many, "append" the
+    flag several times; the field is then a tuple, and range and kind are those of one value. front_ends: where users
+    see it.
 
     name, kind, default: the field's own, filled in by `knobs_of`; default: `REQUIRED` where there is none.
     """
@@ -103,19 +103,19 @@ class Knob:
 
 
 def knob(default: Any, help: str, **traits: Any) -> Any:
-    """A dataclass field with this default that front ends show; traits: of `Knob`."""
+    """A dataclass field with this default, shown by front ends; traits: of `Knob`."""
     return field(default=default, metadata={KEY: Knob(help, **traits)})
 
 
 def same_knob(settings: type, name: str, default: Any, **traits: Any) -> Any:
-    """A field with the knob of another dataclass, this default, and what these traits change."""
+    """A field with the knob of another dataclass, but with this default and these traits."""
     declared = next(each for each in fields(settings) if each.name == name).metadata[KEY]
     return field(default=default, metadata={KEY: replace(declared, **traits)})
 
 
 @cache
 def knobs_of(settings: type, stage: str = "") -> dict[str, Knob]:
-    """The knobs of a dataclass by field name, in its order; of a stage, those that the stage has."""
+    """The knobs of a dataclass by field name, in order; with a stage, only those that the stage has."""
     hints = get_type_hints(settings)
     found = {}
     for each in fields(settings):
@@ -128,14 +128,14 @@ def knobs_of(settings: type, stage: str = "") -> dict[str, Knob]:
 
 
 def _kind(hint: Any, many: bool) -> type:
-    """The type of a value: without None and, where there are many, of one of them."""
+    """The type of a value: without None and, for a knob with many values, of one of them."""
     if get_origin(hint) in (Union, UnionType):
         hint = next(part for part in get_args(hint) if part is not type(None))
     return get_args(hint)[0] if many and get_origin(hint) is tuple else hint
 
 
 def check_knobs(settings: Any, stage: str = "") -> None:
-    """Refuse an instance of which a setting is outside its range.
+    """Refuse an instance with a setting outside its range.
 
     Raises:
         UsageError: see `Knob.check`.
@@ -145,13 +145,13 @@ def check_knobs(settings: Any, stage: str = "") -> None:
 
 
 def described(settings: Any, stage: str = "") -> dict[str, Any]:
-    """Every setting of an instance, for the metadata of what it shaped; a value may say by `metadata()` how."""
+    """Every setting of an instance, for metadata; a value with a `metadata()` method chooses its own form."""
     values = {name: getattr(settings, name) for name in knobs_of(type(settings), stage)}
     return {name: value.metadata() if hasattr(value, "metadata") else value for name, value in values.items()}
 
 
 def documented(settings: type, stage: str = "") -> Callable[[Any], Any]:
-    """Decorates a function that takes these settings as keywords: lists them at the end of its docstring."""
+    """Decorator for a function that takes these settings as keywords: lists them at the end of its docstring."""
 
     def extend(function: Any) -> Any:
         rows = [f"    {name}: {_sentence(knob)}" for name, knob in knobs_of(settings, stage).items()]

@@ -1,4 +1,4 @@
-"""The samplers and step spacings by the names that users know, and the diffusers schedulers behind them."""
+"""The table of samplers and spacings: users' names and the diffusers schedulers behind them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class SchedulerSpec:
-    """class_name: in diffusers. settings: of it. spacings: how it can spread its steps, the default first."""
+    """class_name: in diffusers. settings: of that class. spacings: those it supports, the default first."""
 
     class_name: str
     spacings: tuple[str, ...]

@@ -1,9 +1,9 @@
-"""How much of a stage's work is left out, at a cost in quality; docs/performance.md has the figures."""
+"""How much of a stage's work is skipped, at a cost in quality; docs/performance.md has the figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from .errors import UsageError
@@ -12,16 +12,16 @@ from .stages import STAGES
 
 @dataclass(frozen=True)
 class Speed:
-    """What a stage leaves out; by default nothing, which changes no bit.
+    """What a stage skips; by default nothing, and then the result is bit for bit the same.
 
-    steps: share of the stage's own number of steps that is taken, above 0.
-    scheduler: that takes them; "": the stage's own.
-    guidance_from, guidance_until: where guidance acts, from 0 (timestep 999, noise) to 1 (timestep 0, done); outside
+    steps: the share of the stage's own number of steps, above 0.
+    scheduler: takes these steps; "": the stage's own.
+    guidance_from, guidance_until: where guidance acts, from 0 (timestep 999, noise) to 1 (timestep 0, done); outside,
         only the prompt's half is evaluated. See `sampling.guidance_interval`.
-    guidance_every: both halves of the guidance at every so manieth step; see `sampling.guidance_reuse`.
-    full_every: the whole network at every so manieth step; see `models.deep_feature`.
-    depth: how many layers of the way up run at the other steps.
-    vae_keys: how many keys a pixel attends to at most in the decoder of the upscaler's VAE, 0: all; see
+    guidance_every: evaluate both halves of the guidance at every n-th step only; see `sampling.guidance_reuse`.
+    full_every: run the whole network at every n-th step only; see `models.deep_feature`.
+    depth: how many layers of the up blocks run at the other steps.
+    vae_keys: keys that a pixel attends to in the decoder of the upscaler's VAE, at most; 0: all; see
         `models.vae_attention`.
     name: of a preset.
     """
@@ -50,14 +50,14 @@ class Speed:
             raise UsageError(f"vae_keys of a speed must be 0 (all) or more, not {self.vae_keys}.")
 
     def metadata(self) -> str | dict[str, Any]:
-        """A preset's name, or the settings that leave something out."""
+        """The preset's name, or the settings that skip something."""
         changed = {key: value for key, value in asdict(self).items() if value != getattr(EXACT, key) and key != "name"}
         return self.name or changed
 
 
 EXACT = Speed(name="exact")
 
-# name: what each stage leaves out.
+# name: what each stage skips.
 SPEEDS: dict[str, dict[str, Speed]] = {
     "exact": dict.fromkeys(STAGES, EXACT),
     "balanced": {
@@ -72,14 +72,17 @@ SPEEDS: dict[str, dict[str, Speed]] = {
 
 
 def speed_of(stage: str, speed: str | Speed | Mapping[str, Any]) -> Speed:
-    """A preset's settings for a stage; one's own settings, or `Speed.metadata()` of them, serve every stage.
+    """A preset's settings for a stage. Custom settings, or their `Speed.metadata()`, apply to every stage.
 
     Raises:
-        UsageError: there is no such preset.
+        UsageError: there is no such preset, or no such setting.
     """
     if isinstance(speed, Speed):
         return speed
     if isinstance(speed, Mapping):
+        unknown = sorted(set(speed) - {each.name for each in fields(Speed)})
+        if unknown:
+            raise UsageError(f"A speed has no setting {', '.join(unknown)}.")
         return Speed(**speed)
     if speed not in SPEEDS:
         raise UsageError(f"Unknown speed '{speed}'. Choose {', '.join(SPEEDS)}.")

@@ -1,4 +1,4 @@
-"""What is true of a stage, whoever's weights it has; nobody tells stages apart by anything else."""
+"""The table of stages: what is true of each, whatever its weights. Code tells stages apart by this table only."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 class StageSpec:
     """One row of `STAGES`.
 
-    in_channels: of its UNet, all forms. vae_factor: pixels per latent pixel along an edge. least_frames: of its input.
-    key_frame_distance: output frames from one input frame to the next. enlargement: of the picture. windowed, tiled:
-    it works in windows of frames, in tiles of the picture. encodes: frames come in through the VAE. takes_loras: those
-    of Stable Diffusion 1.x fit. needs_prompt: an empty one is a mistake. optional: a family may lack it. node: the
-    node that samples it.
+    in_channels: of its UNet, in all forms. vae_factor: pixels per latent pixel along an edge. least_frames: of its
+    input. key_frame_distance: output frames from one input frame to the next. enlargement: of height and width.
+    windowed, tiled: it works in windows of frames, in tiles of the image. encodes: input frames go through the VAE.
+    takes_loras: those of Stable Diffusion 1.x fit. needs_prompt: an empty prompt is a mistake. optional: a family may
+    lack it. node: the node that samples it.
     """
 
     name: str
@@ -31,7 +31,7 @@ class StageSpec:
     optional: bool = False
 
     def frames_made(self, num_frames: int) -> int:
-        """How many frames come of so many."""
+        """The number of output frames for a number of input frames."""
         return self.key_frame_distance * (num_frames - 1) + 1
 
 

@@ -1,6 +1,6 @@
-"""From a file to named tensors: safetensors, and PyTorch pickles without ever running code.
+"""Reads files into named tensors: safetensors, and PyTorch pickles without ever running code.
 
-The bytes decide what a file is, not its extension.
+The content decides what a file is, not its extension.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ NAME = "lavie-video"
 
 
 def version() -> str:
-    """From pyproject.toml beside the package (a clone, even where a wheel is installed, too), else the wheel's."""
+    """From pyproject.toml beside the package (a clone, even if a wheel is also installed), else the wheel's."""
     project = Path(__file__).parents[1] / "pyproject.toml"
     text = project.read_text(encoding="utf-8") if project.is_file() else ""
     found = re.search(rf'^name = "{NAME}"\nversion = "([^"]+)"', text, re.MULTILINE)

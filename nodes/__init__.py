@@ -1,4 +1,4 @@
-"""LaVie's ComfyUI nodes. A theme that cannot be imported is named in the log; the rest still loads."""
+"""LaVie's ComfyUI nodes. If a file of nodes cannot be imported, the log says so and the rest still loads."""
 
 from __future__ import annotations
 

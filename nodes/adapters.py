@@ -25,7 +25,7 @@ STEP_LORAS = "lavie_loras"  # in transformer_options: what has an effect by on(u
 
 @dataclass(frozen=True)
 class StageInfo:
-    """What travels with a MODEL, CLIP or VAE of LaVie: where it comes from and the settings it was made for."""
+    """What travels with LaVie's MODEL, CLIP and VAE: the family, the stage and its settings."""
 
     model: str
     stage: str
@@ -56,7 +56,7 @@ class GraphUNet(VideoUNet):
         deep: DeepFeature | None = None,
         **_: Any,
     ) -> Tensor:
-        """As `VideoUNet.forward`; `y` is the noise level, and what LaVie has no place for is named in the log, once."""
+        """As `VideoUNet.forward`; `y` is the noise level. Options that LaVie cannot use are named in the log, once."""
         options = transformer_options or {}
         self._check(x, context)
         assert context is not None, "a UNet that reads text is always given some"
@@ -93,12 +93,12 @@ class GraphUNet(VideoUNet):
         unused = unknown(options) | ({"controlnet"} if control is not None else set())
         reported = self.__dict__.setdefault("_reported", set())
         for name in sorted(unused - reported):
-            log.warning("LaVie's UNet has no place for the patch '%s'; it has no effect.", name)
+            log.warning("LaVie's UNet cannot use the patch '%s'; it has no effect.", name)
         reported |= unused
 
 
 def check_width(states: Tensor | None, width: int) -> None:
-    """Refuse text embeddings of another text encoder."""
+    """Refuse embeddings of another text encoder."""
     if states is None or states.shape[-1] == width:
         return
     raise UsageError(

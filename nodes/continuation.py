@@ -1,4 +1,4 @@
-"""LaVie Image to Video and LaVie Transition: clips that start from, or lie between, frames that are given."""
+"""LaVie Image to Video and LaVie Transition: new frames after or between given ones."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from .sampler import SAMPLING, WIRES, Run, SamplerNode
 from .vae import require_vae
 from .widgets import choice, integer, socket
 
-ADVICE = "Lower num_frames, use smaller pictures, or choose float16 in LaVie Loader."
-EITHER = socket("MODEL", "LaVie's extension stage, made for this, or its base, which needs no training for it.")
+ADVICE = "Lower num_frames, use smaller images, or choose float16 in LaVie Loader."
+EITHER = socket("MODEL", "LaVie's extension stage, which is made for this, or its base stage.")
 VAE = socket("VAE", "The VAE of the same LaVie Loader.")
 VAE_FACTOR = STAGES["extension"].vae_factor
 
 
 class LaVieImageToVideo(SamplerNode):
-    """A picture, or the end of a clip, goes on."""
+    """Animates an image, or continues the end of a clip."""
 
     title = STAGES["extension"].node
     advice = ADVICE
     DESCRIPTION = (
-        "A clip that starts with your picture, or goes on from the last frames of a video. With the extension MODEL "
-        "(section 5.6 of the paper) each recursion starts from the last frame of the one before, as often as you like."
+        "Animates an image, or continues a video from its last frames, for as long as you like. With the extension "
+        "MODEL (section 5.6 of the paper) every 15 frames start from the last frame before them."
     )
     SEARCH_ALIASES: ClassVar = ["lavie i2v", "image to video", "animate picture", "extend video", "continue"]
     RETURN_TYPES = ("IMAGE", "FLOAT")
     RETURN_NAMES = ("images", "fps")
-    OUTPUT_TOOLTIPS = ("The frames that came in, unchanged, and the new ones.", "Frames a second.")
+    OUTPUT_TOOLTIPS = ("The input frames, unchanged, and the new ones.", "Frames per second.")
     stages = ("extension", "base")
     methods = ("conditioned", "replacement")
     required = (*WIRES, "vae", "images", "num_frames", "context_frames", *SAMPLING)
@@ -47,15 +47,18 @@ class LaVieImageToVideo(SamplerNode):
     inputs: ClassVar = {
         "model": EITHER,
         "vae": VAE,
-        "images": socket("IMAGE", "A picture, or the frames of a video, in the size of the new frames."),
-        "num_frames": integer(15, 1, MAX_FRAMES, "New frames; 15 are one recursion of an extension MODEL."),
+        "images": socket("IMAGE", "An image, or the frames of a video. They set the size of the new frames."),
+        "num_frames": integer(15, 1, MAX_FRAMES, "How many frames to add. An extension MODEL makes 15 at a time."),
         "context_frames": integer(
-            1, 1, 64, "Last frames that the new ones follow. The paper's form takes 1, SEINE's mask form more."
+            1,
+            1,
+            64,
+            "How many of the last frames the new ones follow. The paper's form takes 1, SEINE's mask form more.",
         ),
         "resize": choice(
             ["keep", *RESIZES],
             "keep",
-            "keep: the images set the size. crop, stretch: they are brought to the model's own size.",
+            "keep: the images set the size. crop and stretch bring them to the model's own size.",
         ),
     }
 
@@ -81,32 +84,32 @@ class LaVieImageToVideo(SamplerNode):
 
 
 class LaVieTransition(SamplerNode):
-    """From one shot to another."""
+    """New frames from one shot to another."""
 
     title = "LaVie Transition"
     advice = ADVICE
     DESCRIPTION = (
-        "New frames that lead from the end of one video to the beginning of another, as the prompt says. The same "
-        "video on both sides closes a loop."
+        "Makes new frames that lead from the end of one video to the beginning of another, following the prompt. The "
+        "same video on both sides closes a loop."
     )
     SEARCH_ALIASES: ClassVar = ["lavie transition", "morph", "loop", "first last frame", "join videos", "seine"]
     RETURN_TYPES = ("IMAGE", "IMAGE", "FLOAT")
     RETURN_NAMES = ("images", "transition", "fps")
-    OUTPUT_TOOLTIPS = ("The whole: first, new frames, second.", "The new frames alone.", "Frames a second.")
+    OUTPUT_TOOLTIPS = ("The whole video: first, new frames, second.", "The new frames alone.", "Frames per second.")
     stages = ("extension", "base")
     required = (*WIRES, "vae", "first", "second", "num_frames", "context_frames", *SAMPLING)
     optional = ("resize", "speed")
     inputs: ClassVar = {
         "model": EITHER,
         "vae": VAE,
-        "first": socket("IMAGE", "The video, or picture, to start from."),
-        "second": socket("IMAGE", "The video, or picture, to arrive at; in the size of the first."),
-        "num_frames": integer(8, 1, MAX_FRAMES, "New frames between them."),
-        "context_frames": integer(4, 1, 64, "Frames on each side that the new ones are made to fit."),
+        "first": socket("IMAGE", "The video or image to start from."),
+        "second": socket("IMAGE", "The video or image to end with, in the size of the first."),
+        "num_frames": integer(8, 1, MAX_FRAMES, "How many frames to add between them."),
+        "context_frames": integer(4, 1, 64, "How many frames on each side the new ones must fit."),
         "resize": choice(
             ["refuse", *RESIZES],
             "refuse",
-            "If second has another size than first: stop with an error, crop it to that size, or stretch it.",
+            "If second differs in size from first: refuse it, crop it or stretch it to that size.",
         ),
     }
 
@@ -147,7 +150,7 @@ def _grey(run: Run, vae: Any, images: Tensor) -> Tensor | None:
 
 
 def _in_size_of(images: Tensor, frames: Tensor) -> Tensor:
-    """Without what `padded` added."""
+    """The frames without what `padded` added."""
     return frames[:, : images.shape[1], : images.shape[2]]
 
 

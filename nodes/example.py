@@ -1,4 +1,4 @@
-"""LaVie Example Video: something to try the workflows on."""
+"""LaVie Example Video: a clip to try the workflows on."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class LaVieExampleVideo:
     """A short clip that comes with the pack."""
 
     DESCRIPTION = (
-        "A small clip that comes with this pack, so that a workflow runs as it is. Put Load Video (and Get Video "
-        "Components) or Load Image in its place for your own."
+        "A small clip that comes with this pack, so that a workflow runs as it is. For your own, use Load Video (and "
+        "Get Video Components) or Load Image instead."
     )
     SEARCH_ALIASES: ClassVar = ["lavie example", "sample clip", "test video", "demo"]
     CATEGORY = "LaVie"
     FUNCTION = "load"
     RETURN_TYPES = ("IMAGE", "FLOAT")
     RETURN_NAMES = ("images", "fps")
-    OUTPUT_TOOLTIPS = ("The frames.", "Frames a second.")
+    OUTPUT_TOOLTIPS = ("The frames.", "Frames per second.")
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
@@ -35,7 +35,7 @@ class LaVieExampleVideo:
         return {
             "required": {
                 "name": choice(names, names[0], "Which clip."),
-                "num_frames": integer(0, 0, 1000, "Frames to take from its beginning. 0: all."),
+                "num_frames": integer(0, 0, 1000, "How many frames to take from the start. 0: all."),
             }
         }
 

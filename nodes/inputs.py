@@ -1,4 +1,4 @@
-"""The checks that turn a node's inputs into what `lavie` takes."""
+"""Checks a node's inputs and converts them to what `lavie` takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PER_FRAME = "lavie_frames"  # in a CONDITIONING: a text for every frame, [1, fra
 
 
 def info_of(model: Any) -> StageInfo | None:
-    """What travels with a MODEL of LaVie; None: it is none."""
+    """The StageInfo of LaVie's MODEL; None for another MODEL."""
     return getattr(getattr(model, "model", None), "lavie", None)
 
 
@@ -27,10 +27,10 @@ def stage_of(model: Any, stages: Sequence[str], node: str) -> StageInfo:
     """What travels with a MODEL of LaVie.
 
     Args:
-        stages: those that will do. node: who asks.
+        stages: the accepted ones. node: the asking node's title.
 
     Raises:
-        UsageError: it is none, or of another stage.
+        UsageError: it is not LaVie's, or of another stage.
     """
     info = info_of(model)
     if info is None:
@@ -47,10 +47,10 @@ def stage_of(model: Any, stages: Sequence[str], node: str) -> StageInfo:
 
 
 def text_condition(positive: list, negative: list, model: Any) -> TextCondition:
-    """The embeddings of two CONDITIONINGs, on the device and in the width that the MODEL needs.
+    """The embeddings of two CONDITIONINGs on the MODEL's device, checked for its width.
 
     Raises:
-        UsageError: several are combined, one is limited to an area or to some steps, or it is of another encoder.
+        UsageError: several are combined, one is limited to an area or to some steps, or it is from another encoder.
     """
     states = [_embedding(name, value) for name, value in (("positive", positive), ("negative", negative))]
     for state in states:
@@ -94,7 +94,7 @@ def video_latents(latent: dict) -> Tensor:
 
 
 def base_latents(latent: dict) -> Tensor:
-    """The same for the base stage, whose latent pixels stand for 8 pixels.
+    """`video_latents` for the base stage, whose latent pixels are 8 pixels wide.
 
     Raises:
         UsageError: they are an image's, or the upscaler's.
@@ -109,7 +109,7 @@ def base_latents(latent: dict) -> Tensor:
 
 
 def check_images(images: Tensor, least: int = 1) -> None:
-    """Refuse too few frames, and too small a picture.
+    """Refuse too few frames, or images that are too small.
 
     Raises:
         UsageError: it is so.
@@ -117,7 +117,7 @@ def check_images(images: Tensor, least: int = 1) -> None:
     if len(images) < least:
         raise UsageError(f"The video has {len(images)} frame(s); this node needs at least {least}.")
     if min(images.shape[1:3]) < 8:
-        raise UsageError(f"A picture of {images.shape[2]}×{images.shape[1]} pixels is too small for LaVie.")
+        raise UsageError(f"An image of {images.shape[2]}×{images.shape[1]} pixels is too small for LaVie.")
 
 
 def video_of(images: Tensor, least: int = 1) -> Tensor:
@@ -134,7 +134,7 @@ def images_of(video: Tensor) -> Tensor:
 
 
 def padded(images: Tensor) -> Tensor:
-    """With the last rows and columns repeated up to a multiple of 8."""
+    """The images with the last rows and columns repeated up to a multiple of 8."""
     height, width = images.shape[1:3]
     if height % 8 == width % 8 == 0:
         return images

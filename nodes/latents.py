@@ -1,4 +1,4 @@
-"""Latents: empty ones, to and from images, and between a video and its frames."""
+"""Latent nodes: empty latents, encoding and decoding, and conversion between a video and its frames."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SAMPLES = socket("LATENT", "Latents of a video [batch, 4, frames, height / 8, wi
 
 
 class LaVieEmptyLatentVideo:
-    """The canvas for a sampler."""
+    """Empty latents for a sampler."""
 
     DESCRIPTION = (
-        "An empty video for the core KSampler, or for LaVie Base Sampler. With a MODEL wired in, 0 stands for the "
-        "model's own size, so that another model needs no other change."
+        "An empty video for the core KSampler. With a MODEL connected, 0 stands for the model's own size, so you can "
+        "switch models without changing anything else."
     )
     SEARCH_ALIASES: ClassVar = ["lavie empty latent", "empty video", "video size", "latent video"]
     CATEGORY = "LaVie/latent"
@@ -37,19 +37,19 @@ class LaVieEmptyLatentVideo:
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
         return {
             "required": {
-                "width": integer(512, 0, MAX_SIDE, "Pixels, divisible by 8. 0: that of the MODEL wired in.", step=8),
-                "height": integer(320, 0, MAX_SIDE, "Pixels, divisible by 8. 0: that of the MODEL wired in.", step=8),
-                "num_frames": integer(16, 0, MAX_FRAMES, "Frames. 0: that of the MODEL wired in."),
-                "batch_size": integer(1, 1, 64, "Videos to make at once."),
+                "width": integer(512, 0, MAX_SIDE, "Pixels, divisible by 8. 0: that of the connected MODEL.", step=8),
+                "height": integer(320, 0, MAX_SIDE, "Pixels, divisible by 8. 0: that of the connected MODEL.", step=8),
+                "num_frames": integer(16, 0, MAX_FRAMES, "Frames. 0: that of the connected MODEL."),
+                "batch_size": integer(1, 1, 64, "How many videos to make at once."),
             },
-            "optional": {"model": socket("MODEL", "LaVie's base MODEL, if its own size shall be taken.")},
+            "optional": {"model": socket("MODEL", "LaVie's base MODEL, to take its own size.")},
         }
 
     def create(self, width: int, height: int, num_frames: int, batch_size: int, model: Any = None) -> tuple[dict]:
         if 0 in (width, height, num_frames):
             if model is None:
                 raise UsageError(
-                    "Width, height or num_frames is 0. Give a number, or wire in the MODEL whose own shall be taken."
+                    "Width, height or num_frames is 0. Give a number, or connect the MODEL whose own value to use."
                 )
             config = stage_of(model, ("base",), "LaVie Empty Latent Video").config
             width, height = width or config.width, height or config.height
@@ -64,8 +64,8 @@ class LaVieVAEDecode:
     """From latents to frames."""
 
     DESCRIPTION = (
-        "Decodes latents to frames with any Stable Diffusion 1.x VAE, a few frames at a time. A half-precision VAE "
-        "that overflows is run in float32; tiles bound the memory for large pictures."
+        "Decodes latents to frames with LaVie's VAE or any Stable Diffusion 1.x VAE, a few frames at a time. If a "
+        "half-precision VAE overflows, it runs in float32. Tiles limit the memory of large images."
     )
     SEARCH_ALIASES: ClassVar = ["lavie decode", "vae decode video", "latent to images"]
     CATEGORY = "LaVie/latent"
@@ -80,9 +80,7 @@ class LaVieVAEDecode:
             "required": {
                 "samples": SAMPLES,
                 "vae": socket("VAE", "The VAE of the same LaVie Loader, or any Stable Diffusion 1.x VAE."),
-                "tile": integer(
-                    0, 0, MAX_SIDE, "Edge of the tiles in pixels of the picture. 0: whole pictures.", step=64
-                ),
+                "tile": integer(0, 0, MAX_SIDE, "Edge of the tiles in pixels of the image. 0: whole images.", step=64),
             }
         }
 
@@ -97,7 +95,7 @@ class LaVieVAEEncode:
 
     DESCRIPTION = (
         "Encodes frames to the latents of one video, for video to video and for the extender. Edges that do not fill "
-        "8 pixels are cropped, as the core node does."
+        "8 pixels are cropped, as in the core node."
     )
     SEARCH_ALIASES: ClassVar = ["lavie encode", "vae encode video", "images to latent", "image to video"]
     CATEGORY = "LaVie/latent"
@@ -110,7 +108,7 @@ class LaVieVAEEncode:
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
         return {
             "required": {
-                "images": socket("IMAGE", "The frames of a video, or one picture."),
+                "images": socket("IMAGE", "The frames of a video, or one image."),
                 "vae": socket("VAE", "The VAE of the same LaVie Loader, or any Stable Diffusion 1.x VAE."),
             }
         }
@@ -121,9 +119,9 @@ class LaVieVAEEncode:
 
 
 class LaVieLatentVideoToFrames:
-    """Frames into the batch."""
+    """The frames of a video as a batch."""
 
-    DESCRIPTION = "Turns the latents of videos into a batch of image latents, one per frame, for image nodes."
+    DESCRIPTION = "Turns the latents of a video into a batch of image latents, one per frame, for image nodes."
     SEARCH_ALIASES: ClassVar = ["latent batch", "5d to 4d", "unstack frames"]
     CATEGORY = "LaVie/latent"
     FUNCTION = "convert"
@@ -141,9 +139,9 @@ class LaVieLatentVideoToFrames:
 
 
 class LaVieFramesToLatentVideo:
-    """The batch into frames."""
+    """A batch as the frames of a video."""
 
-    DESCRIPTION = "Turns a batch of image latents into the latents of one video (or of several of equal length)."
+    DESCRIPTION = "Turns a batch of image latents into the latents of one video, or of several of equal length."
     SEARCH_ALIASES: ClassVar = ["latent batch", "4d to 5d", "stack frames"]
     CATEGORY = "LaVie/latent"
     FUNCTION = "convert"
@@ -156,7 +154,7 @@ class LaVieFramesToLatentVideo:
         return {
             "required": {
                 "samples": socket("LATENT", "Image latents [frames, 4, h, w]."),
-                "num_frames": integer(0, 0, MAX_FRAMES, "Frames of each video. 0: one video of all."),
+                "num_frames": integer(0, 0, MAX_FRAMES, "Frames of each video. 0: all in one video."),
             }
         }
 

@@ -24,16 +24,16 @@ log = logging.getLogger(__name__)
 
 AUTO = "auto"
 FIRST = next(iter(STAGES))
-SCALING_FACTORS = {8: 0.18215, 4: 0.08333}  # by pixels per latent pixel, where the VAE itself is not at hand
+SCALING_FACTORS = {8: 0.18215, 4: 0.08333}  # by pixels per latent pixel, if the VAE itself is missing
 
 
 class LaVieLoader:
-    """Everything a stage needs."""
+    """Loads everything a stage needs."""
 
     DESCRIPTION = (
-        "Loads one stage of LaVie: the small bundled family (lavie-tiny), the released weights (lavie), or any LaVie "
-        "checkpoint in models/lavie, models/diffusion_models or models/diffusers. The MODEL works with LaVie's nodes "
-        "and with the core KSampler."
+        "Loads one stage of LaVie: of the small bundled family (lavie-tiny), of the released weights (lavie), or any "
+        "LaVie checkpoint in models/lavie, models/diffusion_models or models/diffusers. The MODEL works with LaVie's "
+        "nodes and with the core KSampler."
     )
     SEARCH_ALIASES: ClassVar = ["lavie checkpoint", "load video model", "text to video model", "lavie base"]
     CATEGORY = "LaVie"
@@ -41,9 +41,9 @@ class LaVieLoader:
     RETURN_TYPES = ("MODEL", "CLIP", "VAE")
     RETURN_NAMES = ("model", "clip", "vae")
     OUTPUT_TOOLTIPS = (
-        "The video UNet, for the node of its stage; a base MODEL also for the core KSampler and LoRA loaders.",
+        "The video model, for the node of its stage; a base MODEL also for the core KSampler and LoRA loaders.",
         "The text encoder of this stage, for LaVie Text Encode or CLIP Text Encode.",
-        "The VAE of this stage: it takes and gives whole videos.",
+        "The VAE of this stage. It encodes and decodes whole videos.",
     )
 
     @classmethod
@@ -53,26 +53,26 @@ class LaVieLoader:
                 "model": choice(
                     model_names(),
                     BUNDLED,
-                    "lavie-tiny comes with this pack. lavie are the authors' weights, in models/lavie (see the help "
-                    "page). The rest are files; the stage is read from the file.",
+                    "lavie-tiny comes with this pack. lavie stands for the authors' weights in models/lavie (see the "
+                    "help page). The others are files of yours; LaVie reads the stage from the file.",
                 ),
                 "stage": choice(
                     [AUTO, *STAGES],
                     AUTO,
-                    "base makes clips from text, interpolation multiplies frames by 4, upscaler multiplies width and "
-                    "height by 4, extension goes on from a frame. auto: base, or what the file holds.",
+                    "base: clips from text. interpolation: four times as many frames. upscaler: four times as wide and "
+                    "high. extension: continues from a frame. auto: base, or what the file holds.",
                 ),
                 "dtype": choice(
                     [OWN, *DTYPES],
                     OWN,
-                    "Precision of the UNet. default: what ComfyUI chooses for this card and its command-line flags.",
+                    "Precision of the video model. default: what ComfyUI chooses for your card and command-line flags.",
                 ),
             }
         }
 
     @classmethod
     def IS_CHANGED(cls, model: str, **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
-        """A file that was replaced on disk is loaded again."""
+        """Reload a file that was replaced on disk."""
         key, _slash, name = model.partition("/")
         if not name:
             return model
@@ -108,16 +108,16 @@ class LaVieLoader:
 
 
 def model_names() -> list[str]:
-    """The choices of the loader: families by name, files and folders as "folder key/name"."""
+    """The loader's choices: families by name, files and folders as "folder key/name"."""
     found = [f"{key}/{name}" for key in host.UNET_FOLDERS for name in host.files(key)]
     return [BUNDLED, RELEASED, *found]
 
 
 def resolve(model: str, stage: str) -> tuple[Family, str]:
-    """The family and stage behind a choice of the loader; a file stands in for its stage of the released family.
+    """The family and stage of a choice; a file replaces its stage of the released family.
 
     Raises:
-        LavieError: no such file, no LaVie checkpoint, or another stage than the one chosen.
+        LavieError: no such file, not a LaVie checkpoint, or not the chosen stage.
     """
     key, _, name = model.partition("/")
     released = find_family(RELEASED, folders=host.released_folders())
@@ -138,18 +138,19 @@ def resolve(model: str, stage: str) -> tuple[Family, str]:
 
 
 def _with_unet(family: Family, stage: str, path: Path) -> Family:
-    settings = RELEASED_STAGES.get(stage, RELEASED_STAGES["base"])  # an extension makes clips like the base's
+    settings = RELEASED_STAGES.get(stage, RELEASED_STAGES["base"])  # an extension stage makes clips like the base's
     return replace(family, name=path.stem, **{stage: replace(settings, unet=str(path.resolve()))})
 
 
 def _part(part: str, load: Any, family: Family, file: str, **settings: Any) -> Any:
-    """The VAE or text encoder of a stage, or None with a word in the log: another loader's can be wired in instead."""
+    """The VAE or text encoder of a stage; None, with a warning in the log, if it is missing: another loader's can be
+    connected instead."""
     source = part_source(family, file, part)
     needed = [path for path in (source, settings.get("tokenizer")) if isinstance(path, Path)]
     missing = next((path for path in needed if not path.exists()), None)
     if missing is None or family.name == BUNDLED:
         return load(source, **settings)
-    log.warning("LaVie Loader: there is no %s; put it there, or wire in the %s of another loader.", missing, part)
+    log.warning("LaVie Loader: there is no %s. Put it there, or connect the %s of another loader.", missing, part)
     return None
 
 

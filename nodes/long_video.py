@@ -22,27 +22,26 @@ BY_BASE = tuple(name for name, method in METHODS.items() if not method.stage)
 
 
 class LaVieAutoregressiveExtender(SamplerNode):
-    """Longer clips by the base model."""
+    """Continues clips with the base model."""
 
     title = "LaVie Autoregressive Extender"
     DESCRIPTION = (
-        "Continues a clip: its last frames are kept at every denoising step while new ones are made after them, by "
-        "the base MODEL. Chain several with different prompts for a story; one frame of context turns a picture into "
-        "a video."
+        "Continues a clip with the base MODEL: at every step its last frames stay in place while new ones form after "
+        "them. Chain several with different prompts for a story. With one context frame it animates an image."
     )
     SEARCH_ALIASES: ClassVar = ["lavie extend", "long video", "continue video", "image to video", "autoregressive"]
     RETURN_TYPES = ("LATENT", "FLOAT")
     RETURN_NAMES = ("latent", "fps")
-    OUTPUT_TOOLTIPS = ("The whole clip: the frames that came in, unchanged, and the new ones.", "Frames a second.")
+    OUTPUT_TOOLTIPS = ("The whole video: the input frames, unchanged, and the new ones.", "Frames per second.")
     stages = ("base",)
     methods = ("replacement",)
     required = (*WIRES, "latent", "num_frames", "context_frames", *SAMPLING)
     optional = ("resample", "drift_correction", "motion", "anchor", "speed", "seam_frames")
     inputs: ClassVar = {
-        "latent": socket("LATENT", "The clip so far, or one picture by LaVie VAE Encode."),
-        "num_frames": integer(12, 1, MAX_FRAMES, "New frames to add; as many rounds as it takes are made."),
+        "latent": socket("LATENT", "The clip to continue, or one image from LaVie VAE Encode."),
+        "num_frames": integer(12, 1, MAX_FRAMES, "How many frames to add, in as many rounds as needed."),
         "context_frames": integer(
-            4, 1, 64, "Last frames that the new ones follow: more hold the motion, fewer allow more change."
+            4, 1, 64, "How many of the last frames the new ones follow. More keep the motion, fewer allow more change."
         ),
     }
 
@@ -56,22 +55,22 @@ class LaVieAutoregressiveExtender(SamplerNode):
 
         size = (run.config.clip_frames, given.shape[3], given.shape[4])
         made = run.unscaled(run.sampled(sample, size, run.generators(len(given))))
-        given = given.to(host.storage_device())  # as they came, not scaled there and back
+        given = given.to(host.storage_device())  # unchanged, not scaled back and forth
         return latent_of(torch.cat((given, made.to(given)), dim=2)), run.info.config.fps
 
 
 class LaVieLongVideoSampler(SamplerNode):
-    """Long videos from text, by the base model without training."""
+    """Long videos from text with the base model, without special training."""
 
     title = "LaVie Long Video Sampler"
     DESCRIPTION = (
-        "A video of any length from text, by LaVie's base alone. LaVie Prompt Schedule tells a story; method says how "
-        "the parts hold together."
+        "Makes a video of any length from text with LaVie's base stage. Use LaVie Prompt Schedule to tell a story; "
+        "method says how the parts hold together."
     )
     SEARCH_ALIASES: ClassVar = ["lavie long", "long video", "freenoise", "fifo", "freelong", "film", "free init"]
     RETURN_TYPES = ("LATENT", "FLOAT")
     RETURN_NAMES = ("latent", "fps")
-    OUTPUT_TOOLTIPS = ("The video, for LaVie VAE Decode.", "Frames a second.")
+    OUTPUT_TOOLTIPS = ("The video, for LaVie VAE Decode.", "Frames per second.")
     stages = ("base",)
     methods = BY_BASE
     required = (
@@ -89,8 +88,12 @@ class LaVieLongVideoSampler(SamplerNode):
     )
     optional = ("anchor", "motion_injection", "speed", "seam_frames")
     inputs: ClassVar = {
-        "positive": socket("CONDITIONING", "LaVie Prompt Schedule, or one text for all: LaVie Text Encode."),
-        "num_frames": integer(64, 1, MAX_FRAMES, "Frames of the whole video; as in LaVie Prompt Schedule."),
+        "positive": socket(
+            "CONDITIONING", "From LaVie Prompt Schedule, or one prompt for all frames from LaVie Text Encode."
+        ),
+        "num_frames": integer(
+            64, 1, MAX_FRAMES, "Frames of the whole video. Must equal num_frames of LaVie Prompt Schedule."
+        ),
         "method": choice(BY_BASE, "replacement", " ".join(f"{name}: {METHODS[name].help}." for name in BY_BASE)),
     }
 

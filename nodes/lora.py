@@ -22,15 +22,15 @@ class LaVieLoraLoader:
     """A style or a subject for the base and interpolation stages."""
 
     DESCRIPTION = (
-        "Applies a Stable Diffusion 1.x LoRA (kohya, PEFT or diffusers file) to LaVie's spatial layers and text "
-        "encoder; motion stays the model's own. Stack as many as you like."
+        "Applies a LoRA for Stable Diffusion 1.x (a kohya, PEFT or diffusers file) to LaVie's spatial layers and text "
+        "encoder. The motion stays the model's own. Chain as many as you like."
     )
     SEARCH_ALIASES: ClassVar = ["lavie lora", "lora loader", "style", "personalisation", "load lora"]
     CATEGORY = "LaVie"
     FUNCTION = "apply"
     RETURN_TYPES = ("MODEL", "CLIP")
     RETURN_NAMES = ("model", "clip")
-    OUTPUT_TOOLTIPS = ("The MODEL with the LoRA.", "The CLIP with the LoRA, if one is wired in.")
+    OUTPUT_TOOLTIPS = ("The MODEL with the LoRA.", "The CLIP with the LoRA, if one is connected.")
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
@@ -41,31 +41,35 @@ class LaVieLoraLoader:
                 "lora_name": choice(
                     names,
                     next(iter(names), ""),
-                    "A file in models/loras made for Stable Diffusion 1.x, or one that comes along.",
+                    "A file in models/loras made for Stable Diffusion 1.x, or the bundled one.",
                 ),
-                "strength_model": number(1.0, -20.0, 20.0, "How strongly it changes the picture; 0: not.", step=0.05),
-                "strength_clip": number(1.0, -20.0, 20.0, "How strongly it changes the text; 0: not.", step=0.05),
+                "strength_model": number(
+                    1.0, -20.0, 20.0, "How strongly it changes the images. 0: not at all.", step=0.05
+                ),
+                "strength_clip": number(
+                    1.0, -20.0, 20.0, "How strongly it changes the text encoder. 0: not at all.", step=0.05
+                ),
             },
             "optional": {
-                "clip": socket("CLIP", "The text encoder, if the LoRA was trained on it, too."),
+                "clip": socket("CLIP", "The text encoder, if the LoRA was also trained on it."),
                 "blocks": text(
                     "",
-                    "Strength by block of the network: IN=0.3, OUT05=1, OTHER=0, a preset (OUTALL, OUTD, INALL, …), or "
-                    "17 or 26 numbers as for LoRA Block Weight. Empty: all alike.",
+                    "Strength per block: IN=0.3, OUT05=1, OTHER=0, or a preset (OUTALL, OUTD, INALL, …), or 17 or 26 "
+                    "numbers as for LoRA Block Weight. Empty: the same everywhere.",
                 ),
                 "over_steps": text(
                     "",
-                    "Strength over the steps, from 0 (noise) to 1 (done): 0: 0.2, 0.5: 1. LATE keeps the model's own "
-                    "motion, EARLY only the layout. Empty: the same throughout.",
+                    "Strength over the steps, from 0 (noise) to 1 (done), as 0: 0.2, 0.5: 1. LATE keeps the model's "
+                    "own motion, EARLY changes only the layout. Empty: the same throughout.",
                 ),
-                "lora": ("STRING", {"forceInput": True, "tooltip": "From LaVie LoRA Trainer, in place of lora_name."}),
+                "lora": ("STRING", {"forceInput": True, "tooltip": "From LaVie LoRA Trainer. Replaces lora_name."}),
             },
         }
 
     @classmethod
     def IS_CHANGED(cls, lora_name: str, lora: str = "", **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
-        """A file that was replaced on disk is loaded again."""
-        if lora or lora is None:  # wired in: it is not there yet, or its node tells when it changes
+        """Reload a file that was replaced on disk."""
+        if lora or lora is None:  # connected: the file may not exist yet, and its node reruns when it changes
             return ""
         path = lora_path(lora_name)
         return f"{path}:{path.stat().st_mtime_ns}"
@@ -87,7 +91,7 @@ class LaVieLoraLoader:
         if not STAGES[info.stage].takes_loras:
             fitting = ", ".join(name for name, spec in STAGES.items() if spec.takes_loras)
             raise UsageError(
-                f"LaVie's {info.stage} is no Stable Diffusion 1.x model, so no LoRA fits it. Wire in one of: {fitting}."
+                f"LaVie's {info.stage} is no Stable Diffusion 1.x model, so no LoRA fits it. Connect one of: {fitting}."
             )
         path = lora_path(lora or lora_name)
         host.check_interrupt()
@@ -101,7 +105,7 @@ class LaVieLoraLoader:
         log.info("LaVie LoRA Loader: %s patches %d layers.", path.name, layers)
         left += chosen.temporal
         if left:
-            log.warning("%s: %d of its layers have no place here: %s", path.name, len(left), ", ".join(left))
+            log.warning("%s: %d of its layers do not fit this model: %s", path.name, len(left), ", ".join(left))
         return model, clip
 
 
@@ -115,7 +119,7 @@ def lora_names() -> list[str]:
 
 
 def lora_path(name: str) -> Path:
-    """The file behind a choice of the loader; raises UsageError if there is none."""
+    """The file of a choice; raises UsageError if there is none."""
     return _bundled().get(name) or host.find_file("loras", name)
 
 

@@ -1,4 +1,5 @@
-"""LoRAs on a MODEL and a CLIP: in the weights by the host's patches, or beside them where strengths change by step."""
+"""LoRAs on a MODEL and a CLIP: in the weights through the host's patches, or beside them if strengths change over
+the steps."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from .adapters import STEP_LORAS
 
 
 def add_lora(model: Any, clip: Any, lora: Lora) -> tuple[Any, Any, int, list[str]]:
-    """Clones of MODEL and CLIP with a LoRA; how many layers it changes, and the names left over.
+    """Clones of MODEL and CLIP with a LoRA, the number of layers it changes, and the names of layers that do not fit.
 
     Raises:
         LavieError: this host cannot patch the model.
@@ -44,13 +45,14 @@ def add_lora(model: Any, clip: Any, lora: Lora) -> tuple[Any, Any, int, list[str
 
 
 def _stepped(lora: Lora, unet: nn.Module) -> Lora:
-    """The LoRA with those layers only that are added beside the weights, as their strength changes over the steps."""
+    """The LoRA with only those layers that are added beside the weights, because their strength changes over the
+    steps."""
     changing = {name for name, layer in spatial_layers(unet).items() if lora.steps.points and takes_steps(layer)}
     return replace(lora, layers={name: parts for name, parts in lora.layers.items() if name in changing})
 
 
 def _patch(patcher: Any, lora: Lora, keys: dict[str, Any], layers: set[str]) -> int:
-    """Patch these of a LoRA's layers, each with its strength; how many there were."""
+    """Patch these layers of a LoRA, each with its strength; returns how many."""
     strengths: dict[float, dict[str, Tensor]] = {}
     for layer in layers & set(keys):
         tensors = {f"{layer}.{part}": tensor for part, tensor in lora.layers[layer].items()}
@@ -63,17 +65,17 @@ def _patch(patcher: Any, lora: Lora, keys: dict[str, Any], layers: set[str]) -> 
 
 
 def _spatial(keys: dict[str, Any]) -> dict[str, Any]:
-    """Without the temporal layers, which a LoRA never changes."""
+    """Only spatial layers; a LoRA never changes temporal ones."""
     return {name: key for name, key in keys.items() if "temp" not in str(key)}
 
 
 def takes_steps(layer: nn.Module) -> bool:
-    """Whether what a LoRA does to this layer can be added beside its weights."""
+    """Whether a LoRA's change of this layer can be added beside its weights."""
     return isinstance(layer, (nn.Linear, nn.Conv2d))
 
 
 class StepLora:
-    """One LoRA on layers that take it (`takes_steps`), and what it adds to them, computed when it is first needed."""
+    """One LoRA on suitable layers (`takes_steps`), and what it adds to them, computed when first needed."""
 
     def __init__(self, lora: Lora) -> None:
         self.lora = lora
@@ -81,7 +83,7 @@ class StepLora:
 
     @contextlib.contextmanager
     def on(self, unet: VideoUNet, timestep: float) -> Iterator[None]:
-        """While it lasts, the UNet's layers put out what they would with the LoRA at its strength of this timestep."""
+        """Within it, the UNet's layers give the output that the LoRA would give at its strength for this timestep."""
         hooks = []
         for name, layer in spatial_layers(unet).items():
             strength = self.lora.strength_of(name, timestep) if name in self.lora.layers else 0.0

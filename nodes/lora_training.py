@@ -1,4 +1,4 @@
-"""LaVie LoRA Trainer: pictures in, a LoRA for the base out, without leaving the graph."""
+"""LaVie LoRA Trainer: images in, a LoRA for the base out, without leaving the graph."""
 
 from __future__ import annotations
 
@@ -29,60 +29,64 @@ NAME = re.compile(r"[\w][\w .-]{0,99}")
 
 
 class LaVieLoraTrainer:
-    """Section 5.6 of the paper: spatial layers learn, layers along the frames stay."""
+    """Section 5.6 of the paper: spatial layers learn, temporal layers stay as they are."""
 
     DESCRIPTION = (
-        "Trains a LoRA on five to twenty pictures of a subject or a style and puts it into models/loras. Motion stays "
-        "the model's own. Cancel stops after a step; the same settings go on from there."
+        "Trains a LoRA on five to twenty images of a subject or a style and saves it in models/loras. The motion stays "
+        "the model's own. Cancel stops after the current step; queue the same settings again to resume."
     )
     SEARCH_ALIASES: ClassVar = ["lavie train", "train lora", "dreambooth", "personalisation", "fine-tune"]
     CATEGORY = "LaVie"
     FUNCTION = "train"
     RETURN_TYPES = ("STRING",)
     RETURN_NAMES = ("lora",)
-    OUTPUT_TOOLTIPS = ("The file's name, for the lora input of LaVie LoRA Loader.",)
+    OUTPUT_TOOLTIPS = ("The name of the file, for the lora input of LaVie LoRA Loader.",)
     OUTPUT_NODE = True
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
         return {
             "required": {
-                "images": socket("IMAGE", "The pictures, as a batch; they are cropped to the model's own shape."),
-                "model": choice(model_names(), BUNDLED, "The base that the LoRA is for."),
-                "lora_name": text("my_lora", "Name of the file in models/loras; a file of that name is replaced."),
-                "trigger": text("", "The word that calls for what is learnt: one that means nothing else."),
+                "images": socket("IMAGE", "Your images as a batch. They are cropped to the model's own shape."),
+                "model": choice(model_names(), BUNDLED, "The model that the LoRA is for."),
+                "lora_name": text("my_lora", "Name of the file in models/loras. An existing file is replaced."),
+                "trigger": text(
+                    "", "The word that brings the subject up in a prompt. Choose one that means nothing else."
+                ),
                 "captions": text(
                     "",
-                    "What the pictures show, a line for each; the trigger goes before lines that lack it. Empty: the "
+                    "What the images show, one line each. The trigger is put before lines that lack it. Empty: the "
                     "trigger alone.",
                     multiline=True,
                 ),
-                "steps": integer(600, 1, 1_000_000, "Steps of training. 400 to 1500 is usual."),
+                "steps": integer(600, 1, 1_000_000, "Training steps. 400 to 1500 is usual."),
                 "learning_rate": number(
-                    1e-4, 1e-7, 1.0, "How fast it learns. 1e-4 is usual, lavie-tiny takes 1e-3.", step=1e-5, round=1e-7
+                    1e-4, 1e-7, 1.0, "How fast it learns. 1e-4 is usual; lavie-tiny takes 1e-3.", step=1e-5, round=1e-7
                 ),
                 "rank": integer(16, 1, 320, "How much the LoRA can hold. 4 to 32 is usual."),
-                "alpha": number(0.0, 0.0, 10_000.0, "Changes count alpha / rank. 0: the rank.", step=1.0),
-                "targets": choice(
-                    list(TARGETS), "attention-ff", "Layers that change. all: convolutions, too (a larger file)."
+                "alpha": number(
+                    0.0, 0.0, 10_000.0, "Scales the changes by alpha / rank. 0: the same as rank.", step=1.0
                 ),
-                "train_text": switch(False, "The text encoder learns, too."),
+                "targets": choice(
+                    list(TARGETS), "attention-ff", "The layers that change. all includes convolutions (a larger file)."
+                ),
+                "train_text": switch(False, "Also trains the text encoder."),
                 "prior_prompt": text(
                     "",
-                    "What the subject is a kind of, without the trigger, a prompt a line: the base makes pictures "
-                    "of it first, and what it makes of them stays as it was while yours are learnt. Empty: none.",
+                    "Prompts for what the subject is a kind of, without the trigger, one per line. The base makes "
+                    "images of them first, and the LoRA keeps answering these prompts as the base does. Empty: none.",
                     multiline=True,
                 ),
                 "prior_images": integer(
                     50,
                     1,
                     1000,
-                    "How many, if there is a prior_prompt. Lines beyond their number are kept at high noise.",
+                    "How many images to make of prior_prompt. Further lines are kept as they were at high noise only.",
                 ),
-                "batch_size": integer(1, 1, 64, "Pictures a step. More take more memory."),
+                "batch_size": integer(1, 1, 64, "Images per step. More need more memory."),
                 "preview_every": integer(100, 0, 100_000, "Steps between previews. 0: none."),
                 "seed": integer(
-                    0, 0, 2**63 - 1, "Of the noise and the order of pictures.", control_after_generate=False
+                    0, 0, 2**63 - 1, "For the noise and the order of the images.", control_after_generate=False
                 ),
             },
             "optional": {
@@ -90,48 +94,47 @@ class LaVieLoraTrainer:
                     0,
                     0,
                     100,
-                    "Windows of each picture that are learnt beside the whole: neither place nor size is learnt with "
-                    "the subject then.",
+                    "Random crops of each image, learned beside the whole one, so that the subject is not tied to one "
+                    "place and size.",
                 ),
                 "prior_frames": integer(
                     1,
                     1,
                     64,
-                    "Above 1: what the base makes of prior_prompt are clips of so many frames, four of your pictures "
-                    "learn beside each, and the motion stays as it was, too.",
+                    "Above 1, the base makes clips of this many frames of prior_prompt, with four of your images "
+                    "learned beside each. This also keeps the motion as it was.",
                 ),
                 "loss_weight": choice(
                     list(WEIGHTINGS),
                     "uniform",
-                    "What each noise level counts. clean: by the error of the clean picture; lavie-tiny learns fastest "
-                    "with it. min-snr: gamma 5.",
+                    "How much each noise level counts. clean: by the error of the clean image; lavie-tiny learns "
+                    "fastest with it. min-snr: gamma 5.",
                 ),
                 "handheld_share": number(
                     0.0,
                     0.0,
                     0.9,
-                    "Share of the clips that are your pictures before a hand-held camera instead of the base's own: "
-                    "moving subjects look right, too. Needs prior_frames above 1.",
+                    "Share of the clips made from your images, as if filmed by a hand-held camera, so that the subject "
+                    "also looks right in motion. Needs prior_frames above 1.",
                     step=0.05,
                 ),
                 "class_word": text(
                     "",
-                    "What the subject is a kind of, as it stands in some lines of prior_prompt ('cat'): the subject "
-                    "goes where that would go, and moves as it would.",
+                    "What the subject is a kind of, as written in some lines of prior_prompt ('cat'). The subject then "
+                    "goes where that would go and moves as it would.",
                 ),
                 "camera_moves": text(
                     "",
-                    "What the camera of handheld_share does for the words of a caption, a line for each: WORDS=MOVE, "
-                    "as 'standing still=still' or 'the camera zooms in=nearer'. Moves: still, left, right, up, down, "
-                    "nearer, farther, hop; none: no clip of pictures that say this. Empty: it moves as in a hand.",
+                    "What the camera of handheld_share does if a caption contains certain words. One WORDS=MOVE per "
+                    "line, as 'standing still=still' or 'the camera zooms in=nearer'. Moves: still, left, right, up, "
+                    "down, nearer, farther, hop; none: no clips of such images. Empty: a hand-held camera.",
                     multiline=True,
                 ),
                 "prior_weight": number(
                     1.0,
                     0.01,
                     100.0,
-                    "What the base's own pictures or clips count beside yours. Above 1, other prompts stay nearer to "
-                    "what they were.",
+                    "How much the base's own images or clips count beside yours. Above 1, other prompts change less.",
                     step=0.1,
                 ),
             },
@@ -212,8 +215,8 @@ def _train(
     job = LoraJob(family, size, settings, loop, run, output, device)
     result = train_lora(job, pictures, Events(progress.step, after_step, after_samples))
     if result.stopped:
-        log.info("LaVie LoRA Trainer: stopped after %d steps; the same settings go on from there.", result.steps)
-        raise cancel or UsageError(f"Training was stopped after {result.steps} steps; queue it again to go on.")
+        log.info("LaVie LoRA Trainer: stopped after %d steps; the same settings resume from there.", result.steps)
+        raise cancel or UsageError(f"Training was stopped after {result.steps} steps; queue it again to resume.")
     shutil.rmtree(run, ignore_errors=True)
     log.info("LaVie LoRA Trainer: wrote %s after %d steps in %.0f s.", output, result.steps, result.seconds)
 
@@ -224,10 +227,10 @@ def _pictures(images: Tensor, captions: str, trigger: str, size: tuple[int, int]
 
     lines = [line.strip() for line in captions.strip().splitlines()]
     if len(lines) not in (0, 1, len(images)):
-        raise UsageError(f"There are {len(lines)} captions for {len(images)} pictures: write a line for each, or none.")
+        raise UsageError(f"There are {len(lines)} captions for {len(images)} images: write one line for each, or none.")
     lines = (lines or [""]) * (len(images) if len(lines) <= 1 else 1)
     if not all(lines) and not trigger:
-        raise UsageError("Pictures without a caption need a trigger: write one, or a caption for each picture.")
+        raise UsageError("Images without a caption need a trigger: write one, or a caption for each image.")
     pictures = []
     for index, (image, line) in enumerate(zip(images, lines, strict=True)):
         pixels = (image[..., :3].clone().cpu().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
@@ -236,7 +239,7 @@ def _pictures(images: Tensor, captions: str, trigger: str, size: tuple[int, int]
 
 
 def _digest(pictures: Sequence[Any], settings: LoraSettings, loop: LoopSettings, family: Family) -> str:
-    """Changes with all that makes another LoRA; a run of more steps is the same run."""
+    """Changes with everything that makes another LoRA; more steps are the same run."""
     whole = hashlib.sha256(repr((asdict(settings), replace(loop, steps=1, sample_every=0), family.folder)).encode())
     for picture in pictures:
         whole.update(picture.caption.encode())

@@ -1,8 +1,8 @@
-"""ComfyUI's model patches on LaVie's UNet (FreeU, perturbed attention guidance, …), for the length of one call.
+"""ComfyUI's model patches on LaVie's UNet (FreeU, perturbed attention guidance, …), for one call.
 
-Blocks count as in Stable Diffusion 1.x: input 0 is the first convolution, then come the resnets and downsamplers of
-the way down; outputs are the resnets of the way up. Feature maps are [batch · frames, channels, height, width], and
-spatial attention sees [batch · frames, pixels, channels], so that patches for images fit.
+Blocks are counted as in Stable Diffusion 1.x: input 0 is the first convolution, then come the resnets and downsamplers
+of the down blocks; outputs are the resnets of the up blocks. Feature maps are [batch · frames, channels, height,
+width], and spatial attention sees [batch · frames, pixels, channels], so that patches for images fit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Kind = TypeVar("Kind", bound=nn.Module)
 
 
 def unknown(options: Options) -> set[str]:
-    """Names of patches that LaVie has no place for."""
+    """Names of patches that LaVie cannot use."""
     return (set(options.get("patches", ())) - set(BLOCK_PATCHES)) | (
         set(options.get("patches_replace", ())) - set(ATTENTION_PATCHES)
     )
@@ -35,7 +35,7 @@ def unknown(options: Options) -> set[str]:
 
 @contextlib.contextmanager
 def patched(unet: VideoUNet, options: Options) -> Iterator[None]:
-    """Put the patches of `transformer_options` into the UNet, and take them out again."""
+    """A context manager: puts the patches of `transformer_options` into the UNet and removes them again."""
     with contextlib.ExitStack() as stack:
         patches = options.get("patches", {})
         for block, module in _inputs(unet).items():
@@ -55,7 +55,7 @@ def patched(unet: VideoUNet, options: Options) -> Iterator[None]:
 
 
 def _inputs(unet: VideoUNet) -> dict[Block, nn.Module]:
-    """The last module of every input block."""
+    """The last module of each input block."""
     modules: list[nn.Module] = [unet.conv_in]
     for level in _each(unet.down_blocks, DownBlock):
         modules += level.resnets if level.attentions is None else level.attentions
@@ -64,7 +64,7 @@ def _inputs(unet: VideoUNet) -> dict[Block, nn.Module]:
 
 
 def _outputs(unet: VideoUNet) -> dict[Block, tuple[nn.Module, int]]:
-    """The first module of every output block, and how many channels of its input are the skip tensor."""
+    """The first module of each output block, and how many channels of its input belong to the skip tensor."""
     resnets = [resnet for level in _each(unet.up_blocks, UpBlock) for resnet in level.resnets]
     skips = [unet.conv_in.out_channels]
     for level in _each(unet.down_blocks, DownBlock):
@@ -74,7 +74,7 @@ def _outputs(unet: VideoUNet) -> dict[Block, tuple[nn.Module, int]]:
 
 
 def _transformers(unet: VideoUNet) -> dict[Block, nn.Module]:
-    """The transformer block of every block that has one."""
+    """The transformer block of each block that has one."""
     (middle,) = _each(unet.mid_block.attentions, Transformer)
     found: dict[Block, nn.Module] = {("middle", 0): middle.transformer_blocks[0]}
     index = 1
@@ -109,7 +109,7 @@ def _on_join(patch: Callable, skip: int, options: Options, block: Block) -> Call
 
 
 def _attention(attention: Attention, patch: Callable, options: Options, block: Block) -> Callable:
-    """The forward of a spatial (or text) attention whose core is the patch: (q, k, v, options) → values."""
+    """The forward of a spatial (or text) attention with the patch as its core: (q, k, v, options) → values."""
     extra = {key: value for key, value in options.items() if key not in ("patches", "patches_replace")}
     extra |= {"block": block, "block_index": 0, "n_heads": attention.heads, "attn_precision": None}
     extra["dim_head"] = attention.to_q.out_features // attention.heads

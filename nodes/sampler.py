@@ -1,4 +1,4 @@
-"""What all sampling nodes do: their widgets, their settings, and a run that fits into memory."""
+"""What all sampling nodes share: widgets, settings, and a run that fits into memory."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from .widgets import (
     widget,
 )
 
-MODEL = socket("MODEL", "LaVie's base stage, from LaVie Loader; LoRA and model patches may come between.")
-POSITIVE = socket("CONDITIONING", "What the video shows: LaVie Text Encode, or CLIP Text Encode.")
-NEGATIVE = socket("CONDITIONING", "What it avoids.")
+MODEL = socket("MODEL", "LaVie's base stage, from LaVie Loader. LoRAs and model patches can go in between.")
+POSITIVE = socket("CONDITIONING", "What the video should show: from LaVie Text Encode or CLIP Text Encode.")
+NEGATIVE = socket("CONDITIONING", "What the video should avoid.")
 WIRES = ("model", "positive", "negative")
 SAMPLING = ("seed", "steps", "guidance_scale", "sampler", "spacing")
 BASE_ADVICE = "Lower num_frames, width or height, or choose float16 in LaVie Loader."
@@ -43,17 +43,18 @@ Result = TypeVar("Result")
 
 
 class SamplerNode:
-    """A node that samples by LaVie's own loop.
+    """A node that samples with LaVie's own loop.
 
-    A class says which stages it takes (the first is the one it is made for), which long-video methods it offers, and
-    its inputs in the order in which workflow files keep their values. `inputs` describes those that are no settings of
-    the stage; `make(run, …)` is given them by name and returns the outputs. ComfyUI's attributes are in capitals.
+    A subclass names the stages it takes (the first is the one it is made for), the long-video methods it offers, and
+    its inputs in the order in which workflow files store their values. `inputs` describes the inputs that are not
+    settings of the stage; `make(run, …)` gets them by name and returns the outputs. ComfyUI's attributes are in
+    capitals.
     """
 
     CATEGORY = "LaVie"
     FUNCTION = "sample"
     title: ClassVar[str]
-    advice: ClassVar[str] = BASE_ADVICE  # where memory is not enough for the smallest steps
+    advice: ClassVar[str] = BASE_ADVICE  # if memory is not enough even for the smallest steps
     stages: ClassVar[tuple[str, ...]]
     methods: ClassVar[tuple[str, ...]] = ()
     required: ClassVar[tuple[str, ...]]
@@ -91,7 +92,7 @@ class SamplerNode:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a sampling node; `asked`: the settings of long-video methods that its widgets ask for."""
+    """One run of a sampling node. `asked`: the long-video settings set on its widgets."""
 
     model: Any
     info: StageInfo
@@ -114,18 +115,18 @@ class Run:
         """Of a long-video method.
 
         Raises:
-            UsageError: one that it does not have.
+            UsageError: a setting that the method does not have.
         """
         return method.settings(self.config.clip_frames, **self.asked)
 
     def generators(self, clips: int = 1) -> list[torch.Generator]:
-        """Fresh ones; the first clip has the seed, the next one the next seed."""
+        """Fresh generators: the seed for the first clip, the next seed for the next one."""
         return seeded_generators([(self.seed + clip) % 2**64 for clip in range(clips)])
 
     def sampled(
         self, sample: Callable[[Job], Result], size: tuple[int, int, int], generators: list[torch.Generator]
     ) -> Result:
-        """What `sample` makes by the first attempt that memory allows; each draws noise from where generators stand.
+        """The result of `sample` in the first attempt that memory allows; every attempt draws the same noise.
 
         Args:
             size: frames of the stage's input, height and width of its latents.
@@ -160,7 +161,7 @@ class Run:
         return decode(vae, latents / self.info.scaling_factor, tile, self.progress.frames("decode"), keys)
 
     def unscaled(self, latents: Tensor) -> Tensor:
-        """Scaled latents as those of a LATENT, where the host keeps them."""
+        """Scaled latents as unscaled ones for a LATENT, on the host's storage device."""
         return (latents / self.info.scaling_factor).to(host.storage_device())
 
 

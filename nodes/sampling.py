@@ -18,29 +18,30 @@ VAE_FACTOR = STAGES["base"].vae_factor
 
 
 class LaVieBaseSampler(SamplerNode):
-    """Stage 1 by LaVie's own sampling loop."""
+    """Stage 1 with LaVie's own sampling loop."""
 
     title = STAGES["base"].node
     DESCRIPTION = (
-        "Makes a clip from text: LaVie's base stage with its own settings, which 0, −1 and default stand for. With "
-        "latents and denoise below 1 it repaints a video instead."
+        "Makes a clip from a prompt with LaVie's base stage. 0, −1 and default stand for the model's own settings. "
+        "With a latent and denoise below 1 it repaints a video instead."
     )
     SEARCH_ALIASES: ClassVar = ["lavie sampler", "text to video", "t2v", "ksampler", "video to video"]
     RETURN_TYPES = ("LATENT", "FLOAT")
     RETURN_NAMES = ("latent", "fps")
     OUTPUT_TOOLTIPS = (
         "The clip, for LaVie VAE Decode (or VAE Decode with LaVie's VAE).",
-        "Frames a second that the model makes, for Create Video or LaVie Temporal Interpolator.",
+        "Frames per second of the clip, for Create Video or LaVie Temporal Interpolator.",
     )
     stages = ("base",)
     required = (*WIRES, *SAMPLING, "num_frames", "width", "height", "denoise")
     optional = ("latent", "speed")
     inputs: ClassVar = {
         "denoise": number(
-            1.0, 0.01, 1.0, "1 makes a new video; less keeps that much more of the latents wired in.", step=0.01
+            1.0, 0.01, 1.0, "1 makes a new video. Lower values keep more of the video in latent.", step=0.01
         ),
         "latent": socket(
-            "LATENT", "A video to start from; it then sets frames and size. Its noise mask says what to repaint."
+            "LATENT",
+            "A video to start from. It sets the number of frames and the size; its noise mask says what to repaint.",
         ),
     }
 

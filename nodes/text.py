@@ -1,4 +1,4 @@
-"""LaVie Text Encode: what to show and what to avoid, as CONDITIONING."""
+"""LaVie Text Encode and LaVie Prompt Schedule: prompts as CONDITIONING."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .widgets import integer, socket, text
 
 
 class LaVieTextEncode:
-    """Two prompts, encoded together."""
+    """A prompt and a negative prompt."""
 
     DESCRIPTION = (
-        "Turns a prompt, and what to avoid, into conditioning. (word:1.3) weighs a word, prompts may be of any length, "
-        "and an empty negative prompt stands for the stage's own."
+        "Encodes a prompt and a negative prompt. (word:1.3) gives a word more weight, prompts can have any length, and "
+        "an empty negative prompt stands for the stage's own."
     )
     SEARCH_ALIASES: ClassVar = ["lavie prompt", "text prompt", "clip text encode", "negative prompt"]
     CATEGORY = "LaVie"
@@ -29,8 +29,8 @@ class LaVieTextEncode:
     RETURN_TYPES = ("CONDITIONING", "CONDITIONING")
     RETURN_NAMES = ("positive", "negative")
     OUTPUT_TOOLTIPS = (
-        "What the video shows: for the positive input of a LaVie node or of KSampler.",
-        "What it avoids: for the negative input.",
+        "What the video should show: for the positive input of a LaVie node or of KSampler.",
+        "What it should avoid: for the negative input.",
     )
 
     @classmethod
@@ -40,14 +40,14 @@ class LaVieTextEncode:
                 "clip": socket("CLIP", "The text encoder of the same LaVie Loader as the MODEL."),
                 "prompt": text(
                     "",
-                    "What the video shows. (word:1.3) weighs more, (word:0.7) less. Later stages of the cascade may "
-                    "leave it empty.",
+                    "What the video should show. (word:1.3) weighs more, (word:0.7) less. May be empty for "
+                    "interpolation and upscaler.",
                     multiline=True,
                     dynamicPrompts=True,
                 ),
                 "negative_prompt": text(
                     "",
-                    "What the video avoids. Empty: the model's own (the upscaler's is 'blur, worst quality').",
+                    "What the video should avoid. Empty: the model's own (the upscaler's is 'blur, worst quality').",
                     multiline=True,
                     dynamicPrompts=True,
                 ),
@@ -76,8 +76,8 @@ class LaViePromptSchedule:
     """Prompts that change over time."""
 
     DESCRIPTION = (
-        "A prompt for every part of a long video: one a line, each with its first frame (0: …). Between two prompts "
-        "the text goes over from one to the other."
+        "A prompt for each part of a long video: one per line, each with its first frame (0: …). One prompt turns "
+        "gradually into the next."
     )
     SEARCH_ALIASES: ClassVar = ["lavie prompts", "prompt travel", "prompt schedule", "story", "prompts over time"]
     CATEGORY = "LaVie"
@@ -86,8 +86,8 @@ class LaViePromptSchedule:
     RETURN_NAMES = ("positive", "negative", "num_frames")
     OUTPUT_TOOLTIPS = (
         "For the positive input of LaVie Long Video Sampler (core samplers see the first prompt only).",
-        "What it avoids: for the negative input.",
-        "For num_frames of the sampler, which must be the same.",
+        "What it should avoid: for the negative input.",
+        "For num_frames of the sampler; the two must be equal.",
     )
 
     @classmethod
@@ -96,10 +96,14 @@ class LaViePromptSchedule:
         return {
             "required": {
                 "clip": socket("CLIP", "The text encoder of the same LaVie Loader as the MODEL."),
-                "prompts": text(prompts, "One a line, each with the frame that it begins at: 0: …", multiline=True),
-                "negative_prompt": text("", "What all of it avoids. Empty: the model's own.", multiline=True),
+                "prompts": text(prompts, "One prompt per line, each with its first frame: 0: …", multiline=True),
+                "negative_prompt": text(
+                    "", "What the whole video should avoid. Empty: the model's own.", multiline=True
+                ),
                 "num_frames": integer(64, 1, MAX_FRAMES, "Frames of the whole video."),
-                "transition": integer(8, 0, MAX_FRAMES, "Frames over which a prompt turns into the next. 0: at once."),
+                "transition": integer(
+                    8, 0, MAX_FRAMES, "Frames over which one prompt turns into the next. 0: at once."
+                ),
             }
         }
 

@@ -1,4 +1,4 @@
-"""The VAE socket: LaVie's own VAE as ComfyUI calls it, and what the nodes do with any VAE."""
+"""VAEs: LaVie's own as ComfyUI calls it, and what the nodes do with any VAE."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FALLBACK_TILE = 32  # latent pixels, once memory has run out
+FALLBACK_TILE = 32  # latent pixels, after memory ran out
 FRAMES_AT_ONCE = 8  # that are copied for encoding
 Frames = Callable[[int, int], None]
 
@@ -64,7 +64,9 @@ class GraphVAE:
             with pooled_keys(self.first_stage_model, keys):
                 return self._decode(latents, tile, report)
         except host.out_of_memory():
-            log.warning("LaVie ran out of memory while decoding: it goes on in tiles, which changes the picture a bit.")
+            log.warning(
+                "LaVie ran out of memory while decoding. It continues in tiles, which changes the result slightly."
+            )
         host.free_cache()
         return self._decode(latents, min(tile or FALLBACK_TILE, FALLBACK_TILE), report)
 
@@ -103,11 +105,11 @@ class GraphVAE:
         return (torch.cat(latents, dim=2) / self.scaling_factor).to(self.output_device)
 
     def encode_tiled(self, pixels: Tensor, **_: Any) -> Tensor:
-        """As `encode`: frames go one by one, which bounds the memory as tiles would."""
+        """As `encode`: frames are encoded one by one, which limits memory as tiles would."""
         return self.encode(pixels)
 
     def _decode_bytes(self, size: torch.Size, tile: int | None) -> float:
-        """Of one frame of so many latent pixels."""
+        """Bytes for one frame with so many latent pixels."""
         height, width = (min(side, tile or side) * self.upscale_ratio for side in size)
         return 2200.0 * height * width * self.vae_dtype.itemsize
 
@@ -128,10 +130,10 @@ class GraphVAE:
 
 
 def require_vae(vae: Any, ratio: int | None, node: str) -> None:
-    """Refuse a missing VAE, and one of another kind; `ratio` None takes any scale.
+    """Refuse a missing VAE, or one of another kind; with `ratio` None any scale is accepted.
 
     Raises:
-        UsageError: it has not 4 latent channels, or another scale than `ratio` pixels per latent pixel.
+        UsageError: it does not have 4 latent channels, or not `ratio` pixels per latent pixel.
     """
     if vae is None:
         raise UsageError(f"{node} got no VAE: the loader found none. Wire the VAE of another loader.")
@@ -155,7 +157,7 @@ def decode(vae: Any, samples: Tensor, tile: int = 0, frames: Frames | None = Non
     keys: `Speed.vae_keys`, which the host's own VAEs do not know.
 
     Raises:
-        LavieError: the picture is not finite, even in float32.
+        LavieError: the image is not finite, even in float32.
     """
     if isinstance(vae, GraphVAE):
         return vae.decode(samples, tile=tile or None, frames=frames, keys=keys)
@@ -178,7 +180,7 @@ def _decode_frame(vae: Any, frame: Tensor, tile: int) -> Tensor:
 
     image = run()
     if not image.isfinite().all() and vae.vae_dtype != torch.float32:
-        log.warning("The VAE overflowed in %s; it goes on in float32.", vae.vae_dtype)
+        log.warning("The VAE overflowed in %s and continues in float32.", vae.vae_dtype)
         _set_precision(vae, torch.float32)
         image = run()
     if not image.isfinite().all():

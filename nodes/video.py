@@ -1,4 +1,4 @@
-"""The later stages of the cascade, for any video: temporal interpolation and super-resolution."""
+"""Interpolation and upscaler, for any video."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from .sampler import SAMPLING, WIRES, Run, SamplerNode
 from .vae import require_vae
 from .widgets import number, socket
 
-POSITIVE = socket("CONDITIONING", "What the video shows; an empty prompt does, too.")
-NEGATIVE = socket("CONDITIONING", "What it avoids: the negative output of LaVie Text Encode holds the stage's own.")
+POSITIVE = socket("CONDITIONING", "What the video shows. An empty prompt works, too.")
+NEGATIVE = socket(
+    "CONDITIONING", "What the video should avoid. An empty negative prompt in LaVie Text Encode gives the stage's own."
+)
 ADVICE = "Lower window or tile, or make the video smaller."
 INTERPOLATION, UPSCALER = STAGES["interpolation"], STAGES["upscaler"]
 
@@ -28,13 +30,13 @@ class LaVieTemporalInterpolator(SamplerNode):
     title = INTERPOLATION.node
     advice = ADVICE
     DESCRIPTION = (
-        "Makes a video smoother: n frames become 4n − 3 over the same time, each synthesised anew. Takes any video, "
-        "of any length; long ones go in windows that are blended."
+        "Makes a video smoother: n frames become 4n − 3 over the same time, and all are made anew. Takes any video of "
+        "any length; long ones go in blended windows."
     )
     SEARCH_ALIASES: ClassVar = ["lavie interpolation", "frame interpolation", "smooth video", "fps", "slow motion"]
     RETURN_TYPES = ("IMAGE", "FLOAT")
     RETURN_NAMES = ("images", "fps")
-    OUTPUT_TOOLTIPS = ("4n − 3 frames.", "Their frames a second, for Create Video: three times those that came in.")
+    OUTPUT_TOOLTIPS = ("4n − 3 frames.", "Their frames per second, for Create Video: three times the input's.")
     stages = ("interpolation",)
     required = (*WIRES, "vae", "images", "fps", *SAMPLING, "window", "overlap")
     optional = ("speed",)
@@ -43,8 +45,8 @@ class LaVieTemporalInterpolator(SamplerNode):
         "positive": POSITIVE,
         "negative": NEGATIVE,
         "vae": socket("VAE", "The VAE of the same LaVie Loader, or any Stable Diffusion 1.x VAE."),
-        "images": socket("IMAGE", "The frames of a video, two at least."),
-        "fps": number(8.0, 0.01, 1000.0, "Frames a second of the video that comes in.", step=1.0),
+        "images": socket("IMAGE", "The frames of a video, at least two."),
+        "fps": number(8.0, 0.01, 1000.0, "Frames per second of the input.", step=1.0),
     }
 
     def make(self, run: Run, vae: Any, images: Tensor, fps: float) -> tuple[Tensor, float]:
@@ -67,13 +69,13 @@ class LaVieVideoUpscaler(SamplerNode):
     title = UPSCALER.node
     advice = ADVICE
     DESCRIPTION = (
-        "Makes a video four times as wide and high, and invents the detail. Takes any video; long and large ones go "
-        "in windows of frames and tiles of the picture that are blended."
+        "Makes a video four times as wide and high and invents the detail. Takes any video; long and large ones go in "
+        "blended windows of frames and tiles of the image."
     )
     SEARCH_ALIASES: ClassVar = ["lavie upscaler", "video super resolution", "upscale video", "vsr", "x4"]
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("images",)
-    OUTPUT_TOOLTIPS = ("As many frames, four times as wide and high.",)
+    OUTPUT_TOOLTIPS = ("The same number of frames, four times as wide and high.",)
     stages = ("upscaler",)
     required = (*WIRES, "vae", "images", *SAMPLING, "noise_level", "window", "overlap", "tile", "tile_overlap")
     optional = ("color_correction", "speed")
@@ -81,8 +83,8 @@ class LaVieVideoUpscaler(SamplerNode):
         "model": socket("MODEL", "LaVie's upscaler stage, from LaVie Loader."),
         "positive": POSITIVE,
         "negative": NEGATIVE,
-        "vae": socket("VAE", "The VAE of the same LaVie Loader: it has 4 pixels per latent pixel, not 8."),
-        "images": socket("IMAGE", "The frames of a video, or one picture."),
+        "vae": socket("VAE", "The VAE of the same LaVie Loader. It has 4 pixels per latent pixel, not 8."),
+        "images": socket("IMAGE", "The frames of a video, or one image."),
     }
 
     def make(self, run: Run, vae: Any, images: Tensor) -> tuple[Tensor]:

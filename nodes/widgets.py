@@ -1,4 +1,4 @@
-"""The widgets and sockets of nodes: those of settings from their knobs, the rest by hand."""
+"""Widgets and sockets: from knobs for settings, by hand for the rest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..lavie.long_video.settings import ALL_HAVE
 
 Input = tuple[Any, dict[str, Any]]
 
-# Settings that came after the nodes, by their widgets' names: every node that has them shows them behind its own
+# Settings newer than the nodes, by their widgets' names: every node that has them shows them after its own
 # inputs, in this order. Workflow files save widget values by position, so names are only ever added at the end.
 NEWER = ("chunks", "partitions", "lookahead", "guidance_rescale")
 
@@ -46,9 +46,9 @@ def socket(kind: str, tooltip: str) -> Input:
 
 
 def widget(knob: Knob, note: str = "the model's own", **changed: Any) -> Input:
-    """Of a setting, at the value that leaves it as it is.
+    """The widget of a setting, at the value that leaves the setting unchanged.
 
-    note: what `Knob.off` stands for. changed: options that a node has otherwise.
+    note: what `Knob.off` stands for. changed: options that differ on a node.
     """
     default, tooltip = untouched(knob), knob.help
     if knob.off is not None and default not in knob.choices:
@@ -86,7 +86,7 @@ def method_knobs(methods: Sequence[str]) -> dict[str, Knob]:
 
 
 def method_widget(knob: Knob, methods: Sequence[str]) -> Input:
-    """Of a setting of long-video methods; one that not all of these have says which do."""
+    """The widget of a long-video setting; if not all of these methods have it, the tooltip says which do."""
     kind, options = widget(knob, "the method's own")
     having = [method for method in methods if knob.name in METHODS[method].has]
     if knob.name not in ALL_HAVE and len(having) < len(methods):
@@ -95,14 +95,14 @@ def method_widget(knob: Knob, methods: Sequence[str]) -> Input:
 
 
 def given(knobs: dict[str, Knob], values: dict[str, Any]) -> dict[str, Any]:
-    """What the widgets of these settings ask for, by the settings' own names: without those left as they are."""
+    """The values of these settings' widgets, by the settings' names, without those left unchanged."""
     return {
         knob.name: values[name] for name, knob in knobs.items() if name in values and values[name] != untouched(knob)
     }
 
 
 def untouched(knob: Knob) -> Any:
-    """The value of a widget that leaves the setting as it is."""
+    """The value of a widget that leaves the setting unchanged."""
     return knob.default if knob.off is None else knob.off
 
 
@@ -110,6 +110,6 @@ SEED = integer(
     0,
     0,
     2**64 - 1,
-    "The noise to start from: the same seed and settings give the same video.",
+    "The noise to start from. The same seed and settings give the same video.",
     control_after_generate=True,
 )

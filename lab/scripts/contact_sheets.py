@@ -1,4 +1,4 @@
-"""Make docs/sheets/: what every stage of a family makes, beside the truth and beside its plain rival.
+"""Make docs/studies/sheets/: what every stage of a family makes, beside the truth and beside its plain rival.
 
 python -m lab.scripts.contact_sheets [FAMILY]
 """
@@ -18,7 +18,7 @@ from lavie.evaluation.interpolation import FACTOR, NUM_FRAMES, blend
 from lavie.evaluation.upscaler import SCALE, bicubic
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "docs" / "sheets"
+FOLDER = ROOT / "docs" / "studies" / "sheets"
 SEED = 1000
 MARGIN = 4
 

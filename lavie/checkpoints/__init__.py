@@ -1,4 +1,4 @@
-"""Checkpoint files: told apart, loaded, saved and converted; `lavie.checkpoints.download` fetches them."""
+"""Checkpoint files: recognising, loading, saving and converting them; `lavie.checkpoints.download` downloads them."""
 
 from ..tensor_files import Checkpoint, read_checkpoint, read_layout, read_state_dict
 from .convert import convert_file

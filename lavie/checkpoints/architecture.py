@@ -12,11 +12,11 @@ RELEASED_LAYOUTS = {  # (block_out_channels, cross_attention_dim)
     ((256, 512, 512, 1024), 1024),  # upscaler
 }
 
-# What the released models have where tensors cannot tell.
+# The released models' values of what tensors cannot tell.
 _UNTOLD = {"norm_num_groups": 32, "norm_eps": 1e-5}
 _UNTOLD_HEADS = 8
 
-# A config file or metadata may set these; everything else the tensors know better.
+# A config file or metadata may set these; for everything else the tensors decide.
 _FROM_CONFIG = (
     "attention_head_dim",
     "norm_num_groups",
@@ -43,15 +43,15 @@ _TEMPORAL_MODULE = {
 def unet_config(
     tensors: Mapping[str, Tensor], given: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Read a config from a video UNet's tensors (meta tensors will do).
+    """Read a config from a video UNet's tensors (meta tensors suffice).
 
     Args:
         tensors: an official UNet state dict.
         given: a config that settles what tensors cannot tell; its other fields are ignored.
 
     Returns:
-        The config in official field names, and the fields that hold the released models' values without
-        a reason: the sizes are not theirs, no tensor tells them, and no config was given.
+        The config in official field names, and the fields whose values are assumed: they are the released models',
+        although the sizes differ, no tensor tells them, and no config was given.
 
     Raises:
         KeyError: the tensors are not those of a whole UNet.
@@ -108,8 +108,8 @@ def _heads_in_bias_table(tensors: Mapping[str, Tensor], block: str) -> dict[str,
 def _only_cross_attention(tensors: Mapping[str, Tensor], config: dict[str, Any]) -> tuple[list[bool], bool]:
     """Per level: does attn1 read the text? And whether the shapes tell.
 
-    They do not where a width equals the text's; then the answer is the official upscaler's (every level but
-    the deepest), and no for the other stages, which never have it.
+    They do not if a width equals the text's. Then the answer is the official upscaler's (every level but the deepest),
+    and no for the other stages, which never have it.
     """
     widths, text = config["block_out_channels"], config["cross_attention_dim"]
     is_upscaler, answers, sure = has_temporal_modules(tensors), [], True
@@ -129,7 +129,7 @@ def _type(tensors: Mapping[str, Tensor], way: str, index: int) -> str:
 
 
 def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
-    """How many numbered modules stand below a prefix."""
+    """The number of numbered modules below a prefix."""
     start = len(prefix) + 1
     numbers = {name[start:].split(".", 1)[0] for name in tensors if name.startswith(prefix + ".")}
     return len(numbers)

@@ -1,7 +1,7 @@
 """The released files: what they are, where they come from, under which licence, and where they go.
 
-Sizes and checksums are those that huggingface.co published for the files when this was written; where one is
-missing, the hub's own record at the time of the download takes its place.
+Sizes and checksums are those that huggingface.co published when this was written. If one is missing, the hub's record
+at the time of the download is used.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Release:
-    """One thing to download.
+    """One item to download.
 
-    name: as the user writes it. repo: on huggingface.co. folder: below the models folder, where the files go
-    under their paths in the repository; empty for the models folder itself.
+    name: as the user writes it. repo: on huggingface.co. folder: where the files go, below the models folder and under
+    their paths in the repository; empty for the models folder itself.
     """
 
     name: str
@@ -107,7 +107,7 @@ CATALOG: dict[str, Release] = {
         ),
         Release(
             "seine",
-            "extension: SEINE continues a picture or joins two",
+            "extension: SEINE animates an image or joins two",
             "Vchitect/SEINE",
             (RemoteFile("seine.pt", 3_636_899_683),),
             _SEINE,
@@ -172,7 +172,7 @@ def releases(names: Iterable[str]) -> list[Release]:
 
 
 def placement(files: Iterable[tuple[Release, RemoteFile]], models: Path) -> str:
-    """What to fetch from which page and which folder to put it in, with the same paths below."""
+    """What to download from which page, and which folder to put it in."""
     places: dict[tuple[str, Path], list[str]] = {}
     for release, file in files:
         places.setdefault((release.page, models / release.folder), []).append(file.path + _readable(file.size))

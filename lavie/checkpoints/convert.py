@@ -1,4 +1,4 @@
-"""From any checkpoint to safetensors: the format that holds no code, opens at once and keeps its config."""
+"""Converts any checkpoint to safetensors: a format that holds no code, opens at once and keeps its config."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def convert_file(
         source: a UNet of any stage, a VAE, a text encoder or a Stable Diffusion 1.x file, in any container.
         destination: the file to write; by default the source's name with the ending .safetensors.
         dtype: float32, float16 or bfloat16 for the weights; None keeps the file's precision.
-        overwrite: replace a file that is there.
+        overwrite: replace an existing file.
 
     Returns:
         source, destination, kind, stage, tensors, bytes, source_sha256.

@@ -1,4 +1,4 @@
-"""What `lavie info FILE` tells of a checkpoint file or a model folder."""
+"""What `lavie info FILE` says about a checkpoint file or a model folder."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def describe(path: str | Path) -> dict[str, Any]:
     """Describe a checkpoint or a model folder without reading its weights; the values are plain JSON.
 
     A file gives path, kind, stage, variant, title, layout ("released" or "small" UNet sizes), container,
-    wrapper, bytes, tensors, parameters, dtypes (tensors by precision), config, assumed (config fields that
-    nothing tells), and metadata. A folder of several models gives path, kind, title and parts.
+    wrapper, bytes, tensors, parameters, dtypes (tensors by precision), config, assumed (config fields that nothing
+    determines), and metadata. A folder of several models gives path, kind, title and parts.
 
     Raises:
-        LavieError: there is nothing at the path, or nothing that can be read.
+        LavieError: the path does not exist, or cannot be read.
     """
     path = Path(path)
     if path.is_dir():
@@ -59,7 +59,7 @@ def _measures(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _parameters(tensors: Mapping[str, Tensor]) -> int:
-    """Counted as the official models count: the rotary frequencies, one tensor under many names, once."""
+    """Counted as in the official models: the rotary frequencies, one tensor under many names, count once."""
     counted = {
         name: t.numel() for name, t in tensors.items() if not name.endswith(("rotary_emb.freqs", "position_ids"))
     }

@@ -1,4 +1,4 @@
-"""What a checkpoint is, told by the names and shapes of its tensors."""
+"""Recognises a checkpoint by the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Detected:
     variant: extension "mask" or "first-frame"; vae "f8" or "f4"; text encoder "clip-l" or "openclip-h".
     title: a name for people, with its article: "a LaVie base UNet".
     config: for a UNet, its config in official field names.
-    assumed: config fields that no tensor tells and no config settled; they have the released models' values.
+    assumed: config fields that neither tensors nor a config determine; they have the released models' values.
     """
 
     kind: str
@@ -42,11 +42,11 @@ class Detected:
 
 
 def detect(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None = None) -> Detected:
-    """Tell what a state dict is; meta tensors will do.
+    """Recognise a state dict; meta tensors suffice.
 
     Args:
         tensors: named tensors as in the file.
-        config: a UNet config stored with them; settles what tensors cannot tell.
+        config: a UNet config stored with them; decides what tensors cannot tell.
     """
     for recognise in (_video_unet, _vae, _text_encoder, _single_file, _foreign):
         found = recognise(tensors, config)
@@ -57,7 +57,7 @@ def detect(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None = Non
 
 
 def _video_unet(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None) -> Detected | None:
-    """A UNet with LaVie's temporal attention, perhaps an incomplete one."""
+    """A UNet with LaVie's temporal attention, possibly incomplete."""
     temporal = (".attn_temp.to_q.weight", ".attn_temporal.to_q.weight")
     if not any(name.endswith(temporal) for name in tensors):
         return None
@@ -116,7 +116,7 @@ def _single_file(tensors: Mapping[str, Tensor], _: Mapping[str, Any] | None) -> 
 
 
 def _foreign(tensors: Mapping[str, Tensor], _: Mapping[str, Any] | None) -> Detected | None:
-    """Things that users mistake for a LaVie checkpoint, the more special ones first."""
+    """Files that users mistake for a LaVie checkpoint, the more specific ones first."""
     marks = {
         "a LoRA": (".lora_A.", ".lora_B.", ".lora_up.", ".lora_down.", ".lora.up.", ".lora.down."),
         "an AnimateDiff motion module": ("motion_modules.", "temporal_transformer."),

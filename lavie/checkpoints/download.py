@@ -1,4 +1,4 @@
-"""Fetching the released files from huggingface.co: only what was asked for, resumable, checksums verified."""
+"""Downloads the released files from huggingface.co: only what was asked for, resumable, checksums verified."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .checksum import sha256
 
 @dataclass(frozen=True)
 class _Pending:
-    """A file to fetch. checksum: SHA-256, or the Git blob id of a small file; empty if the hub names none."""
+    """A file to download. checksum: SHA-256, or the Git blob id of a small file; empty if the hub names none."""
 
     release: Release
     file: RemoteFile
@@ -33,21 +33,21 @@ def download(
     progress: bool = True,
     endpoint: str | None = None,
 ) -> list[Path]:
-    """Download released files into a models folder; what is there and sound is kept.
+    """Download released files into a models folder; intact existing files are kept.
 
     Args:
         names: of releases or groups in the catalogue: "lavie_base", …, "lavie" for the whole cascade, "all".
-        models: the folder for the released family; made if need be.
-        agree: is shown the licences and answers whether the user accepts them; True accepts.
+        models: the folder for the released family; created if needed.
+        agree: gets the licences and returns whether the user accepts them; True accepts.
         progress: show a progress bar for every file.
         endpoint: another hub than https://huggingface.co.
 
     Returns:
-        The places of all files, those already there included.
+        The paths of all files, including those already there.
 
     Raises:
         UsageError: an unknown name.
-        LavieError: not agreed, no network (the message says what to place where), no room, a damaged file.
+        LavieError: not accepted, no network (the message says what to place where), no disk space, a damaged file.
     """
     chosen, models = releases(names), Path(models)
     files = [(release, file) for release in chosen for file in release.files]
@@ -73,7 +73,7 @@ def _is_known_and_sound(release: Release, file: RemoteFile, models: Path) -> boo
 
 
 def _ask_hub(release: Release, file: RemoteFile, endpoint: str | None) -> _Pending:
-    """The hub's record of a file; a file other than the one in the catalogue is refused."""
+    """The hub's record of a file; refuses a file that differs from the catalogue's."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     record = get_hf_file_metadata(hf_hub_url(release.repo, file.path, endpoint=endpoint))
@@ -116,7 +116,7 @@ def _require_space(models: Path, size: int) -> None:
 
 @contextmanager
 def _explained(missing: list[tuple[Release, RemoteFile]], models: Path) -> Generator[None]:
-    """Say in a user's words what went wrong with the hub, whose client raises other errors in each version."""
+    """Explain in a user's words what went wrong with the hub, whose client raises different errors in each version."""
     from huggingface_hub.utils import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError
 
     try:

@@ -1,4 +1,4 @@
-"""From a checkpoint to a UNet: all is checked before anything is loaded, so nothing is ever half loaded."""
+"""Loads a checkpoint into a UNet. Everything is checked first, so nothing is ever half loaded."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def load_unet(
 
     Args:
         path: a checkpoint file, or a folder with config.json and weights.
-        stage: "base", "interpolation", "extension" or "upscaler" to insist on it; None takes any.
+        stage: "base", "interpolation", "extension" or "upscaler" to require that stage; None accepts any.
         dtype: the precision to convert to; None keeps the file's.
         device: where to put it.
-        config: settles what tensors cannot tell, before any config stored with the file.
+        config: decides what tensors cannot tell, before any config stored with the file.
 
     Raises:
         LavieError: no such checkpoint, another stage, missing, unexpected or misshapen tensors, NaN weights.
@@ -52,7 +52,7 @@ def load_unet(
 
 
 def unet_on_meta(found: Detected, path: Path) -> VideoUNet:
-    """The UNet that a detected config describes, without memory for weights."""
+    """The UNet of a detected config, without memory for weights."""
     try:
         with WithoutWeights():
             return build_unet(found.config)
@@ -61,7 +61,7 @@ def unet_on_meta(found: Detected, path: Path) -> VideoUNet:
 
 
 def require_stage(found: Detected, path: Path, stage: str | None) -> None:
-    """Refuse what is no UNet, another stage than asked for, or not known well enough to build."""
+    """Refuse anything but a UNet of the requested stage, or one whose config is not known well enough to build it."""
     wanted = f"a LaVie {stage} UNet" if stage else "a LaVie UNet"
     if found.kind != "unet" or stage not in (None, found.stage):
         raise LavieError(f"{path.name} seems to be {found.title}, but {wanted} is needed here.")
@@ -75,7 +75,7 @@ def require_stage(found: Detected, path: Path, stage: str | None) -> None:
 def require_same_layout(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path, found: Detected
 ) -> None:
-    """Refuse missing, unexpected and misshapen tensors, naming the first few, and quantised ones."""
+    """Refuse missing, unexpected and misshapen tensors (naming the first few) and quantised ones."""
     differences = compare(expected, tensors)
     if differences:
         raise LavieError(
@@ -88,7 +88,7 @@ def require_same_layout(
 
 
 def require_sound_values(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse NaN and infinite weights, and rotary frequencies other than LaVie's, which the UNet computes."""
+    """Refuse NaN and infinite weights, and rotary frequencies that differ from LaVie's, which the UNet computes."""
     for name, tensor in tensors.items():
         if not is_finite(tensor):
             raise LavieError(f"{path.name} is broken: {name} holds NaN or infinite values.")
@@ -99,11 +99,11 @@ def require_sound_values(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """No NaN and no infinity; by the extremes, which carry NaN along, 25 times as fast as torch.isfinite."""
+    """No NaN and no infinity: checks the extremes, which propagate NaN; 25 times as fast as torch.isfinite."""
     return tensor.numel() == 0 or bool(torch.stack(tensor.aminmax()).isfinite().all())
 
 
 def with_rotary_frequencies(tensors: Mapping[str, Tensor], expected: Iterable[str]) -> dict[str, Tensor]:
-    """Fill in the frequencies that converters drop because all layers share one tensor."""
+    """Restore the frequencies that converters drop because all layers share one tensor."""
     filled = {name: rotary_frequencies() for name in expected if name.endswith(FREQUENCIES)}
     return {**filled, **tensors}

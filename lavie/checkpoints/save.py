@@ -1,4 +1,4 @@
-"""Writing safetensors: whole or not at all, with the config inside."""
+"""Writes safetensors, completely or not at all, with the config inside."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def save_unet(
     dtype: torch.dtype | None = None,
     config_file: bool = False,
 ) -> Path:
-    """Write a UNet as safetensors with its config in the metadata; whole or not at all.
+    """Write a UNet as safetensors with its config in the metadata, completely or not at all.
 
     Args:
         unet: the network.
         path: the file to write.
         config: the config to store; None stores the UNet's own.
         dtype: the precision to convert to (rotary frequencies stay float32); None keeps each tensor's.
-        config_file: write config.json beside it, too.
+        config_file: also write config.json beside it.
 
     Raises:
         LavieError: the file cannot be written.
@@ -55,10 +55,10 @@ def save_unet(
 def write_safetensors(
     tensors: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str], verify: bool = False
 ) -> None:
-    """Write named CPU tensors; `verify` reads the file back and compares before it gets its name.
+    """Write named CPU tensors; with `verify` the file is read back and compared before it gets its name.
 
     Raises:
-        LavieError: the file cannot be written, or what was written is not what was meant.
+        LavieError: the file cannot be written, or its content differs from what was written.
     """
     with written_whole(Path(path)) as partial:
         save_file(_separate(tensors), str(partial), metadata={"format": "pt", **metadata})
@@ -74,7 +74,7 @@ def _compare(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous tensors that share no memory, as the format demands; copies only where it must."""
+    """Contiguous tensors that share no memory, as the format requires; copies only where necessary."""
     taken: set[int] = set()
     result = {}
     for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x in a single file: its VAE and text encoder, renamed as diffusers and transformers do."""
+"""Stable Diffusion 1.x in a single file: its VAE and text encoder under the names of diffusers and transformers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def diffusers_vae_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     renamed = {}
     for name, tensor in tensors.items():
         if not name.startswith(("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")):
-            continue  # training losses and averages that some files keep
+            continue  # training losses and averages that some files contain
         # Stable Diffusion numbers the decoder's blocks by level, diffusers by execution.
         name = re.sub(r"^decoder\.up\.(\d+)", lambda m: f"decoder.up.{levels - 1 - int(m[1])}", name)
         for pattern, new in _RENAMED:

@@ -1,4 +1,4 @@
-"""Where weights and their configs lie: in a folder, in a file's metadata, in a JSON file beside it."""
+"""Finds weights and their configs: in a folder, in a file's metadata, in a JSON file beside it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONFIG_KEY, STAGE_KEY = "lavie.config", "lavie.stage"
 
 
 def weights_file(path: str | Path) -> Path:
-    """The weights file of a model folder (config.json and weights side by side); a file is its own.
+    """The weights file of a model folder (config.json and weights side by side); for a file, itself.
 
     Raises:
         LavieError: the folder holds no weights.
@@ -31,8 +31,8 @@ def weights_file(path: str | Path) -> Path:
 def stored_config(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """The UNet config that was saved with a checkpoint, or None.
 
-    It is sought in the file's metadata, then in NAME.json and config.json beside it. A config.json that
-    describes another UNet (other input channels or widths) is another file's and does not count.
+    It is looked up in the file's metadata, then in NAME.json and config.json beside it. A config.json that describes
+    another UNet (other input channels or widths) belongs to another file and is ignored.
 
     Raises:
         LavieError: a stored config is not readable as JSON.

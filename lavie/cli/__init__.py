@@ -1,7 +1,7 @@
 """The command line: `lavie COMMAND …`.
 
-Each command is a module with `HELP`, `add_arguments(parser)` and `run(args) -> exit code`; it imports what is heavy
-inside `run`, so that `--help` and wrong usage answer at once.
+Each command is a module with `HELP`, `add_arguments(parser)` and `run(args) -> exit code`; it imports heavy
+packages inside `run`, so that `--help` and wrong usage answer at once.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
             args = _parser().parse_args(argv)
             return args.run(args)
     except (KeyboardInterrupt, Cancelled) as stop:
-        return _fail(str(stop) or "stopped; what was not whole yet was not written.", INTERRUPTED, argv)
+        return _fail(str(stop) or "stopped; unfinished files were not written.", INTERRUPTED, argv)
     except LavieError as error:
         return _fail(str(error), WRONG_USAGE if isinstance(error, UsageError) else FAILURE, argv)
     except Exception as error:
@@ -60,14 +60,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="lavie", description="LaVie: from a prompt to a long, large, smooth video.")
+    parser = _Parser(prog="lavie", description="LaVie: long, large, smooth videos from a prompt.")
     parser.add_argument("--version", action="version", version=f"lavie {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, module_name in COMMANDS.items():
         module = import_module(module_name)
         command = commands.add_parser(name, help=module.HELP, description=module.__doc__)
         module.add_arguments(command)
-        command.add_argument("--debug", action="store_true", help="show where an unexpected error comes from")
+        command.add_argument("--debug", action="store_true", help="Show where an unexpected error comes from.")
         command.set_defaults(run=module.run)
     return parser
 
@@ -81,7 +81,7 @@ def _fail(message: str, code: int, argv: list[str]) -> int:
 
 @contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
-    """A polite kill cleans up like Ctrl-C does."""
+    """SIGTERM cleans up as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""What several commands may be told, and the numbers that make sense."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         metavar="NAME",
         default=BUNDLED,
-        help=f"'{BUNDLED}' (bundled), '{RELEASED}' (see: lavie download), or a model folder (default: {BUNDLED})",
+        help=f"'{BUNDLED}' (bundled), '{RELEASED}' (see: lavie download), or a model folder. (default: {BUNDLED})",
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="Where to run. (default: auto)"
+    )
     parser.add_argument(
         "--dtype",
         choices=("auto", "float32", "float16", "bfloat16"),
         default="auto",
-        help="precision; auto is float16 on a GPU, float32 on the CPU",
+        help="Precision. auto is float16 on a GPU, float32 on the CPU. (default: auto)",
     )
 
 
@@ -39,7 +41,7 @@ def add_memory_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory",
         metavar="SIZE",
-        help="most memory to take: 8GB (or 8), 500MB, or auto for what is free; what must be given up for it is told "
+        help="Memory limit: 8GB (or 8), 500MB, or auto for what is free. Says what it changes to keep within it. "
         "(default: no limit)",
     )
 
@@ -55,13 +57,19 @@ def chosen_memory(args: argparse.Namespace) -> int | None:
 
 
 def teller(args: argparse.Namespace) -> Callable[[str], None]:
-    """Says a line on standard error, where the user wants to hear it."""
+    """A function that prints a line on standard error, unless the user asked for --quiet."""
     return lambda words: None if args.quiet else print(words, file=sys.stderr)
 
 
 def add_sampling_arguments(parser: argparse.ArgumentParser, stage: str, leave_out: Collection[str] = ()) -> None:
-    """The seed, and a flag for every setting of the stage but those left out."""
-    parser.add_argument("--seed", type=whole_number(0, 2**64 - 1), default=0, metavar="N", help="default: 0")
+    """--seed, and a flag for every setting of the stage except those in `leave_out`."""
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0, 2**64 - 1),
+        default=0,
+        metavar="N",
+        help="The same seed and settings give the same video. (default: 0)",
+    )
     names = [name for name in knobs_of(StageConfig, stage) if name not in leave_out]
     defaults = {**dict.fromkeys(names, "the model's own"), "speed": "exact"}
     add_flags(parser, StageConfig, stage, names, defaults)
@@ -75,29 +83,29 @@ def add_lora_arguments(parser: argparse.ArgumentParser) -> None:
         type=lora_choice,
         default=[],
         metavar="FILE[:STRENGTH[:TEXT_STRENGTH]]",
-        help="a LoRA for Stable Diffusion 1.x, or one that comes with the model, by name; repeatable (default "
-        "strength: 1, on the text encoder the same)",
+        help="A LoRA for Stable Diffusion 1.x, or the name of one that comes with the model. Repeatable. (default "
+        "strength: 1, the same on the text encoder)",
     )
     parser.add_argument(
         "--lora-blocks",
         action="append",
         default=[],
         metavar="TEXT",
-        help="strength by block of the UNet: 'IN=0.3, OUT05=1, OTHER=0', a preset (OUTALL, …), or 17 or 26 numbers; "
-        "once for all LoRAs, or once for each",
+        help="Strength per block: 'IN=0.3, OUT05=1, OTHER=0', a preset (OUTALL, …), or 17 or 26 numbers. Give it once "
+        "for all LoRAs, or once for each.",
     )
     parser.add_argument(
         "--lora-steps",
         action="append",
         default=[],
         metavar="TEXT",
-        help="strength over the steps, 0 (noise) to 1 (done): '0: 0.2, 0.5: 1', LATE (keeps the model's own motion) or "
-        "EARLY; once for all LoRAs, or once for each",
+        help="Strength over the steps, from 0 (noise) to 1 (done): '0: 0.2, 0.5: 1', LATE (keeps the model's own "
+        "motion) or EARLY. Give it once for all LoRAs, or once for each.",
     )
 
 
 def chosen_loras(args: argparse.Namespace) -> list[Lora]:
-    """The LoRAs read; a name that is no file is looked for among those that come with the model."""
+    """The LoRAs of --lora, read. A name that is no file is looked up among those that come with the model."""
     from ..lora import Lora
 
     folder = find_family(args.model).folder / "loras"
@@ -115,7 +123,7 @@ def chosen_loras(args: argparse.Namespace) -> list[Lora]:
 
 
 def _for_each(args: argparse.Namespace, option: str) -> list[str]:
-    """One value for every --lora: the only one that is given, or each its own."""
+    """One value for each --lora: the single one given for all, or one each."""
     given, count = getattr(args, option), len(args.loras)
     if len(given) in (0, 1):
         return (given or [""]) * count
@@ -126,7 +134,7 @@ def _for_each(args: argparse.Namespace, option: str) -> list[str]:
 
 
 def lora_choice(text: str) -> tuple:
-    """'x.safetensors:0.8:0.5' → ('x.safetensors', 0.8, 0.5); a colon within the path stays there."""
+    """'x.safetensors:0.8:0.5' → ('x.safetensors', 0.8, 0.5); a colon within the path is kept."""
     parts = text.split(":")
     strengths: list[float] = []
     while len(parts) > 1 and len(strengths) < 2:
@@ -146,10 +154,11 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="FILE",
-        help="clip.mp4, clip.webm, clip.gif, or PNG frames as folder/ or name_%%04d.png; replaced only when whole",
+        help="clip.mp4, clip.webm, clip.gif, or PNG frames as folder/ or name_%%04d.png. Replaced only once the new "
+        "one is complete.",
     )
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--quiet", action="store_true", help="Show no progress.")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
 
 def add_resize_argument(parser: argparse.ArgumentParser, what: str) -> None:
@@ -157,12 +166,12 @@ def add_resize_argument(parser: argparse.ArgumentParser, what: str) -> None:
         "--resize",
         choices=("refuse", "crop", "stretch"),
         default="refuse",
-        help=f"bring {what}: crop keeps the proportions, stretch the whole picture (default: refuse another size)",
+        help=f"Bring {what}: crop keeps the proportions, stretch the whole image. (default: refuse another size)",
     )
 
 
 def sampling_settings(args: argparse.Namespace, stage: str) -> dict[str, Any]:
-    """The sampling arguments under the names that pipelines give them; nothing for those left out."""
+    """The sampling arguments under the names of the pipelines' keywords, without those left out."""
     return {"seed": args.seed, **given(args, StageConfig, stage)}
 
 
@@ -177,7 +186,7 @@ def check_schedule(args: argparse.Namespace, stage: str, strength: float = 1.0) 
 
 
 def check_not_input(video: str, output: str) -> None:
-    """Refuse to write over the video that is read."""
+    """Refuse to overwrite the input."""
     if os.path.realpath(video) == os.path.realpath(output):
         raise UsageError(f"{output} is the input, too; write to another file.")
 

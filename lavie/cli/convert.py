@@ -1,21 +1,21 @@
-"""Write a checkpoint as safetensors: a file that holds no code and opens at once."""
+"""Convert a checkpoint to safetensors: a format that holds no code and opens at once."""
 
 from __future__ import annotations
 
 import argparse
 import json
 
-HELP = "write a checkpoint as safetensors"
+HELP = "convert a checkpoint to safetensors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", metavar="IN", help="a checkpoint: .pt, .ckpt, .bin or .safetensors")
-    parser.add_argument("output", metavar="OUT.safetensors", help="the file to write")
+    parser.add_argument("input", metavar="IN", help="A checkpoint: .pt, .ckpt, .bin or .safetensors.")
+    parser.add_argument("output", metavar="OUT.safetensors", help="The file to write.")
     parser.add_argument(
-        "--dtype", choices=("float32", "float16", "bfloat16"), help="precision of the weights (default: as they are)"
+        "--dtype", choices=("float32", "float16", "bfloat16"), help="Precision of the weights. (default: unchanged)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--overwrite", action="store_true", help="Replace OUT if it exists.")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
 
 def run(args: argparse.Namespace) -> int:

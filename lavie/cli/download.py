@@ -1,4 +1,4 @@
-"""Fetch the released weights from huggingface.co, once you have seen their licences and agreed."""
+"""Download the released weights from huggingface.co, after you have seen their licences and agreed."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from typing import Any
 
 from ..config import released_folder
 
-HELP = "fetch the released weights"
+HELP = "download the released weights"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="what to fetch, as --list names it; 'lavie' is the cascade"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="What to download, by its name in --list. 'lavie' is the whole cascade.",
     )
-    parser.add_argument("--list", action="store_true", help="show what there is, how large, and under which licence")
-    parser.add_argument("--dest", type=Path, metavar="FOLDER", help=f"default: {released_folder()}")
-    parser.add_argument("--yes", action="store_true", help="accept the licences without being asked")
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--list", action="store_true", help="Show what there is, how large, and under which licence.")
+    parser.add_argument("--dest", type=Path, metavar="FOLDER", help=f"Where to put it. (default: {released_folder()})")
+    parser.add_argument("--yes", action="store_true", help="Accept the licences without being asked.")
+    parser.add_argument("--quiet", action="store_true", help="Show no progress.")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Make a long video: from a prompt or prompts that change over time, or on from the end of a video or a picture."""
+"""Make a long video from one prompt or from prompts that change over time, or continue a video."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ from .arguments import (
 from .progress import StageProgress
 from .result import print_results, write_result
 
-HELP = "make a long video, or go on from the end of one"
+HELP = "make a long video, or continue one"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "prompt", metavar="PROMPT", help="what to show, or prompts by frame: '0: a red ball over grass, 16: a star'"
+        "prompt", metavar="PROMPT", help="What to show, or prompts by frame: '0: a red ball over grass, 16: a star'."
     )
-    parser.add_argument("--prompt-file", action="store_true", help="PROMPT is a file of such lines")
+    parser.add_argument("--prompt-file", action="store_true", help="PROMPT is a file of such lines.")
     add_output_arguments(parser)
     frames = whole_number(1, MAX_FRAMES)
-    parser.add_argument("--frames", type=frames, default=64, metavar="N", help="in all (default: 64)")
-    parser.add_argument("--video", metavar="IN", help="go on from this film or folder; its frames count")
+    parser.add_argument("--frames", type=frames, default=64, metavar="N", help="Frames in all. (default: 64)")
+    parser.add_argument("--video", metavar="IN", help="Continue this video or folder of images. Its frames count.")
     add_resize_argument(parser, "--video, to --size or the model's own size")
     parser.add_argument(
         "--method",
         choices=tuple(METHODS),
         help="; ".join(f"{name}: {method.help}" for name, method in METHODS.items())
-        + " (default: conditioned, where the model has the extension stage, else replacement)",
+        + ". (default: conditioned if the model has an extension stage, else replacement)",
     )
     add_flags(parser, LongVideoSettings, defaults={name: _default(name) for name in knobs_of(LongVideoSettings)})
-    parser.add_argument("--size", type=size, metavar="HxW", help="as 320x512 (default: the model's own)")
+    parser.add_argument("--size", type=size, metavar="HxW", help="As 320x512. (default: the model's own)")
     add_sampling_arguments(parser, "base", leave_out=("num_frames",))
     add_lora_arguments(parser)
     add_model_arguments(parser)
@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
     check_schedule(args, "base")
     if args.method is not None and args.video is not None and not METHODS[args.method].continues:
         able = " or ".join(name for name, method in METHODS.items() if method.continues)
-        raise UsageError(f"--method {args.method} begins anew; to go on from --video choose {able}.")
+        raise UsageError(f"--method {args.method} begins anew; to continue --video choose {able}.")
     if args.video is not None and args.size is not None and args.resize == "refuse":
-        raise UsageError("--video sets the size; leave out --size, or say how to --resize it.")
+        raise UsageError("--video sets the size. Leave out --size, or choose how to --resize the video.")
     memory = chosen_memory(args)
     loras = chosen_loras(args)
     source = None if args.video is None else read_video(args.video)
@@ -102,6 +102,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _default(setting: str) -> str:
-    """What is told of a setting's default, and which methods have it."""
+    """What the help says about a setting's default, and which methods have it."""
     having = ", ".join(name for name, method in METHODS.items() if setting in method.has)
-    return f"the method's own; of {having}" if having else f"{knobs_of(LongVideoSettings)[setting].default:g}"
+    return f"the method's own; for {having}" if having else f"{knobs_of(LongVideoSettings)[setting].default:g}"

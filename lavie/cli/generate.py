@@ -1,4 +1,4 @@
-"""Turn a prompt into a video, or each line of a file into a video of its own; or repaint a video as it says."""
+"""Make a video from a prompt, or one from each line of a file; or repaint a video."""
 
 from __future__ import annotations
 
@@ -27,26 +27,28 @@ from .arguments import (
 from .progress import StageProgress
 from .result import print_results, write_result
 
-HELP = "turn a prompt into a video"
+HELP = "make a video from a prompt"
 STRENGTH = 0.6  # where --video is given and no --strength
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="what to show")
-    parser.add_argument("--prompt-file", metavar="FILE", help="one prompt a line; numbers the videos: clip_1.mp4, …")
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="What to show.")
+    parser.add_argument("--prompt-file", metavar="FILE", help="One prompt per line. Numbers the videos: clip_1.mp4, …")
     add_output_arguments(parser)
-    parser.add_argument("--size", type=size, metavar="HxW", help="before upscaling, divisible by 8; as 320x512")
+    parser.add_argument("--size", type=size, metavar="HxW", help="Size before upscaling, divisible by 8, as 320x512.")
     parser.add_argument(
-        "--video", metavar="IN", help="start from this film, folder of PNG frames, or name_%%04d.png; it sets the size"
+        "--video", metavar="IN", help="Repaint this video, folder of PNG frames, or name_%%04d.png. It sets the size."
     )
     parser.add_argument(
         "--strength",
         type=repaint_strength,
         metavar="X",
-        help=f"how much of --video is made anew, 0.01…1 (default: {STRENGTH})",
+        help=f"How much of --video is made anew, 0.01…1. (default: {STRENGTH})",
     )
-    parser.add_argument("--no-interpolate", dest="interpolate", action="store_false", help="keep the low frame rate")
-    parser.add_argument("--no-upscale", dest="upscale", action="store_false", help="keep the small size")
+    parser.add_argument(
+        "--no-interpolate", dest="interpolate", action="store_false", help="Skip the interpolation stage."
+    )
+    parser.add_argument("--no-upscale", dest="upscale", action="store_false", help="Skip the upscaler stage.")
     add_sampling_arguments(parser, "base")
     add_lora_arguments(parser)
     add_model_arguments(parser)
@@ -122,7 +124,7 @@ def _outputs(output: str, count: int) -> list[str]:
     if count == 1:
         return [output]
     if "%" in os.path.basename(output):
-        raise UsageError("Several prompts cannot share one name pattern; write to folder/ or to films.")
+        raise UsageError("Several prompts cannot share one name pattern; write to folder/ or to video files.")
     name = output.rstrip("/" + os.sep)
     stem, ending = os.path.splitext(name)
     ending += output[len(name) :]

@@ -1,4 +1,4 @@
-"""Tell how a video was made, or what a checkpoint or model folder is."""
+"""Say how a video was made, or what a checkpoint or model folder is."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from ..errors import UsageError
 from ..video import count_frames, probe_video
 
-HELP = "tell how a video was made, or what a checkpoint is"
+HELP = "say how a video was made, or what a checkpoint is"
 _CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="a video, a folder of PNG frames, a checkpoint or a model folder")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("file", metavar="FILE", help="A video, a folder of PNG frames, a checkpoint or a model folder.")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Give a video four times as many frames over the same time; every frame is made anew."""
+"""Give a video four times as many frames over the same time. Every frame is made anew."""
 
 from __future__ import annotations
 

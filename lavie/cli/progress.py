@@ -1,4 +1,4 @@
-"""How far a command is: a bar for every stage on a terminal, else a line when a stage is done."""
+"""Progress of a command: a bar per stage on a terminal, else a line when a stage is done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class StageProgress:
-    """A pipeline's callback; as a block it leaves the terminal clean."""
+    """A pipeline's callback. As a context manager it leaves the terminal clean."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
@@ -56,7 +56,7 @@ class StageProgress:
 
 
 class SegmentProgress:
-    """The callbacks of a film made in segments; as a block it leaves the terminal clean.
+    """The callbacks of a video made in segments. As a context manager it leaves the terminal clean.
 
     One bar over all frames with the time left, or a line after every segment.
     """
@@ -87,7 +87,7 @@ class SegmentProgress:
         self._bar.update(done - self._bar.n)
 
     def segment(self, finished: int, total: int) -> None:
-        """That many segments are finished, of so many; the first call tells how many were there before."""
+        """Report how many segments are finished, of how many. The first call says how many were there before."""
         if self._all == 0:
             self._at_first, self._since = finished, time.perf_counter()
         self._finished, self._all = finished, total
@@ -99,11 +99,11 @@ class SegmentProgress:
         print(f"segment {finished} of {total}: {words}", file=sys.stderr)
 
     def kept(self) -> str:
-        """What a stop leaves; empty if no segment is finished."""
+        """What remains after a stop; empty if no segment is finished."""
         if self._finished == 0:
             return ""
         of = f"{self._finished} of {self._all} segments"
-        return f"stopped; {of} are kept, and the same command goes on from there."
+        return f"stopped; {of} are kept, and the same command resumes from there."
 
     def _close(self) -> None:
         if self._bar is not None:
@@ -112,7 +112,7 @@ class SegmentProgress:
 
 
 def _duration(seconds: float) -> str:
-    """As 1:02:03, or 2:03 below an hour."""
+    """As 1:02:03, or 2:03 for less than an hour."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,4 +1,4 @@
-"""The end of every command that makes videos: the file, and what is said of it."""
+"""Writing the video and reporting it, for every command that makes one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def write_result(path: str, video: VideoOutput, seconds: float, source: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Write the video and describe it; seconds: how long it took; source: metadata of the video it was made from."""
+    """Write the video and describe it; seconds: how long it took; source: metadata of the input video."""
     metadata = {**video.metadata, "source": source} if source else video.metadata
     write_video(path, video.frames, video.fps, metadata)
     return _described(path, video.frames.shape[:3], video.fps, seconds, metadata)
 
 
 def describe_streamed(video: StreamedVideo, seconds: float) -> dict[str, Any]:
-    """Describe a video that is on disk already."""
+    """Describe a video that is already on disk."""
     return _described(video.path, (video.num_frames, video.height, video.width), video.fps, seconds, video.metadata)
 
 

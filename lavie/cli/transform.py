@@ -1,4 +1,4 @@
-"""The commands that turn one video into another: short ones at once, long ones in segments."""
+"""The commands that turn one video into another: short ones in one go, long ones in segments."""
 
 from __future__ import annotations
 
@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
 
 def add_video_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
-    parser.add_argument("input", metavar="IN", help="a film, a folder of PNG frames, or name_%%04d.png")
+    parser.add_argument("input", metavar="IN", help="A video, a folder of PNG frames, or name_%%04d.png.")
     add_output_arguments(parser)
-    parser.add_argument("--prompt", metavar="TEXT", help="what it shows (default: the prompt stored in the file)")
-    parser.add_argument("--fps", type=frame_rate, metavar="X", help="frame rate of the input, where the file is wrong")
+    parser.add_argument("--prompt", metavar="TEXT", help="What it shows. (default: the prompt stored in the file)")
+    parser.add_argument(
+        "--fps", type=frame_rate, metavar="X", help="Frame rate of the input, if the file has it wrong."
+    )
     _add_segment_arguments(parser)
     add_sampling_arguments(parser, stage)
     add_model_arguments(parser)
@@ -44,23 +46,23 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stream",
         action=argparse.BooleanOptionalAction,
-        help="work in segments, from disk to disk: memory does not grow with the length, and after a stop the same "
-        "command goes on from the finished segments, which lie in OUTPUT.parts (default: where the input is longer "
-        "than one segment)",
+        help="Work in segments, from disk to disk. Memory does not grow with the length, and after a stop the same "
+        "command resumes from the finished segments in OUTPUT.parts. (default: if the input is longer than one "
+        "segment)",
     )
     parser.add_argument(
         "--segment",
         type=whole_number(MIN_SEGMENT, MAX_FRAMES),
         metavar="N",
-        help="most input frames of a segment (default: ten windows)",
+        help="Input frames per segment, at most. (default: ten windows)",
     )
-    parser.add_argument("--restart", action="store_true", help="throw away the segments of an earlier run")
+    parser.add_argument("--restart", action="store_true", help="Discard the segments of an earlier run.")
 
 
 def transform(args: argparse.Namespace, stage: str, pipeline_name: str) -> int:
     """Read the input, run one stage, write the output."""
     if args.stream is False and (args.segment is not None or args.restart):
-        raise UsageError("--segment and --restart are for work in segments; leave out --no-stream.")
+        raise UsageError("--segment and --restart need work in segments. Leave out --no-stream.")
     check_not_input(args.input, args.output)
     check_writable(args.output)
     config = find_family(args.model).stage(stage)

@@ -1,4 +1,4 @@
-"""Lead from one video to another by new frames between them."""
+"""Join two videos with new frames between them."""
 
 from __future__ import annotations
 
@@ -25,23 +25,27 @@ from .arguments import (
 from .progress import StageProgress
 from .result import print_results, write_result
 
-HELP = "join two videos by new frames between them"
+HELP = "join two videos with new frames between them"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("first", metavar="FIRST", help="a film, a folder of PNG frames, or name_%%04d.png")
-    parser.add_argument("second", metavar="SECOND", help="what it leads to, of the same size, or see --resize")
-    parser.add_argument("prompt", metavar="PROMPT", help="what the new frames show")
+    parser.add_argument("first", metavar="FIRST", help="A video, a folder of PNG frames, or name_%%04d.png.")
+    parser.add_argument("second", metavar="SECOND", help="The video to end with, of the same size; else see --resize.")
+    parser.add_argument("prompt", metavar="PROMPT", help="What the new frames show.")
     add_output_arguments(parser)
     parser.add_argument(
-        "--frames", type=whole_number(1, MAX_FRAMES), default=8, metavar="N", help="new frames (default: 8)"
+        "--frames",
+        type=whole_number(1, MAX_FRAMES),
+        default=8,
+        metavar="N",
+        help="How many frames to add. (default: 8)",
     )
     parser.add_argument(
         "--context",
         type=whole_number(1, 64),
         default=4,
         metavar="N",
-        help="frames on each side that the new ones are made to fit (default: 4)",
+        help="How many frames on each side the new ones must fit. (default: 4)",
     )
     add_resize_argument(parser, "SECOND, to the size of FIRST")
     add_sampling_arguments(parser, "extension")

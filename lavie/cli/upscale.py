@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--float8",
         action="store_true",
-        help="keep the network's weights in 8 bits: half the memory of float16; changes the picture a little",
+        help="Keep the network's weights in 8 bits: half the memory of float16, slightly different results.",
     )
 
 

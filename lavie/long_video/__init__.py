@@ -1,4 +1,4 @@
-"""Videos longer than the model makes at once: a file for every method, and the table of them."""
+"""Videos longer than one clip: one file per method, and the table of methods."""
 
 from .methods import METHODS, Method, method_of
 from .settings import LongVideoSettings

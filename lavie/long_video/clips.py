@@ -1,4 +1,4 @@
-"""The clips that a long video is made of: their shape, their frames, and whether they can be."""
+"""The clips that a long video is made of: checks, shapes and frame ranges."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ VAE_FACTOR = STAGES["base"].vae_factor
 
 
 def check_request(job: Job, num_frames: int) -> None:
-    """Refuse a number of frames, a size or texts that cannot be.
+    """Refuse an impossible number of frames, size or number of texts.
 
     Raises:
-        UsageError: it is so.
+        UsageError: one of these.
     """
     check_num_frames(num_frames)
     check_size(job.config.height, job.config.width)
@@ -29,5 +29,5 @@ def clip_shape(job: Job, num_frames: int) -> tuple[int, int, int, int]:
 
 
 def clamped(start: int, stop: int, num_frames: int) -> Tensor:
-    """The frames from start to stop, those outside the video as its first or last: int64 [stop − start]."""
+    """Indices from start to stop, clamped to the first and last frame of the video: int64 [stop − start]."""
     return torch.arange(start, stop).clamp(0, num_frames - 1)

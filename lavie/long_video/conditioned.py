@@ -1,4 +1,4 @@
-"""Clip after clip by the extension stage: a UNet that is shown the end of a clip makes what follows."""
+"""Clip after clip with the extension stage: a UNet that sees the end of one clip makes the next."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ def continued(
     grey: Tensor | None = None,
     first_frame: Tensor | None = None,
 ) -> Tensor:
-    """Every recursion shows the network the last `context_frames` latents so far, and drops its own version of them.
+    """Continue latents: each recursion shows the network the last `context_frames` latents and drops its own version of
+    them.
 
-    Over `seam_frames` new frames it fades out how that version differed; with 0 it is the recursion of the paper
-    (section 5.6) and of SEINE. See `Method.continued`; the text of frames that are not shown does not count.
+    The difference of that version fades out over `seam_frames` new frames; 0 gives the recursion of the paper (section
+    5.6) and of SEINE. See `Method.continued`; the text of frames that the network does not see is ignored.
 
     Args:
-        job: of the extension stage; its `clip_frames` are the length of a clip, known frames included.
+        job: of the extension stage; its `clip_frames` are the length of a clip, context frames included.
         grey: scaled latents [1, 4, 1, h, w] of mid-grey, for a UNet in the mask form.
-        first_frame: scaled latents [batch, 4, 1, h, w] of the video's first frame, which `anchor` holds on to; by
-            default it is the first one given.
+        first_frame: scaled latents [batch, 4, 1, h, w] of the video's first frame, for `anchor`; by default the first
+            one given.
 
     Raises:
-        UsageError: a setting that cannot work, or a context that the network has no form for.
+        UsageError: a setting that cannot work, or a context that the network does not support.
     """
     check_latents(latents, len(job.generators))
     check_knobs(settings)
@@ -69,7 +70,7 @@ def new_frames(context_frames: int, clip_frames: int) -> int:
     """How many frames a recursion adds.
 
     Raises:
-        UsageError: none.
+        UsageError: the context leaves no new frames.
     """
     if not 1 <= context_frames < clip_frames:
         raise UsageError(f"The context must be between 1 and {clip_frames - 1} frames, not {context_frames}.")
@@ -77,10 +78,10 @@ def new_frames(context_frames: int, clip_frames: int) -> int:
 
 
 def check_context(unet: VideoUNet, context_frames: int, clip_frames: int) -> None:
-    """Refuse a context that leaves no new frames, or that the network has no form for.
+    """Refuse a context that leaves no new frames, or that the network does not support.
 
     Raises:
-        UsageError: it is so.
+        UsageError: either of these.
     """
     new_frames(context_frames, clip_frames)
     if unet.config.in_channels == FIRST_FRAME and context_frames != 1:
@@ -88,10 +89,10 @@ def check_context(unet: VideoUNet, context_frames: int, clip_frames: int) -> Non
 
 
 def condition_of(unet: VideoUNet, known: int, clip_frames: int, grey: Tensor | None) -> Callable[[Tensor], Tensor]:
-    """What the network is given of the known latents [batch, 4, F, h, w], by its input channels.
+    """The network's extra input channels for the known latents [batch, 4, F, h, w].
 
     Raises:
-        UsageError: it is no network of the extension stage, or in a form for another context.
+        UsageError: the network is not an extension stage, or does not support this context.
     """
     check_context(unet, known, clip_frames)
     channels = unet.config.in_channels

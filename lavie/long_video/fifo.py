@@ -1,4 +1,4 @@
-"""FIFO-Diffusion (Kim et al. 2024): endless video by a model of short clips, in the memory of a few of them."""
+"""FIFO-Diffusion (Kim et al. 2024): endless video from a model of short clips, in the memory of a few of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .settings import LongVideoSettings
 
 
 def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
-    """A clip, and frames from a queue that begins as it, as long as `partitions` clips; see `Method.sample`.
+    """A clip, then frames from a queue that starts from it and is as long as `partitions` clips; see `Method.sample`.
 
     The queue's steps are those of DDIM, whatever the scheduler of the clip.
     """
@@ -56,9 +56,9 @@ def ddim_step(prediction: Tensor, latents: Tensor, before: Tensor, after: Tensor
 
 
 def queue_windows(steps: int, window: int, lookahead: bool) -> list[tuple[slice, int]]:
-    """What the network sees of the queue in one round, and how many of the last frames there it moves on.
+    """The windows of the queue in one round, and how many of the last frames of each move on.
 
-    With lookahead half a window of finished frames stands before the queue's `steps`.
+    With lookahead, half a window of finished frames precedes the queue's `steps`.
 
     Raises:
         UsageError: fewer steps than a window has frames.
@@ -75,7 +75,7 @@ def queue_windows(steps: int, window: int, lookahead: bool) -> list[tuple[slice,
 
 
 def frames_before(steps: int, window: int, lookahead: bool) -> int:
-    """How many entries of the first queue stand before the first frame of the clip that it is made from."""
+    """How many entries of the first queue precede the first frame of the clip that it is made from."""
     return steps - window + (window // 2 if lookahead else 0)
 
 
@@ -88,21 +88,21 @@ def fifo(
     lookahead: bool = True,
     after: Callable[[float], None] | None = None,
 ) -> Iterator[Tensor]:
-    """Finished frames [batch, 4, 1, height, width] without end, the first of them like the clip's.
+    """Yields finished frames [batch, 4, 1, height, width] without end; the first ones are like the clip's.
 
-    A queue holds as many frames as the schedule has steps, each with one step more to go than the one before it.
-    Diagonal denoising takes all of them one step on, in windows as long as the clip (latent partitioning); then the
-    first one is finished and leaves, and noise joins at the end.
+    A queue holds as many frames as the schedule has steps, each one step behind the frame before it. Diagonal denoising
+    moves all of them on by one step, in windows as long as the clip (latent partitioning). Then the first one is
+    finished and leaves, and noise joins at the end.
 
     Args:
-        predict: is told a timestep for each frame, [1, window], and a region whose frames count from the first entry of
-            the first queue: frame n of the video stands at n + `frames_before` there.
+        predict: gets a timestep for each frame, [1, window], and a region whose frames count from the first entry of
+            the first queue: frame n of the video is at n + `frames_before` there.
         clip: scaled latents [batch, 4, window, height, width] that the first queue is made from: each noised to the
-            level of its place, the first one as often as it takes.
-        schedule: its timesteps and noise levels matter, the steps are those of DDIM.
-        lookahead: every window moves only its later half, which the earlier half leads with less noise: better, at
+            level of its place, the first one repeated as needed.
+        schedule: only its timesteps and noise levels are used; the steps are those of DDIM.
+        lookahead: every window moves only its later half; the earlier half has less noise and guides it. Better, at
             twice the evaluations.
-        after: is told the highest timestep after every evaluation of the network; raise in it to stop.
+        after: called with the highest timestep after every evaluation of the network; raise in it to stop.
 
     Raises:
         UsageError: fewer steps than a window has frames.
@@ -136,7 +136,7 @@ def _alphas(schedule: Schedule, clip: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _led(places: Tensor, history: int) -> Tensor:
-    """Finished frames before the queue count as those of its first place."""
+    """Finished frames before the queue get the timestep of its first place."""
     return torch.cat((places[:1].expand(history, *places.shape[1:]), places))
 
 

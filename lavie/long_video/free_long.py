@@ -16,7 +16,7 @@ from .settings import LongVideoSettings
 
 
 def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
-    """All frames in one pass, with attention among all of them for what changes slowly; see `Method.sample`.
+    """All frames in one pass, with attention among all frames for slow changes; see `Method.sample`.
 
     The noise is that of FreeNoise in groups of a quarter of a window, as in the official code.
     """
@@ -28,11 +28,11 @@ def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
 
 def spectral_blend(window: int, cutoff: float = 0.25) -> TemporalStrategy:
     """Low temporal frequencies of attention among all frames with the high ones of attention among `window` frames
-    around each; a clip of one window attends as ever.
+    around each; a clip of one window is unchanged.
 
-    The official code filters over time and the picture; this filters over time alone, where the two attentions differ.
+    The official code filters over time and space; this filters over time alone, where the two attentions differ.
 
-    cutoff: where the Gaussian filter falls to exp(−1/2), in parts of the highest frequency.
+    cutoff: where the Gaussian filter falls to exp(−1/2), as a share of the highest frequency.
 
     Raises:
         UsageError: a window or a cutoff that is not positive.
@@ -52,7 +52,7 @@ def spectral_blend(window: int, cutoff: float = 0.25) -> TemporalStrategy:
 
 
 def _near(frames: int, window: int) -> Tensor:
-    """Which keys each query sees: bool [frames, frames], `window` in every row, around the query where they can be."""
+    """Which keys each query sees: bool [frames, frames], `window` in every row, centred on the query where possible."""
     start = (torch.arange(frames) - window // 2).clamp(0, frames - window)[:, None]
     key = torch.arange(frames)
     return (key >= start) & (key < start + window)

@@ -1,7 +1,7 @@
-"""FreeNoise (Qiu et al. 2024): a long clip in one pass by a model of short ones.
+"""FreeNoise (Qiu et al. 2024): a long clip in one pass, with a model of short ones.
 
-Noise of one window, repeated in shuffled groups, keeps the scene; temporal attention in overlapping windows keeps every
-frame among as many others as the model was trained on.
+Noise of one window, repeated in shuffled groups, keeps the scene. Temporal attention in overlapping windows shows every
+frame as many others as the model was trained on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
 
 
 def in_one_pass(job: Job, num_frames: int, group: int, settings: LongVideoSettings, **inputs: Any) -> Tensor:
-    """All frames by one call of the network at every step, from one clip's noise shuffled in groups.
+    """All frames in one call of the network per step, from one clip's noise shuffled in groups.
 
     Args:
         group: how many frames of noise are shuffled together; see `shuffled_noise`.
@@ -47,10 +47,10 @@ def in_one_pass(job: Job, num_frames: int, group: int, settings: LongVideoSettin
 
 def shuffled_noise(noise: Tensor, num_frames: int, group: int, generators: list[torch.Generator]) -> Tensor:
     """[batch, channels, num_frames, height, width]: the window's noise [batch, channels, window, height, width], then
-    the same frames again and again, every `group` of them shuffled, in another way for each clip.
+    the same frames again and again, every `group` of them shuffled, differently for each clip.
 
-    So any `window` frames from a multiple of `group` on are a permutation of those of the first window, if `group`
-    divides it. The paper's local noise shuffling.
+    So any `window` frames that start at a multiple of `group` are a permutation of the first window, if `group` divides
+    it. The paper's local noise shuffling.
 
     Raises:
         UsageError: groups that are empty or larger than the window.
@@ -72,13 +72,13 @@ def _order(num_frames: int, window: int, group: int, generator: torch.Generator)
 
 
 def windowed(window: int, overlap: int) -> TemporalStrategy:
-    """Temporal attention in windows that share at least `overlap` frames, averaged by how near each frame is to the
-    middle of its window; a clip of one window attends as ever. The paper's window-based attention fusion.
+    """Temporal attention in windows that share at least `overlap` frames, averaged with more weight near the middle of
+    each window; a clip of one window is unchanged. The paper's window-based attention fusion.
 
     Raises:
         UsageError: an overlap that leaves no progress.
     """
-    spans(window + 1, window, overlap)  # refuses what cannot work before any step
+    spans(window + 1, window, overlap)  # refuses impossible values before any step
 
     def strategy(attend: Attend, x: Tensor) -> Tensor:
         windows = spans(x.shape[1], window, overlap)
@@ -95,7 +95,7 @@ def windowed(window: int, overlap: int) -> TemporalStrategy:
 
 
 def _triangle(length: int) -> Tensor:
-    """1, 2, …, 2, 1, over their greatest."""
+    """1, 2, …, 2, 1, divided by the largest."""
     position = torch.arange(length)
     weight = torch.minimum(position + 1, length - position).float()
     return weight / weight.max()

@@ -1,7 +1,7 @@
 """Gen-L-Video (Wang et al. 2023): all frames are denoised together, by the whole network in overlapping windows.
 
-At every step what the windows predict for a frame is averaged (the paper's temporal co-denoising), so that neighbours
-agree; what lies more than a window apart knows nothing of each other but through them.
+At every step the windows' predictions for a frame are averaged (the paper's temporal co-denoising), so that neighbours
+agree. Frames more than a window apart influence each other only through the windows between them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .settings import LongVideoSettings
 
 
 def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
-    """See `Method.sample`. The network's memory is that of one clip."""
+    """See `Method.sample`. The network needs the memory of one clip."""
     check_request(job, num_frames)
     windows = spans(num_frames, job.config.clip_frames, settings.context_frames)
     noise, iterations = job.noise(clip_shape(job, num_frames)), settings.free_init_iterations

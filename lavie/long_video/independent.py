@@ -1,4 +1,4 @@
-"""Clips that know nothing of each other, with a hard cut after every one: what the other methods are measured by."""
+"""Clips that know nothing of each other, with hard cuts: the baseline of the other methods."""
 
 from __future__ import annotations
 

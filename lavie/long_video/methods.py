@@ -1,7 +1,7 @@
 """The table of methods.
 
-One more is a row here, and beside it a module of that name with `sample(job, num_frames, settings)` and, where it
-continues a video, `continued(job, latents, num_frames, settings)`.
+To add one, add a row here and a module of that name beside it with `sample(job, num_frames, settings)` and, if it can
+continue a video, `continued(job, latents, num_frames, settings)`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class Method:
     """One row.
 
-    help: what it is for, a few words. has: the settings that it has besides those of all. context_frames: its own
-    default for a model that makes so many frames at once. continues: it can go on from a video. one_pass: the network
-    sees all frames together, in memory that grows with their number. stage: the one that it needs besides the base.
+    help: what it does, in a few words. has: its settings besides those of all methods. context_frames: its own default,
+    given the length of a clip. continues: it can continue a video. one_pass: the network sees all frames together, in
+    memory that grows with their number. stage: the stage that it needs besides the base.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Method:
     stage: str = ""
 
     def settings(self, clip_frames: int, **given: Any) -> LongVideoSettings:
-        """Those given (None: not), else the method's own for a model that makes so many frames at once.
+        """The given settings (None: not given), else the method's own for a model with clips of that length.
 
         Raises:
             UsageError: a setting that the method does not have, or a value outside its range.
@@ -56,7 +56,7 @@ class Method:
         return settings
 
     def described(self, settings: LongVideoSettings) -> dict[str, Any]:
-        """The method and all that it was told, for the metadata of a video."""
+        """The method and all its settings, for the metadata of a video."""
         every = described(settings)
         return {"method": self.name, **{name: every[name] for name in (*self.has, *ALL_HAVE)}}
 
@@ -72,11 +72,11 @@ class Method:
         return self._module.sample(job, num_frames, settings)
 
     def continued(self, job: Job, latents: Tensor, num_frames: int, settings: LongVideoSettings) -> Tensor:
-        """Scaled latents [batch, 4, num_frames, h, w] of what follows the given ones [batch, 4, F, h, w].
+        """Scaled latents [batch, 4, num_frames, h, w] that follow the given ones [batch, 4, F, h, w].
 
         Args:
-            job: of the base stage, or of the one that the method needs. Its text is for all frames, or for each of the
-                F + num_frames.
+            job: of the base stage, or of the stage that the method needs. Its text is for all frames, or for each of
+                the F + num_frames.
 
         Raises:
             UsageError: a setting that cannot work.
@@ -92,7 +92,7 @@ _CONTINUING = ("context_frames", "drift_correction", "anchor", "seam_frames")
 _ROWS = (
     Method(
         "conditioned",
-        "the extension stage, which is shown the end of the clip before",
+        "the extension stage makes each clip from the end of the one before",
         _CONTINUING,
         lambda clip_frames: 1,
         continues=True,
@@ -100,24 +100,24 @@ _ROWS = (
     ),
     Method(
         "replacement",
-        "clip after clip, each knows the end of the one before",
+        "clip after clip; each sees the end of the one before",
         (*_CONTINUING, "resample"),
         lambda clip_frames: max(1, clip_frames // 4),
         continues=True,
     ),
     Method(
         "free_noise",
-        "all in one pass, in windows that share frames (memory grows)",
+        "all frames in one pass, in windows that share frames (memory grows)",
         ("context_frames", "motion_injection"),
         lambda clip_frames: clip_frames - max(1, clip_frames // 4),
         one_pass=True,
     ),
-    Method("fifo", "frame by frame, slow and steady", ("partitions", "lookahead")),
-    Method("free_long", "all in one pass, for what changes slowly (memory grows)", one_pass=True),
+    Method("fifo", "frame by frame; slow and steady", ("partitions", "lookahead")),
+    Method("free_long", "all frames in one pass, for slow changes (memory grows)", one_pass=True),
     Method("independent", "clips with hard cuts between them"),
     Method(
         "gen_l_video",
-        "all frames together, in windows that are averaged at every step (memory of one clip)",
+        "all frames together, in windows averaged at every step (memory of one clip)",
         ("context_frames",),
         lambda clip_frames: clip_frames // 2,
     ),
@@ -129,7 +129,7 @@ def method_of(name: str) -> Method:
     """The method of that name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none of that name.
     """
     if name not in METHODS:
         raise UsageError(f"Unknown method '{name}'. Choose one of: {', '.join(METHODS)}.")

@@ -1,10 +1,10 @@
 """Motion injection (FreeNoise, Qiu et al. 2024, section 3.4): prompts over time change what happens, not how it looks.
 
-The way up through the network is told every frame's own prompt at every step, the way down and the middle only while
-motion is decided; before and after they are told the first prompt, which so keeps the look of the whole film.
+At every step the up blocks of the network get each frame's own prompt. The down blocks and the middle block get it only
+while motion is decided; before and after they get the first prompt, which keeps the look of the whole video.
 
-Source: lvdm/models/samplers/ddim_mp.py (steps 5 to 15 of 50) and lvdm/modules/networks/openaimodel3d_freenoise.py; in
-place of the paper's first prompt the official code has the last.
+Source: lvdm/models/samplers/ddim_mp.py (steps 5 to 15 of 50) and lvdm/modules/networks/openaimodel3d_freenoise.py. The
+official code uses the last prompt instead of the paper's first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOTION = (680, 900)  # timesteps while motion is decided
 
 
 def injected(text: TextCondition) -> Callable[[float], TextCondition]:
-    """What the network's way down and its middle are told at a timestep; one text for all frames stays what it is."""
+    """The text for the down blocks and the middle block at a timestep; one text for all frames is unchanged."""
     if text.frames is None:
         return lambda timestep: text
     first = text.at(torch.zeros(text.frames, dtype=torch.int64))

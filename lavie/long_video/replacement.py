@@ -1,4 +1,4 @@
-"""Clip after clip by the base model alone: the last frames of one are put in place at every step of the next."""
+"""Clip after clip with the base alone: the last frames of one are put in place at every step of the next."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .settings import LongVideoSettings
 
 
 def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
-    """A clip, and what `continued` makes of it; see `Method.sample`."""
+    """A clip and its continuation by `continued`; see `Method.sample`."""
     check_request(job, num_frames)
     check_knobs(settings)
     length, iterations = job.config.clip_frames, settings.free_init_iterations
@@ -36,9 +36,9 @@ def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
 def continued(job: Job, latents: Tensor, num_frames: int, settings: LongVideoSettings) -> Tensor:
     """The base model makes its usual clip, of which the first frames are known (see `Known`).
 
-    Where more frames are wanted than fit in one clip, the last ones made are known to the next. In the last steps the
-    known ones go free: what becomes of them tells by how much the new ones are off (see `without_seam`). See
-    `Method.continued`.
+    If more frames are wanted than fit in one clip, the last new ones are known to the next clip. In the last steps the
+    known frames are no longer put back; how they change shows by how much the new ones are off (see `without_seam`).
+    See `Method.continued`.
     """
     check_latents(latents, len(latents))
     check_knobs(settings)
@@ -53,9 +53,9 @@ def continued(job: Job, latents: Tensor, num_frames: int, settings: LongVideoSet
 
 
 def continuation_rounds(given: int, num_frames: int, context_frames: int, clip_frames: int) -> list[tuple[int, int]]:
-    """(known, new) frames of every clip that the model makes; a last one with little to add knows more frames.
+    """(known, new) frames of every clip that the model makes; a last clip that adds few frames knows more of them.
 
-    So all clips are as long as the model is used to, unless one holds all that is wanted.
+    So all clips have the length that the model was trained on, unless a single shorter one is enough.
     """
     if not 1 <= context_frames < clip_frames:
         raise UsageError(f"The context must be between 1 and {clip_frames - 1} frames, not {context_frames}.")
@@ -79,12 +79,12 @@ class _Continuation:
     iterations: int = 1
 
     def predict(self, start: int, stop: int) -> Predict:
-        """For a clip that is these frames of the whole."""
+        """The network for a clip of these frames of the video."""
         text = self.job.text.at(slice(start, stop))
         return self.job.predictor(text, strategy=motion_bias(self.settings.motion))
 
     def of(self, latents: Tensor, rounds: list[tuple[int, int]]) -> Tensor:
-        """The latents [batch, 4, F, h, w] with the frames of all rounds behind them."""
+        """The latents [batch, 4, F, h, w] followed by the frames of all rounds."""
         settings = self.settings
         first = latents[:, :, : self.job.config.clip_frames]
         anchor = Anchor(latents[:, :, :1], settings.anchor)

@@ -1,4 +1,4 @@
-"""What a long video is made with, besides what its stage is told."""
+"""The settings of long-video methods, besides those of the stage."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ..knobs import knob
 
 @dataclass(frozen=True)
 class LongVideoSettings:
-    """The settings of all methods; `METHODS` says which of them a method has, `ALL_HAVE` which every one has."""
+    """The settings of all methods. `METHODS` says which ones a method has, `ALL_HAVE` which ones every method has."""
 
     context_frames: int = knob(
-        0, "Frames that clips or windows share.", least=1, most=64, off=0, flag="context", metavar="N"
+        0, "How many frames neighbouring clips or windows share.", least=1, most=64, off=0, flag="context", metavar="N"
     )
     resample: int = knob(
         1,
-        "Above 1: every step is done that many times, so that new frames fit the known ones better; slower.",
+        "Above 1, takes every step that many times, so that new frames fit the given ones better. Slower.",
         least=1,
         most=20,
         metavar="N",
     )
     drift_correction: float = knob(
         0.0,
-        "How far colours, contrast and sharpness are drawn back to the first clip's.",
+        "How far to pull colours, contrast and sharpness of later clips back to the first clip's.",
         least=0,
         most=1,
         step=0.05,
@@ -32,7 +32,7 @@ class LongVideoSettings:
     )
     anchor: float = knob(
         0.0,
-        "Above 0: later clips hold on to the first frame's colours and layout for longer.",
+        "Above 0, holds later clips to the first frame's colours and layout; the higher, the longer.",
         least=0,
         most=1,
         step=0.05,
@@ -40,20 +40,22 @@ class LongVideoSettings:
     )
     seam_frames: int = knob(
         4,
-        "Frames over which a clip's jump from the one before fades out. 0: the jump stays.",
+        "Frames over which a clip's jump from the one before fades out. 0 keeps the jump.",
         least=0,
         most=64,
         metavar="N",
     )
-    motion_injection: bool = knob(False, "Later prompts change what happens, the first one keeps the look.")
+    motion_injection: bool = knob(False, "Later prompts change what happens; the first one keeps the look.")
     partitions: int = knob(
-        4, "Clips that the queue is long: more are steadier, and slower.", least=1, most=64, metavar="N"
+        4, "Length of the queue in clips. More are steadier and slower.", least=1, most=64, metavar="N"
     )
-    lookahead: bool = knob(True, "Frames in the queue see cleaner ones before them: better, and twice as slow.")
-    motion: float = knob(0.0, "Above 0: frames differ more; 1 to 5 is much.", least=0, most=20, step=0.1, metavar="X")
+    lookahead: bool = knob(True, "Frames in the queue see cleaner ones before them: better, but twice as slow.")
+    motion: float = knob(
+        0.0, "Above 0, frames differ more from each other. 1 to 5 is a lot.", least=0, most=20, step=0.1, metavar="X"
+    )
     free_init_iterations: int = knob(
         1,
-        "Above 1: made that many times, each time from calmer noise: steadier, and that much slower.",
+        "Above 1, makes the video that many times, each time from calmer noise. Steadier, and that much slower.",
         least=1,
         most=10,
         metavar="N",

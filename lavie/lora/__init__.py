@@ -1,4 +1,4 @@
-"""LoRA files for Stable Diffusion 1.x and for LaVie itself: read, recognised, and brought to one spelling."""
+"""LoRA files for Stable Diffusion 1.x and for LaVie itself: read, recognised, and renamed to one scheme."""
 
 from .base import check_base
 from .blocks import BlockStrengths

@@ -1,4 +1,4 @@
-"""The alpha of PEFT's LoRAs, which stands beside the weights: in the metadata or in adapter_config.json."""
+"""The alpha of PEFT's LoRAs, which is stored beside the weights: in the metadata or in adapter_config.json."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _COMPONENTS = {"unet": "unet.", "te": "text_encoder."}
 def stored_alphas(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """An alpha for every PEFT layer of the file that has none, in the file's own spelling: ….to_q.alpha.
 
-    The strength is alpha / rank; PEFT's rank-stabilised alpha / √rank is brought to that. A config beside the file
-    that tells other ranks than the file's is another LoRA's and does not count.
+    The strength is alpha / rank; PEFT's rank-stabilised alpha / √rank is converted to that. A config beside the file
+    whose ranks differ from the file's belongs to another LoRA and is ignored.
 
     Raises:
         LavieError: a config is there but cannot be read.

@@ -1,4 +1,4 @@
-"""Which model a LoRA was made for, told by the names and shapes of its tensors."""
+"""Which model a LoRA was made for, recognised by the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .names import DOWN, Name, is_temporal, split
 
 _SD2, _SDXL = "a LoRA for Stable Diffusion 2", "a LoRA for Stable Diffusion XL"
 _START = r"^(?:base_model\.model\.|diffusion_model\.|lora_unet_+)?"
-_MARKS = (  # in any name; the more special ones first
+_MARKS = (  # in any name; the more specific ones first
     (r"motion_modules\.|temporal_transformer", "an AnimateDiff motion module or motion LoRA"),
     (r"^lora_controlnet$", "a Control-LoRA (a kind of ControlNet)"),
     (r"^lllite_", "a ControlNet-LLLite"),
@@ -35,7 +35,7 @@ _LAYERS = re.compile(r"lora_unet_(conv_in|conv_out|conv_norm_out|time_embedding|
 
 
 def check_base(tensors: Mapping[str, Tensor], name: str = "This file") -> None:
-    """Refuse what is no LoRA for Stable Diffusion 1.x or for one of LaVie's own UNets; meta tensors will do.
+    """Refuse anything but a LoRA for Stable Diffusion 1.x or for one of LaVie's own UNets; meta tensors suffice.
 
     Args:
         tensors: as in the file, in any spelling of `lavie.lora.names`.
@@ -54,7 +54,7 @@ def check_base(tensors: Mapping[str, Tensor], name: str = "This file") -> None:
     if found:
         raise LavieError(f"{name} is {found}; LaVie takes LoRAs made for Stable Diffusion 1.x or for LaVie itself.")
     if all(is_temporal(tensor) for tensor in tensors if split(tensor)):
-        raise LavieError(f"{name} changes only layers for motion, and LaVie takes LoRAs for the look of pictures.")
+        raise LavieError(f"{name} changes only motion layers; LaVie takes LoRAs that change the look.")
     if not any(part.model == "te" or _LAYERS.match(part.kohya) for part in names):
         raise LavieError(
             f"{name} is a LoRA for another kind of model: Stable Diffusion 1.x has no layer {names[0].layer}."
@@ -67,7 +67,7 @@ def _marked(names: Iterable[str]) -> str:
 
 
 def _by_shape(tensors: Mapping[str, Tensor]) -> str:
-    """By how wide the text is that the layers read, and by how many blocks there are."""
+    """Decide by the width of the text that the layers read, and by the number of blocks."""
     for tensor_name, tensor in tensors.items():
         name = split(tensor_name)
         if name is None:

@@ -1,4 +1,4 @@
-"""How much of a LoRA each block of the UNet takes: early blocks place things, late ones paint them.
+"""The strength of a LoRA per block of the UNet: early blocks place things, late ones paint them.
 
 Blocks have the names and the order of LoRA Block Weight (hako-mikan): IN00 … IN11, MID, OUT00 … OUT11 as in Stable
 Diffusion 1.x's own numbering, three to a level, and BASE for the text encoder.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ..errors import UsageError
 
-_PER_LEVEL = 3  # two layers and a change of resolution on the way down, three layers on the way up
+_PER_LEVEL = 3  # down: two layers and a change of resolution; up: three layers
 _WITH_ATTENTION = (
     *("BASE", "IN01", "IN02", "IN04", "IN05", "IN07", "IN08", "MID"),
     *(f"OUT{number:02}" for number in range(3, 12)),
@@ -44,9 +44,9 @@ _NAME = re.compile(r"BASE|IN|MID|OUT|OTHER|(?:IN|OUT)\d\d")
 
 @dataclass(frozen=True)
 class BlockStrengths:
-    """What the strength of a LoRA is multiplied with, by block; `values` of names as in `block_of`.
+    """Factors on the strength of a LoRA, per block; `values` by name, see `block_of`.
 
-    "IN", "OUT" stand for all blocks of their kind, "OTHER" for what is not named (1 unless given).
+    "IN" and "OUT" stand for all blocks of their kind, "OTHER" for every block not named (1 unless given).
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
@@ -84,9 +84,9 @@ class BlockStrengths:
 
 
 def block_of(layer: str) -> str:
-    """BASE for the text encoder, else IN04, MID, OUT11, …; layers outside of all blocks belong to IN00 or OUT11.
+    """BASE for the text encoder, else IN04, MID, OUT11, …; layers outside all blocks belong to IN00 or OUT11.
 
-    The numbers are those of a UNet with two layers a level; smaller networks leave some out.
+    The numbers are those of a UNet with two layers per level; smaller networks skip some.
     """
     if layer.startswith("lora_te_"):
         return "BASE"

@@ -26,7 +26,7 @@ _LAYER = re.compile(r"(input|output)_blocks_(\d+)_(\d)_(.+)")
 
 
 def from_compvis(layer: str) -> str:
-    """input_blocks_1_1_proj_in → down_blocks_0_attentions_0_proj_in; a name of another kind stays as it is."""
+    """input_blocks_1_1_proj_in → down_blocks_0_attentions_0_proj_in; other names stay as they are."""
     if layer in _OUTER:
         return _OUTER[layer]
     if found := _MIDDLE_LAYER.fullmatch(layer):

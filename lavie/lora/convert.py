@@ -1,4 +1,4 @@
-"""Any spelling of a LoRA to kohya's, which ComfyUI and most other programs read."""
+"""Renames any LoRA to kohya's names, which ComfyUI and most other programs read."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..errors import LavieError
 from .base import check_base
 from .names import ALPHA, DORA, DOWN, MID, UP, is_temporal, split
 
-_NO_PART_OF_IT = ("bundle_emb.",)  # textual inversions that some programs put into the same file
+_NO_PART_OF_IT = ("bundle_emb.",)  # textual inversions that some programs store in the same file
 
 
 def to_kohya(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A LoRA under kohya's names: lora_unet_….lora_down.weight, .lora_up.weight, .alpha; lora_te_text_model_….
 
-    The layer in a name is that of a UNet's (or CLIP text model's) parameter with underscores for points. Where a
-    file gives no alpha it is the rank, so that the strength is 1. Other adapters (LoCon, LoHa, LoKr, DoRA, whole
+    The layer in a name is that of a UNet's (or CLIP text model's) parameter with underscores for points. A missing
+    alpha is the rank, so that the strength is 1. Other adapters (LoCon, LoHa, LoKr, DoRA, whole
     differences) keep their tensors as they are. Temporal layers are left out; see `temporal_layers`.
 
     Args:
@@ -47,7 +47,7 @@ def to_kohya(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def temporal_layers(tensors: Mapping[str, Tensor]) -> list[str]:
-    """The layers of a LoRA that look along the frames and that `to_kohya` therefore leaves out."""
+    """The temporal layers of a LoRA, which `to_kohya` leaves out."""
     names = (split(name) for name in tensors if is_temporal(name))
     return sorted({name.layer for name in names if name is not None})
 
@@ -59,7 +59,7 @@ def _layers(tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 def _rank(layer: str, tensors: Mapping[str, Tensor]) -> int:
-    """The rank of one layer, whose parts must fit each other: down [rank, in, …], up [out, rank, …]."""
+    """The rank of one layer, whose parts must match: down [rank, in, …], up [out, rank, …]."""
     down, up, mid = (tensors.get(f"{layer}.{part}") for part in (DOWN, UP, MID))
     if down is None or up is None:
         missing, there = ("down", "up") if down is None else ("up", "down")

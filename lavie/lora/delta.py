@@ -1,4 +1,4 @@
-"""What an adapter makes of a layer's weight: LoRA, LoCon, LoHa, LoKr, whole differences, and DoRA on top of any.
+"""The weight of a layer with an adapter: LoRA, LoCon, LoHa, LoKr, full differences, and DoRA on top of any.
 
 Formulas: LoRA (Hu et al. 2021), LoHa (Hyeon-Woo et al. 2021), LoKr and the Tucker forms (LyCORIS, Yeh et al. 2023),
 DoRA (Liu et al. 2024). Parts have kohya's and LyCORIS's names.
@@ -32,7 +32,7 @@ def changed(weight: Tensor, parts: Parts, strength: float) -> Tensor:
 
 
 def changed_bias(bias: Tensor, parts: Parts, strength: float) -> Tensor:
-    """The bias with the difference that an adapter brings for it, if any; float32."""
+    """The bias plus the adapter's difference for it, if any; float32."""
     return bias.float() + strength * _fitted(parts[_BIAS].float(), bias) if _BIAS in parts else bias.float()
 
 
@@ -57,7 +57,7 @@ def difference(parts: Parts) -> Tensor:
 
 
 def _product(up: Tensor, down: Tensor, middle: Tensor | None = None) -> Tensor:
-    """up [out, rank, …] · down [rank, in, …], a Tucker core [rank, rank, kernel] in between where there is one."""
+    """up [out, rank, …] · down [rank, in, …], with a Tucker core [rank, rank, kernel] in between if there is one."""
     if middle is None:
         return (up.flatten(1) @ down.flatten(1)).view(up.shape[0], *down.shape[1:])
     if up.ndim == 2 and up.shape[0] == middle.shape[0]:  # LyCORIS's LoHa and LoKr have [rank, out]
@@ -66,7 +66,7 @@ def _product(up: Tensor, down: Tensor, middle: Tensor | None = None) -> Tensor:
 
 
 def _kronecker(parts: Parts) -> Tensor:
-    """w1 ⊗ w2, either of them a product where it is given as one; only then does alpha count."""
+    """w1 ⊗ w2; each may be given as a product, and only then does alpha count."""
     rank = None
     factors = []
     for name in ("lokr_w1", "lokr_w2"):
@@ -86,7 +86,7 @@ def _scale(parts: Parts, rank: int) -> float:
 
 
 def _decomposed(weight: Tensor, change: Tensor, magnitudes: Tensor) -> Tensor:
-    """DoRA: the changed weight's direction, with magnitudes of its own, per output or, in old files, per input."""
+    """DoRA: the changed weight's direction with its own magnitudes, per output or, in old files, per input."""
     direction = weight + change
     axis = 0 if magnitudes.shape[0] == weight.shape[0] else 1
     others = [dim for dim in range(weight.ndim) if dim != axis]
@@ -97,7 +97,7 @@ def _decomposed(weight: Tensor, change: Tensor, magnitudes: Tensor) -> Tensor:
 
 
 def _fitted(change: Tensor, weight: Tensor) -> Tensor:
-    """In the weight's shape: linear and 1×1-convolution weights stand for each other."""
+    """Reshaped to the weight's shape: linear and 1×1-convolution weights are interchangeable."""
     if change.shape != weight.shape and change.numel() != weight.numel():
         raise LavieError(f"it is {list(change.shape)} where the model has {list(weight.shape)}")
     return change.to(weight.device).reshape(weight.shape)

@@ -42,10 +42,10 @@ _TEMPORAL = ("attn_temp", "norm_temp", "temporal", "motion_modules")
 
 @dataclass(frozen=True)
 class Name:
-    """What a tensor is part of.
+    """What a tensor belongs to.
 
-    model: "unet" or "te" (the text encoder). layer: with points, or with underscores where kohya's names leave no
-    more. part: as kohya spells it, "lora_down.weight" or "alpha"; other adapters' parts as they stand in the file.
+    model: "unet" or "te" (the text encoder). layer: with dots, or with underscores if kohya's names give no more. part:
+    as kohya spells it, "lora_down.weight" or "alpha"; parts of other adapters as in the file.
     """
 
     model: str
@@ -60,7 +60,7 @@ class Name:
 
 
 def split(name: str) -> Name | None:
-    """Take a tensor's name apart; None if it is no part of an adapter in any spelling known here."""
+    """Parse a tensor's name; None if it belongs to no adapter in a known spelling."""
     kohya = _KOHYA.fullmatch(name)
     if kohya:
         return Name(kohya[1] or "unet", kohya[3], kohya[4])
@@ -72,7 +72,7 @@ def split(name: str) -> Name | None:
 
 
 def is_temporal(name: str) -> bool:
-    """A layer that looks along the frames: LaVie's own, or a motion module's."""
+    """Whether a layer is temporal: LaVie's own, or a motion module's."""
     return any(mark in name for mark in _TEMPORAL)
 
 

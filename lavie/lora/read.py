@@ -1,4 +1,4 @@
-"""A LoRA file to named tensors."""
+"""Reads a LoRA file into named tensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..tensor_files import Checkpoint, read_checkpoint
 from .alphas import stored_alphas
 from .base import check_base
 
-# What PEFT and diffusers call the weights in a folder of theirs.
+# The names of the weights in folders of PEFT and diffusers.
 FOLDER_FILES = (
     "adapter_model.safetensors",
     "pytorch_lora_weights.safetensors",
@@ -22,10 +22,10 @@ FOLDER_FILES = (
 
 
 def read_lora(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a LoRA file under the file's own names, checked; `to_kohya` brings them to one spelling.
+    """The tensors of a LoRA file under the file's own names, checked; `to_kohya` renames them to one scheme.
 
-    Where PEFT keeps alpha beside the weights (in the metadata, or in adapter_config.json), it is added as a tensor.
-    Weights in 8-bit floating point come as float16.
+    If PEFT keeps alpha beside the weights (in the metadata, or in adapter_config.json), it is added as a tensor.
+    Weights in 8-bit floating point become float16.
 
     Args:
         path: a .safetensors file, a pickle (opened without running code), or a folder that PEFT or diffusers wrote.

@@ -1,4 +1,4 @@
-"""LoRAs on a network's weights: strengths change in place, and nothing stays when they are taken off."""
+"""LoRAs on a network's weights: strengths change in place, and removing them leaves no trace."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _BIASES = ("diff_b",)
 
 @dataclass(frozen=True)
 class Lora:
-    """A LoRA and how much of it: `strength` on the video UNet, `text_strength` on the text encoder.
+    """A LoRA and its strengths: `strength` on the video UNet, `text_strength` on the text encoder.
 
-    layers: {layer in kohya's spelling: its parts}. temporal: layers that look along the frames, which are left out.
-    blocks: factors by block. steps: factors on the UNet over the steps of denoising.
+    layers: {layer in kohya's spelling: its parts}. temporal: the temporal layers, which are left out. blocks: factors
+    per block. steps: factors on the UNet over the denoising steps.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Lora:
         blocks: str = "",
         steps: str = "",
     ) -> Lora:
-        """A file or folder of any spelling; without a text strength that is the other one.
+        """Read a file or folder in any spelling. By default the text strength equals the strength.
 
         blocks, steps: as `BlockStrengths.parse` and `StepStrengths.parse` read them.
 
@@ -76,13 +76,13 @@ class Lora:
         return cls(path.name, {**layers}, strength, text_strength, temporal, *factors)
 
     def metadata(self) -> dict[str, Any]:
-        """Its name and strengths, for the file of a video."""
+        """Its name and strengths, for the metadata of a video."""
         strengths = {"name": self.name, "strength": self.strength, "text_strength": self.text_strength}
         blocks, steps = dict(self.blocks.values), [list(point) for point in self.steps.points]
         return strengths | ({"blocks": blocks} if blocks else {}) | ({"steps": steps} if steps else {})
 
     def strength_of(self, layer: str, timestep: float | None = None) -> float:
-        """On one of its layers; without a timestep as if the steps did not matter."""
+        """The strength on one of its layers; without a timestep the factors over the steps are ignored."""
         if layer.startswith("lora_te_"):
             return self.text_strength * self.blocks.of(layer)
         return self.strength * self.blocks.of(layer) * (1.0 if timestep is None else self.steps.at(timestep))
@@ -90,7 +90,7 @@ class Lora:
 
 @dataclass(frozen=True)
 class Applied:
-    """What became of one LoRA: how many layers it changed, and the names of those that have no place."""
+    """The result for one LoRA: how many layers it changed, and the names of those that do not fit the model."""
 
     name: str
     layers: int
@@ -98,11 +98,11 @@ class Applied:
 
 
 class LoraStack:
-    """The LoRAs on a UNet and its text encoder; the last `set` counts.
+    """The LoRAs on a UNet and its text encoder, as last `set`.
 
-    Weights are computed from untouched copies every time and written in place, so that neither the order of changes nor
-    their number leaves a trace, nothing is loaded again, and a compiled network stays compiled. Only changed layers are
-    kept twice. Strengths that change over the steps are brought up to date when the UNet is called.
+    Weights are computed from untouched copies every time and written in place. So neither the order nor the number of
+    changes matters, nothing is reloaded, and a compiled network stays compiled. Only changed layers are stored twice.
+    Strengths that change over the steps are updated when the UNet is called.
     """
 
     def __init__(self, unet: nn.Module, text_model: nn.Module | None = None) -> None:
@@ -116,7 +116,7 @@ class LoraStack:
 
     @torch.no_grad()
     def set(self, loras: Sequence[Lora]) -> list[Applied]:
-        """Put exactly these LoRAs on, one after another; none of them: the weights are what they were, bit for bit.
+        """Apply exactly these LoRAs, one after another; with none, the weights are restored bit for bit.
 
         Raises:
             LavieError: a LoRA fits no layer, or one of its layers is of another size; the weights stay as they were.
@@ -132,7 +132,7 @@ class LoraStack:
         return reports
 
     def _follow_steps(self, loras: Sequence[Lora]) -> None:
-        """Before every call of the UNet, write the weights of its timestep where that changes them."""
+        """Before every call of the UNet, write the weights for its timestep if they differ."""
         if self._watch is not None:
             self._watch.remove()
             self._watch = None
@@ -166,7 +166,7 @@ class LoraStack:
         return Applied(lora.name, len(lora.layers) - len(left), left + lora.temporal)
 
     def _originals(self, layer: str) -> dict[str, Tensor]:
-        """Copies of a layer's weight and bias as they are without LoRAs."""
+        """Copies of a layer's weight and bias without LoRAs."""
         if layer in self._untouched:
             return self._untouched[layer]
         return {name: tensor.detach().clone() for name, tensor in self._layers[layer].named_parameters(recurse=False)}
@@ -196,17 +196,17 @@ class LoraStack:
 
 
 def _latest(timesteps: Tensor | float) -> float:
-    """The noisiest of a call's timesteps: where frames differ, what is made and not what is given."""
+    """The noisiest of a call's timesteps: if frames differ, that of the new frames, not of the given ones."""
     return float(timesteps.max()) if isinstance(timesteps, Tensor) else float(timesteps)
 
 
 def spatial_layers(unet: nn.Module) -> dict[str, nn.Module]:
-    """The layers that a LoRA may change, under kohya's names: all with a weight that do not look along the frames."""
+    """The layers that a LoRA may change, under kohya's names: all spatial layers with a weight."""
     return {f"lora_unet_{_flat(name)}": module for name, module in _weighted(unet) if not is_temporal(name)}
 
 
 def _weighted(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Modules with a weight of their own; embeddings of tokens have no place in a LoRA."""
+    """Modules with their own weight; token embeddings are never part of a LoRA."""
     modules = ((name, module) for name, module in network.named_modules() if not isinstance(module, nn.Embedding))
     return [(name, module) for name, module in modules if isinstance(getattr(module, "weight", None), nn.Parameter)]
 

@@ -1,4 +1,4 @@
-"""How much of a LoRA counts early and late in denoising: layout and motion are decided early, the look late."""
+"""The strength of a LoRA over the denoising steps: layout and motion are decided early, the look late."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..sampling.schedule import NUM_TRAIN_TIMESTEPS
 
 PRESETS = {"LATE": "0: 0, 0.25: 0.25, 0.5: 1", "EARLY": "0: 1, 0.5: 1, 0.75: 0"}
 MOST = 20.0
-GRAIN = 1 / 32  # factors are rounded to it, so that neighbouring steps share their weights
+GRAIN = 1 / 32  # factors are rounded to multiples of it, so that neighbouring steps share their weights
 
 
 @dataclass(frozen=True)
 class StepStrengths:
-    """What the strength of a LoRA on the UNet is multiplied with, by how far denoising has come.
+    """Factors on the strength of a LoRA on the UNet, by the progress of denoising.
 
-    points: (progress 0…1, factor) in order, linear in between; none: 1 throughout. Progress is 0 at pure noise
+    points: (progress 0…1, factor) in order, interpolated linearly; empty: 1 throughout. Progress is 0 at pure noise
     (timestep 999) and 1 at the clean clip, whatever the number of steps.
     """
 

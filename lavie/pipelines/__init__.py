@@ -1,4 +1,4 @@
-"""Prompts and frames in, frames out: the stages of LaVie, alone and in a cascade."""
+"""The pipelines: LaVie's stages, alone and in a cascade. Prompts and frames in, frames out."""
 
 from ..job import Callback
 from .cascade import CascadePipeline

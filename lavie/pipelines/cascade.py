@@ -1,4 +1,4 @@
-"""All stages in turn: a prompt becomes a long, large, smooth video."""
+"""All three stages one after the other: from a prompt to a smooth, large video."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class CascadePipeline:
         dtype: str | torch.dtype | None = None,
         memory: int | None = None,
     ) -> CascadePipeline:
-        """A family by name ("lavie-tiny", "lavie") or folder; the stages load when they are needed."""
+        """Choose a family by name ("lavie-tiny", "lavie") or folder. Each stage loads when it is needed."""
         chosen = choose_device(device)
         return cls(find_family(name_or_path), chosen, choose_dtype(dtype, chosen), memory)
 
     def set_loras(self, loras: Sequence[Lora]) -> None:
-        """Put exactly these LoRAs on the base and the interpolation stage whenever they are loaded."""
+        """Apply exactly these LoRAs to the base and the interpolation stage whenever they load."""
         self.loras = tuple(loras)
 
     @documented(StageConfig, "base")
@@ -72,7 +72,7 @@ class CascadePipeline:
         """Generate a video, or repaint the one given (`video`, `strength`): see `TextToVideoPipeline.generate`.
 
         Args:
-            speed: for all stages: a preset, or settings that serve every stage.
+            speed: for all stages: a preset, or settings that apply to every stage.
             settings: of the base stage; the later stages keep their own.
         """
         wanted = {"base": True, "interpolation": interpolate, "upscaler": upscale}

@@ -1,4 +1,4 @@
-"""Enlarged frames keep the colours of what they were made from."""
+"""Enlarged frames keep the colours of their input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn.functional import conv2d, interpolate, pad
 from ..config import COLOR_CORRECTIONS
 from ..errors import UsageError
 
-LEVELS = 2  # of a wavelet transform: what a picture of a quarter of the size can show lies below them
+LEVELS = 2  # of a wavelet transform; an image of a quarter of the size can show everything coarser
 _KERNEL = (0.25, 0.5, 0.25)
 
 
@@ -20,11 +20,11 @@ def check_color_correction(name: str) -> None:
 
 
 def color_corrected(frames: Tensor, small: Tensor, name: str) -> Tensor:
-    """The enlarged frames with what the small ones know of them.
+    """The enlarged frames, corrected by the small ones.
 
     "wavelet": low frequencies of the small frames, enlarged bicubically, high ones of the large frames, split by
     `LEVELS` of the à trous wavelet transform. After StableSR's "wavelet color fix" (Wang et al. 2023), which takes five
-    levels; with two, all that the small frames hold comes from them. "none": as they are.
+    levels; with two, everything that the small frames can hold comes from them. "none": unchanged.
 
     Args:
         frames: [n, 3, H, W] in any range. small: [n, 3, h, w] in the same range.
@@ -40,7 +40,7 @@ def color_corrected(frames: Tensor, small: Tensor, name: str) -> Tensor:
 
 
 def low_frequencies(pictures: Tensor) -> Tensor:
-    """Pictures [n, channels, height, width] blurred `LEVELS` times, each time twice as wide; edges are repeated."""
+    """Images [n, channels, height, width] blurred `LEVELS` times, each time twice as wide; edges are repeated."""
     channels = pictures.shape[1]
     row = torch.tensor(_KERNEL).to(pictures)
     kernel = torch.outer(row, row).expand(channels, 1, 3, 3)

@@ -1,4 +1,4 @@
-"""The extension stage: a clip goes on from its last frames, as often as asked."""
+"""The extension stage: continues a clip from its last frames, as often as asked."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ METHOD = METHODS["conditioned"]
 
 
 class ExtensionPipeline(StagePipeline):
-    """A clip goes on: every recursion makes a clip that starts with the last frame of the one before.
+    """Continues a clip: every recursion makes a clip that starts with the last frame of the one before.
 
-    A UNet of 8 input channels is shown that frame all along (the paper, section 5.6), one of 9 the last few frames
-    and a mask (SEINE). Nothing is pasted back: the given frames come back as they are, and the network's own version
-    of them is left out.
+    A UNet with 8 input channels sees that frame at every step (section 5.6 of the paper), one with 9 the last few
+    frames and a mask (SEINE). The given frames are returned unchanged, and the network's own version of them is
+    dropped.
     """
 
     stage_name = "extension"
@@ -54,8 +54,8 @@ class ExtensionPipeline(StagePipeline):
 
         Args:
             num_frames: how many frames to add; or
-            recursions: how many clips to add, each as long as the model's window less the known frames (default: 1).
-            settings: of the stage, and of the method "conditioned" in `lavie.long_video`.
+            recursions: how many clips to add, each as long as the model's window minus the context frames (default: 1).
+            settings: of the stage and of the method "conditioned" in `lavie.long_video`.
 
         Raises:
             UsageError: a setting that cannot work.
@@ -94,7 +94,7 @@ class ExtensionPipeline(StagePipeline):
         return torch.cat([self.stage.encode(end, generator=each) for end, each in zip(ends, generators, strict=True)])
 
     def grey_latents(self, height: int, width: int) -> Tensor | None:
-        """Scaled latents [1, 4, 1, h, w] of a mid-grey frame of so many pixels, which the mask form needs."""
+        """Scaled latents [1, 4, 1, h, w] of a mid-grey frame of that size, which the mask form needs."""
         return self.stage.grey_latents(height, width) if self.stage.unet.config.in_channels == MASK else None
 
 

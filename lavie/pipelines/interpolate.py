@@ -25,17 +25,17 @@ FACTOR = SPEC.key_frame_distance
 
 
 class InterpolationPipeline(StagePipeline):
-    """F frames become 4F − 3 over the same duration; every output frame is synthesised anew.
+    """F frames become 4F − 3 over the same time; every output frame is made anew.
 
-    Longer clips than the model's window are denoised in overlapped windows that share noise and are blended at
-    every step; each starts on a key frame, which the model's sparse-causal attention looks back to.
+    Clips longer than the model's window are denoised in overlapping windows that share noise and are blended at every
+    step. Each starts on a key frame, to which the model's sparse-causal attention looks back.
     Source: interpolation/sample.py, auto_inpainting_copy_no_mask.
     """
 
     stage_name = "interpolation"
 
     def planned(self, config: StageConfig, num_frames: int, height: int, width: int) -> Plan:
-        """`within_memory` for frames of so many pixels."""
+        """`within_memory` for frames of that size."""
         return self.within_memory(config, (SPEC.frames_made(num_frames), -(-height // 8), -(-width // 8)), encodes=True)
 
     @documented(StageConfig, "interpolation")
@@ -53,7 +53,7 @@ class InterpolationPipeline(StagePipeline):
 
         Args:
             fps: of the input; the output has the model's own rate relative to it (LaVie: three times, 8 → 24).
-            first_frame: for a segment of a longer video, its place there; the noise is then that of `segment_noise`.
+            first_frame: for a segment of a longer video, its position there; the noise then comes from `segment_noise`.
 
         Raises:
             UsageError: fewer than two frames, or a setting that cannot work.
@@ -101,7 +101,7 @@ def sample_interpolation(job: Job, key_frames: Tensor) -> Tensor:
 
 
 def key_frame_windows(num_key_frames: int, window: int, overlap: int) -> list[slice]:
-    """Windows of output frames, each from one key frame to another; neighbours share a key frame or more."""
+    """Windows of output frames, each from one key frame to another; neighbours share at least one key frame."""
     if window and num_key_frames > window and overlap < 1:
         raise UsageError("Windows of key frames need an overlap of 1 or more: neighbours meet on a key frame.")
     windows = spans(num_key_frames, window or num_key_frames, overlap if window else 0)

@@ -1,4 +1,4 @@
-"""Long videos: by any method of `lavie.long_video`."""
+"""Long videos, with any method of `lavie.long_video`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ VAE_FACTOR = STAGES["base"].vae_factor
 
 
 class LongVideoPipeline(StagePipeline):
-    """A prompt, or prompts that change over time, become a video of any length, by a method of `lavie.long_video`."""
+    """Makes a video of any length from a prompt, or from prompts that change over time, with a method of
+    `lavie.long_video`."""
 
     stage_name = "base"
 
@@ -56,15 +57,15 @@ class LongVideoPipeline(StagePipeline):
         callback: Callback | None = None,
         **settings: Any,
     ) -> VideoOutput:
-        """One video; None takes the method's or the model's own setting.
+        """Make one video. None stands for the method's or the model's own setting.
 
         Args:
-            num_frames: in all, those of `video` included.
-            method: of `lavie.long_video.METHODS`; by default the extension stage's where the model has that stage, else
+            num_frames: in all, including those of `video`.
+            method: of `lavie.long_video.METHODS`; by default "conditioned" if the model has an extension stage, else
                 "replacement".
-            video: uint8 [F, height, width, 3] that the rest goes on from, by methods that can; it sets the size and
-                comes back as it is.
-            resize: "crop" or "stretch" brings the video to `height` and `width` first; see `resized`.
+            video: uint8 [F, height, width, 3] to continue, for methods that can. It sets the size and is returned
+                unchanged.
+            resize: "crop" or "stretch" first brings the video to `height` and `width`; see `resized`.
 
         Raises:
             UsageError: a setting that cannot work, or one that the method does not have.
@@ -92,7 +93,7 @@ class LongVideoPipeline(StagePipeline):
         return VideoOutput(frames, config.fps, self.described(config, str(prompt), seed, **more))
 
     def set_loras(self, loras: Sequence[Lora]) -> list[Applied]:
-        """As `StagePipeline.set_loras`, on the extension stage, too."""
+        """As `StagePipeline.set_loras`, also on the extension stage."""
         if self._extension is not None:
             self._extension.set_loras(loras)
         return super().set_loras(loras)
@@ -118,9 +119,9 @@ class LongVideoPipeline(StagePipeline):
     def _by_extension(
         self, job: Job, seed: int, num_frames: int, settings: LongVideoSettings, given: Tensor | None
     ) -> Tensor:
-        """The base's clip, unless a video is given, and what the extension stage makes of its end."""
+        """The base's clip, or the given video, continued by the extension stage."""
         length = min(job.config.clip_frames, num_frames) if given is None else given.shape[2]
-        if num_frames > length:  # a context that cannot be is refused before the base works
+        if num_frames > length:  # refuse an impossible context before the base runs
             stage = self._extension_stage().stage
             check_context(stage.unet, min(settings.context_frames, length), stage.config.clip_frames)
         if given is None:
@@ -156,7 +157,7 @@ class LongVideoPipeline(StagePipeline):
         return np.concatenate((video, made[:, :height, :width]))
 
     def _text(self, prompt: str | PromptSchedule, negative: str, num_frames: int, transition: int) -> TextCondition:
-        """One text for all frames, or, of a schedule, one for each."""
+        """One text for all frames or, for a schedule, one per frame."""
         if isinstance(prompt, str):
             return self.stage.embed([prompt], negative)
         text = self.stage.embed(list(prompt.prompts), negative)
@@ -164,7 +165,7 @@ class LongVideoPipeline(StagePipeline):
 
 
 def default_method(has_extension: bool) -> str:
-    """The extension stage's, where there is one."""
+    """ "conditioned" if there is an extension stage."""
     return "conditioned" if has_extension else "replacement"
 
 
@@ -172,7 +173,7 @@ def check_length(method: Method, unet: VideoUNet, config: StageConfig, num_frame
     """Refuse a video that a method cannot make in one pass.
 
     Raises:
-        UsageError: what it would take, and the methods whose memory stays the same.
+        UsageError: too long; the message says what it would take, and names the methods whose memory is constant.
     """
     if method.one_pass:
         constant = ", ".join(other.name for other in METHODS.values() if not other.one_pass)
@@ -193,7 +194,7 @@ def _check_start(video: np.ndarray | None, method: Method, num_frames: int) -> N
 def _resized(
     video: np.ndarray | None, resize: str, config: StageConfig, asked: tuple[int | None, int | None]
 ) -> np.ndarray | None:
-    """The video to go on from in the size that is asked for."""
+    """The video to continue, in the requested size."""
     check_resize(resize)
     if video is None:
         return None

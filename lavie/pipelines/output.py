@@ -1,4 +1,4 @@
-"""What a pipeline gives back."""
+"""What a pipeline returns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class VideoOutput:
 
 @dataclass(frozen=True)
 class StreamedVideo:
-    """A film or image sequence on disk, with what is stored in it."""
+    """A video or image sequence on disk, with what is stored in it."""
 
     path: str
     num_frames: int

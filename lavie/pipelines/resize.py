@@ -15,16 +15,16 @@ RESIZES = ("crop", "stretch")
 
 
 def check_resize(how: str) -> None:
-    """Raise UsageError if there is no such way."""
+    """Raise UsageError if there is no such way to resize."""
     if how not in ("refuse", *RESIZES):
         raise UsageError(f"Unknown resize '{how}'. Choose one of: refuse, {', '.join(RESIZES)}.")
 
 
 def resized(images: Tensor, size: tuple[int, int], how: str) -> Tensor:
-    """Float frames [frames, height, width, channels] in 0…1 in the size (height, width), by antialiased bicubic
-    interpolation, one after the other.
+    """Float frames [frames, height, width, channels] in 0…1, resized to (height, width) one by one with antialiased
+    bicubic interpolation.
 
-    how: "crop" keeps the proportions and cuts off what is too much on both sides; "stretch" keeps all of the picture.
+    how: "crop" keeps the proportions and cuts both sides off equally; "stretch" keeps all of the image.
     """
     if tuple(images.shape[1:3]) == size:
         return images
@@ -33,7 +33,7 @@ def resized(images: Tensor, size: tuple[int, int], how: str) -> Tensor:
 
 
 def resized_frames(frames: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
-    """`resized` of uint8 frames [frames, height, width, 3]."""
+    """`resized` for uint8 frames [frames, height, width, 3]."""
     if frames.shape[1:3] == size:
         return frames
     parts = (resized(torch.from_numpy(np.ascontiguousarray(frame))[None] / 255, size, how) for frame in frames)
@@ -41,7 +41,7 @@ def resized_frames(frames: np.ndarray, size: tuple[int, int], how: str) -> np.nd
 
 
 def _middle(given: Sequence[int], size: tuple[int, int]) -> tuple[slice, slice]:
-    """The largest part of a picture around its middle that has the proportions of `size`."""
+    """The largest centred part of an image that has the proportions of `size`."""
     scale = min(given[0] / size[0], given[1] / size[1])
     sides = [max(1, round(side * scale)) for side in size]
     starts = [(whole - side) // 2 for whole, side in zip(given, sides, strict=True)]

@@ -46,7 +46,7 @@ Change = Callable[[Tensor, int], Tensor]
 class Stage:
     """The parts of a stage on their device; `dtype` is the precision of UNet and text encoder.
 
-    placement: brings the parts to the device when they are used, where memory is limited.
+    placement: moves the parts to the device when they are used, if memory is limited.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Stage:
         dtype: str | torch.dtype | None = None,
         placed: bool = False,
     ) -> Stage:
-        """Load the stage `name` of a family; `placed` into main memory, from where `placement` brings its parts.
+        """Load the stage `name` of a family; if `placed`, into main memory, from where `placement` moves its parts.
 
         Raises:
             LavieError: the family has no such stage, or its files are missing, broken or of another stage.
@@ -95,12 +95,12 @@ class Stage:
         return STAGES[self.name]
 
     def bring(self, part: str) -> None:
-        """The part "unet", "vae" or "text_encoder" is about to be used."""
+        """Move the part "unet", "vae" or "text_encoder" to the device, because it is about to be used."""
         if self.placement is not None:
             self.placement.bring(part)
 
     def release(self) -> None:
-        """Take all parts off the device, where memory is limited."""
+        """Move all parts off the device, if memory is limited."""
         if self.placement is not None:
             self.placement.release()
 
@@ -112,12 +112,12 @@ class Stage:
         return TextCondition.of(states[:-1], states[-1:])
 
     def encode(self, video: Tensor, plan: Plan | None = None, **options: Any) -> Tensor:
-        """`encode_video`, by a plan where there is one."""
+        """`encode_video`, according to a plan if there is one."""
         self.bring("vae")
         return encode_video(self.vae, video, frames_per_batch=plan and plan.vae_frames, **options)
 
     def grey_latents(self, height: int, width: int) -> Tensor:
-        """Scaled latents [1, 4, 1, h, w] of a mid-grey frame of so many pixels, up to a multiple of 8."""
+        """Scaled latents [1, 4, 1, h, w] of a mid-grey frame of that size, rounded up to a multiple of 8."""
         height, width = (-(-side // 8) * 8 for side in (height, width))
         return self.encode(torch.zeros(1, 3, 1, height, width, device=self.device))
 
@@ -129,9 +129,10 @@ class Stage:
         rounding: str = "nearest",
         change: Change | None = None,
     ) -> np.ndarray:
-        """uint8 frames [batch, frames, height, width, 3] of scaled latents, a few frames at a time, by a plan.
+        """uint8 frames [batch, frames, height, width, 3] of scaled latents, a few frames at a time, according to a
+        plan.
 
-        change: what becomes of each slice, float32 [batch, 3, some frames, height, width], which begins at that frame.
+        change: applied to each slice, float32 [batch, 3, some frames, height, width], and its first frame's number.
         """
         if not latents.isfinite().all():
             raise LavieError(
@@ -155,8 +156,8 @@ class Stage:
 class StagePipeline:
     """A pipeline of one stage; `stage_name` tells which.
 
-    memory: most bytes that a call may take, as far as they can be estimated; None: any. tell: is told in words how a
-    call keeps to it.
+    memory: the most bytes that a call may use, as estimated; None: no limit. tell: called with a sentence on how a call
+    keeps within it.
     """
 
     stage_name: ClassVar[str]
@@ -186,11 +187,11 @@ class StagePipeline:
         return cls(Stage.load(cls.stage_name, name_or_path, device, dtype, placed=memory is not None), memory)
 
     def configured(self, **given: Any) -> StageConfig:
-        """The stage's settings with those given; see `StageConfig.configured`."""
+        """The stage's settings, changed by those given; see `StageConfig.configured`."""
         return self.stage.config.configured(self.stage.name, **given)
 
     def described(self, config: StageConfig, prompt: str, seed: int, **more: Any) -> dict[str, Any]:
-        """Everything that shaped a video, for its metadata; more: what is no setting of the stage."""
+        """Everything that shaped a video, for its metadata. more: what is not a setting of the stage."""
         return {**self.origin(), "prompt": prompt, "seed": seed, **config.described(self.stage.name), **more}
 
     def job(
@@ -201,7 +202,7 @@ class StagePipeline:
         callback: Callback | None = None,
         draw: Draw | None = None,
     ) -> Job:
-        """To sample by this stage's network, which is brought to its device, as planned."""
+        """A job for this stage's network, which moves to its device, as planned."""
         self.stage.bring("unet")
         return Job(
             self.stage.unet,
@@ -217,21 +218,21 @@ class StagePipeline:
     def within_memory(
         self, config: StageConfig, latents: tuple[int, int, int], batch: int = 1, encodes: bool = False
     ) -> Plan:
-        """How a call keeps to `memory`, which the stage is then set for; as asked where there is no limit.
+        """Plan a call within `memory` and prepare the stage for it; without a limit, as requested.
 
         Args:
             latents: frames, height and width of what is denoised.
             encodes: frames come in through the VAE.
 
         Raises:
-            UsageError: so little memory is not enough.
+            UsageError: the memory is not enough.
         """
         stage = self.stage
         if self.memory is None:
             return Plan(config, Execution())
         work = _work(stage, latents, batch, encodes)
         plan = fitted(work, config, self.memory, offloads=stage.device.type != "cpu")
-        if self._told is None or not self._told.issuperset(plan.notes):  # a film's segments need not say it again
+        if self._told is None or not self._told.issuperset(plan.notes):  # say it once, not for every segment of a video
             self.tell(f"{stage.name}: {plan}")
             self._told = set(plan.notes)
         if stage.placement is not None:
@@ -245,13 +246,14 @@ class StagePipeline:
         return {"model": self.stage.family.name, **loras}
 
     def set_loras(self, loras: Sequence[Lora]) -> list[Applied]:
-        """Put exactly these LoRAs on the stage's UNet and text encoder, and tell what became of each; log what is left.
+        """Apply exactly these LoRAs to the stage's UNet and text encoder; returns the result for each and logs layers
+        that do not fit.
 
-        A new strength costs no loading; without LoRAs ([]) the weights are what they were, bit for bit.
+        A new strength needs no loading. Without LoRAs ([]) the weights are restored bit for bit.
 
         Raises:
-            LavieError: a LoRA that does not fit; everything stays as it was.
-            UsageError: a stage that no Stable Diffusion 1.x LoRA fits.
+            LavieError: a LoRA does not fit; everything stays as it was.
+            UsageError: no Stable Diffusion 1.x LoRA fits this stage.
         """
         if not self.stage.spec.takes_loras:
             raise UsageError(f"LaVie's {self.stage.name} is no Stable Diffusion 1.x model, so no LoRA fits it.")
@@ -292,20 +294,21 @@ def _work(stage: Stage, latents: tuple[int, int, int], batch: int, encodes: bool
 
 
 def to_video(frames: np.ndarray, device: torch.device) -> Tensor:
-    """uint8 [frames, height, width, 3] → float32 [1, 3, frames, height, width] in −1…1, where its size allows it."""
+    """uint8 [frames, height, width, 3] → float32 [1, 3, frames, height, width] in −1…1, in the storage that its size
+    allows."""
     video = torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2)[None]
     return video.to(storage_device(video.numel(), device)).float() / 127.5 - 1
 
 
 def padded_video(frames: np.ndarray, device: torch.device) -> Tensor:
-    """`to_video` with its last rows and columns repeated up to a multiple of 8."""
+    """`to_video`, with the last rows and columns repeated up to a multiple of 8."""
     video = to_video(frames, device)
     height, width = video.shape[3:]
     return pad(video[0], (0, -width % 8, 0, -height % 8), mode="replicate")[None]
 
 
 def part_source(family: Family, file: str, part: str) -> Path | dict[str, Tensor]:
-    """The folder of a VAE or text encoder, or else that part of a Stable Diffusion 1.x checkpoint in one file."""
+    """The folder of a VAE or text encoder, else that part of a Stable Diffusion 1.x checkpoint in one file."""
     path, single = family.path(file), family.single_file()
     if path.exists() or single is None or not file.startswith("stable-diffusion-v1"):
         return path
@@ -313,7 +316,7 @@ def part_source(family: Family, file: str, part: str) -> Path | dict[str, Tensor
 
 
 def require_files(family: Family, config: StageConfig) -> None:
-    """Raise LavieError if a file of the stage is not there."""
+    """Raise LavieError if a file of the stage is missing."""
     single = family.single_file() is not None
     for file in (config.unet, config.vae, config.text_encoder, config.tokenizer):
         stands_in = single and file in (config.vae, config.text_encoder) and file.startswith("stable-diffusion-v1")

@@ -1,4 +1,4 @@
-"""Stage 1: text to a short clip, or a clip repainted as the text says."""
+"""Stage 1: a clip from a prompt, or a given clip repainted."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ VAE_FACTOR = STAGES["base"].vae_factor
 
 
 class TextToVideoPipeline(StagePipeline):
-    """A prompt becomes a clip: 16 frames at 8 frames a second with LaVie's own settings. A video to start from is
-    repainted instead.
+    """Makes a clip from a prompt: 16 frames at 8 frames per second with LaVie's own settings. Or repaints a given
+    video.
 
     Source: base/pipelines/pipeline_videogen.py.
     """
@@ -46,9 +46,9 @@ class TextToVideoPipeline(StagePipeline):
         """One clip per prompt and seed, sampled as one batch.
 
         Args:
-            video: uint8 [F, H, W, 3] that every clip starts from and that sets frames, height and width; edges that
-                do not fill 8 pixels are cropped. The clips have the model's own frame rate.
-            strength: above 0, at most 1; the smaller, the more of the video is kept. 1 takes only its size.
+            video: uint8 [F, H, W, 3] that every clip starts from. It sets frames, height and width; edges that do not
+                fill 8 pixels are cropped. The clips have the model's own frame rate.
+            strength: above 0, at most 1; lower values keep more of the video. 1 uses only its size.
 
         Raises:
             UsageError: a setting that cannot work.
@@ -57,7 +57,7 @@ class TextToVideoPipeline(StagePipeline):
         if video is not None:
             settings |= dict(zip(("num_frames", "height", "width"), video.shape[:3], strict=True))
         config = self.configured(**settings)
-        schedule_of(config, strength)  # refuses what cannot work before the video is encoded
+        schedule_of(config, strength)  # refuse impossible values before the video is encoded
         latents = (config.num_frames, config.height // VAE_FACTOR, config.width // VAE_FACTOR)
         plan = self.within_memory(config, latents, len(prompts), encodes=video is not None)
         initial = None if video is None else self.stage.encode(to_video(video, self.stage.device), plan)
@@ -78,11 +78,11 @@ def sample_text_to_video(
 
     Args:
         job: of the base stage; frames, height and width are those of its config, or else of `initial` or `known`.
-        initial: scaled latents that a `strength` below 1 keeps the more of the smaller it is; a batch of 1 is for all.
-        known: parts that the clips keep, exactly.
+        initial: scaled latents to start from; a lower `strength` keeps more of them. A batch of 1 is for all clips.
+        known: parts that the clips keep exactly.
 
     Raises:
-        UsageError: a setting that cannot work, or latents that do not fit each other or the clips.
+        UsageError: a setting that cannot work, or latents that do not match each other or the clips.
     """
     schedule = job.schedule(strength)
     noise = job.noise(_shape(job, initial, known))
@@ -109,7 +109,7 @@ def _shape(job: Job, initial: Tensor | None, known: Known | None) -> tuple[int, 
 
 
 def _start(video: np.ndarray | None, strength: float, settings: dict[str, Any]) -> np.ndarray | None:
-    """The video to start from: its middle in whole latent pixels, as VAE Encode in ComfyUI takes it."""
+    """The video to start from, cropped at the centre to whole latent pixels, as VAE Encode in ComfyUI does."""
     if video is None:
         if strength < 1:
             raise UsageError("A strength below 1 needs a video to start from.")

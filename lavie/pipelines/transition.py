@@ -1,4 +1,4 @@
-"""From one shot to another: the frames between the end of the first and the beginning of the second."""
+"""Transitions: new frames between the end of one video and the beginning of another."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from .stage import Stage, StagePipeline, padded_video
 
 
 class TransitionPipeline(StagePipeline):
-    """Two videos become one: the end of the first, new frames, the beginning of the second.
+    """Joins two videos with new frames between them.
 
-    A UNet in the mask form (SEINE) is shown the frames on both sides. Families without one take the base, at whose
-    every denoising step the frames on both sides are put in place (as in RePaint, Lugmayr et al. 2022).
+    A UNet in the mask form (SEINE) sees the frames on both sides. Families without one use the base and put the frames
+    on both sides in place at every denoising step (as in RePaint, Lugmayr et al. 2022).
     """
 
     @classmethod
@@ -36,7 +36,7 @@ class TransitionPipeline(StagePipeline):
         dtype: str | torch.dtype | None = None,
         memory: int | None = None,
     ) -> TransitionPipeline:
-        """Load the stage that a family has for it.
+        """Load the family's stage for transitions.
 
         Raises:
             LavieError: files are missing, broken or of another stage.
@@ -50,7 +50,7 @@ class TransitionPipeline(StagePipeline):
         return cls(Stage.load("base", family, device, dtype, placed), memory)
 
     def configured(self, **given: Any) -> StageConfig:
-        """As the extension's: frames and size are those of the videos."""
+        """As for the extension stage: the videos set frames and size."""
         return self.stage.config.configured("extension", **given)
 
     @documented(StageConfig, "extension")
@@ -70,12 +70,12 @@ class TransitionPipeline(StagePipeline):
 
         Args:
             prompt: what the new frames show.
-            context_frames: how many frames on each side the new ones are made to fit, if a video has so many.
-            resize: what becomes of a second video of another size than the first: "refuse", "crop" or "stretch"; see
+            context_frames: how many frames on each side the new ones must fit, if a video has that many.
+            resize: what to do if the second video differs in size from the first: "refuse", "crop" or "stretch"; see
                 `resized`.
 
         Raises:
-            UsageError: videos of two sizes, or a setting that cannot work.
+            UsageError: the videos differ in size, or a setting cannot work.
         """
         first, second = _sides(first, second, resize)
         if context_frames < 1:
@@ -113,11 +113,11 @@ def sample_transition(job: Job, before: Tensor, after: Tensor, num_frames: int, 
     """Scaled latents [1, 4, num_frames, h, w] of what lies between `before` and `after`, each [1, 4, F, h, w].
 
     Args:
-        job: of the base, or of the extension in the mask form, which needs grey.
+        job: of the base, or of an extension stage in the mask form, which needs `grey`.
         grey: scaled latents [1, 4, 1, h, w] of mid-grey.
 
     Raises:
-        UsageError: a setting that cannot work, or a UNet that cannot be shown both sides.
+        UsageError: a setting that cannot work, or a UNet that cannot see both sides.
     """
     for side in (before, after):
         check_latents(side, 1)

@@ -26,10 +26,10 @@ OFFICIAL_CHUNK = 8
 
 
 class UpscalePipeline(StagePipeline):
-    """Any video becomes four times as high and wide.
+    """Makes any video four times as high and wide.
 
-    By default in overlapped windows of frames (and tiles of the picture) that share noise and are blended at every
-    step. `chunks="official"` gives the authors' independent chunks of 8 frames, hard seams and all.
+    By default it works in overlapping windows of frames (and tiles of the image) that share noise and are blended at
+    every step. `chunks="official"` gives the authors' independent chunks of 8 frames, with their hard seams.
     Source: vsr/sample.py, vsr/models/pipeline_stable_diffusion_upscale_video_3d.py.
     """
 
@@ -44,7 +44,7 @@ class UpscalePipeline(StagePipeline):
         return {**super().origin(), **({"weights": "float8"} if self.float8 else {})}
 
     def planned(self, config: StageConfig, num_frames: int, height: int, width: int) -> Plan:
-        """`within_memory` for frames of so many pixels."""
+        """`within_memory` for frames of that size."""
         return self.within_memory(config, (num_frames, height, width))
 
     @documented(StageConfig, "upscaler")
@@ -62,7 +62,7 @@ class UpscalePipeline(StagePipeline):
 
         Args:
             fps: of the input, and of the output.
-            first_frame: for a segment of a longer video, its place there; the noise is then that of `segment_noise`.
+            first_frame: for a segment of a longer video, its position there; the noise then comes from `segment_noise`.
 
         Raises:
             UsageError: a setting that cannot work.
@@ -86,8 +86,8 @@ def sample_upscale(job: Job, video: Tensor) -> Tensor:
     """Scaled latents [1, 4, frames, height, width] of the enlarged video [1, 3, frames, height, width] in −1…1.
 
     Args:
-        job: of the upscaler stage; its config's `noise_level`, windows, tiles and `chunks` count.
-        video: on any device; it goes to the network's region by region.
+        job: of the upscaler stage; uses `noise_level`, windows, tiles and `chunks` of its config.
+        video: on any device; it moves to the network's device region by region.
 
     Raises:
         UsageError: a setting that cannot work.
@@ -101,7 +101,7 @@ def sample_upscale(job: Job, video: Tensor) -> Tensor:
     after_window, after_step = job.progress("upscaler", total)
 
     def upscaled(pixels: Tensor, parts: list[Region], start: int) -> Tensor:
-        """Frames that share their noise; the low-resolution noise is drawn first, as in the official code."""
+        """Upscale frames that share their noise; the low-resolution noise is drawn first, as in the official code."""
         schedule = job.schedule()
         low_noise = job.noise(pixels.shape[1:], "low resolution", start)
         noise = job.noise((4, *pixels.shape[2:]), "latents", start)

@@ -1,4 +1,4 @@
-"""Where and in which precision the networks run."""
+"""Device, precision and memory: where and how the networks run."""
 
 from .device import choose_device, choose_dtype, storage_device
 

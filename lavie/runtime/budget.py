@@ -1,4 +1,4 @@
-"""A stage within a limit of memory: exact means first, then tiles and windows, which change the picture and say so."""
+"""Plans a stage within a memory limit: exact means first, then tiles and windows, which change the result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import UsageError
 from .estimate import Execution, Workload, kept_channels, stage_bytes
 from .fallback import Attempt, attempts
 
-MARGIN = 1.1  # for what kernels take for themselves, and for gaps between tensors
+MARGIN = 1.1  # for the kernels' own memory, and for gaps between tensors
 VAE_TILES = (256, 128, 64, 32)  # edges in latent pixels
 
 OFFLOADED = {
@@ -22,10 +22,8 @@ OFFLOADED = {
 
 @dataclass(frozen=True)
 class Plan:
-    """How a stage keeps to a limit.
-
-    config: the settings asked for, with smaller windows and tiles where nothing else was enough. bytes: what it is
-    estimated to take at the peak, of `limit` (0: none). notes: what was chosen, a sentence each.
+    """How a stage keeps within a limit. config: the requested settings, with smaller windows and tiles if nothing else
+    was enough. bytes: the estimated peak, of `limit` (0: none). notes: what was chosen, one sentence each.
     """
 
     config: StageConfig
@@ -44,7 +42,7 @@ class Plan:
 
     @property
     def vae_metadata(self) -> dict[str, int]:
-        """What of the decoding changes the picture and the settings do not say."""
+        """How decoding changes the result beyond what the settings say."""
         return {"vae_tile": self.vae_tile} if self.vae_tile != self.config.tile else {}
 
     def __str__(self) -> str:
@@ -52,13 +50,13 @@ class Plan:
 
 
 def fitted(work: Workload, config: StageConfig, limit: int, offloads: bool) -> Plan:
-    """The first plan whose estimate keeps to the limit.
+    """The first plan whose estimate fits the limit.
 
     Args:
-        offloads: parts can be kept elsewhere, as they can for a GPU.
+        offloads: parts can be kept elsewhere, as for a GPU.
 
     Raises:
-        UsageError: not even the last plan fits; names what that one needs.
+        UsageError: not even the last plan fits; the message says what that one needs.
     """
     plans = [plan_of(work, config, limit, *each) for each in _choices(work, config, offloads)]
     for plan in plans:
@@ -95,7 +93,7 @@ def plan_of(
 
 
 def _choices(work: Workload, config: StageConfig, offloads: bool) -> Iterator[tuple[Attempt, str, tuple[int, int]]]:
-    """What to try, in this order; each of the three is as wanted at first."""
+    """What to try, in this order; each of the three starts as requested."""
     tries = list(_ever_smaller(config, work))
     exact = [each for each in tries if each.config == config]
     places = ("none", "parts", "blocks") if offloads else ("none",)
@@ -109,7 +107,7 @@ def _choices(work: Workload, config: StageConfig, offloads: bool) -> Iterator[tu
 
 
 def _ever_smaller(config: StageConfig, work: Workload) -> Iterator[Attempt]:
-    """`attempts`, and again from the last one's windows and tiles until they cannot be halved."""
+    """`attempts`, repeated from the last one's windows and tiles until they cannot be halved."""
     stage, frames = work.stage, (work.frames - 1) // work.stage.key_frame_distance + 1
     tries = list(attempts(config, stage, frames, work.height, work.width))
     yield from tries
@@ -129,11 +127,11 @@ def _notes(asked: StageConfig, execution: Execution, chosen: StageConfig, vae: t
     if vae[0]:
         yield "The VAE sees one frame at a time."
     if vae[1]:
-        yield f"It decodes tiles of {vae[1]} latent pixels, which changes the picture a little."
+        yield f"It decodes tiles of {vae[1]} latent pixels, which changes the result slightly."
     if chosen.window != asked.window:
-        yield f"Windows of {chosen.window} frames, {chosen.overlap} shared, which changes the picture a little."
+        yield f"Windows of {chosen.window} frames, {chosen.overlap} shared, which changes the result slightly."
     if chosen.tile != asked.tile:
-        yield f"Tiles of {chosen.tile} pixels, {chosen.tile_overlap} shared, which changes the picture a little."
+        yield f"Tiles of {chosen.tile} pixels, {chosen.tile_overlap} shared, which changes the result slightly."
 
 
 def in_words(size: int) -> str:

@@ -10,15 +10,15 @@ from torch import nn
 from ..models.blocks import ResnetBlock, TransformerBlock
 
 Network = TypeVar("Network", bound=nn.Module)
-VARIANTS = 64  # of one kind of block: a released network has 14 shapes of resnets, each for every size of a clip
+VARIANTS = 64  # per kind of block: a released network has 14 shapes of resnets, each for every size of a clip
 
 
 def compile_blocks(unet: Network, backend: str = "inductor") -> Network:
-    """Have every resnet and transformer block of a UNet compiled at its first call, in place.
+    """Compile every resnet and transformer block of a UNet at its first call, in place.
 
-    Blocks of one kind share their code, so that this takes a fraction of the time of compiling the whole. Another size
-    or number of frames compiles once more; another seed, timestep or LoRA strength does not. Raises torch's limit on
-    how often one piece of code is compiled, beyond which blocks would silently stay as they were.
+    Blocks of one kind share their code, so this takes a fraction of the time of compiling the whole. Another size or
+    number of frames compiles again; another seed, timestep or LoRA strength does not. Raises torch's limit on how often
+    one piece of code is compiled, above which blocks would silently stay uncompiled.
     """
     limits = torch._dynamo.config
     name = "recompile_limit" if hasattr(limits, "recompile_limit") else "cache_size_limit"  # of older torch

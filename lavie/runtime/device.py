@@ -6,15 +6,15 @@ import torch
 
 from ..errors import UsageError
 
-MOST_ELEMENTS = 2**26  # of one float32 tensor of a clip that may lie on a GPU: 256 MiB
+MOST_ELEMENTS = 2**26  # of one float32 tensor of a clip that may stay on a GPU: 256 MiB
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
-    """The device that is asked for; by default a CUDA card, Apple's GPU, or the CPU, whichever comes first.
+    """The requested device; by default a CUDA card, else Apple's GPU, else the CPU.
 
     Raises:
-        UsageError: the device is not here.
+        UsageError: the device is not available.
     """
     if device is None or str(device) == "auto":
         if torch.cuda.is_available():
@@ -30,7 +30,7 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
 
 
 def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    """The precision that is asked for; by default float16 on a GPU and float32 on the CPU."""
+    """The requested precision; by default float16 on a GPU and float32 on the CPU."""
     if dtype is None or dtype == "auto":
         return torch.float32 if device.type == "cpu" else torch.float16
     if isinstance(dtype, str):
@@ -41,8 +41,7 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
 
 
 def storage_device(num_elements: int, device: torch.device) -> torch.device:
-    """Where a clip's tensor of so many numbers lies: on `device`, or in main memory if it is very long or large.
-
-    The networks see windows and tiles of it on `device` all the same.
+    """Where to keep a clip's tensor of so many numbers: on `device`, or in main memory if it is very long or large. The
+    networks still see windows and tiles of it on `device`.
     """
     return device if num_elements <= MOST_ELEMENTS else torch.device("cpu")

@@ -1,4 +1,4 @@
-"""What a stage takes at its peak, before it runs: weights, feature maps, latents, frames."""
+"""Estimates the peak memory of a stage before it runs: weights, feature maps, latents, frames."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ..stages import StageSpec
 from .device import MOST_ELEMENTS
 
 SLICES = 16  # of the UNet's largest feature map
-LEAST_SLICE = 2**16  # numbers: less takes time, and saves nothing that counts
+LEAST_SLICE = 2**16  # numbers: smaller slices take time and save hardly any memory
 FLOAT32, UINT8 = 4, 1
 LATENT_COPIES = 8  # noise, latents, what the network sees, predictions and their blend
 PIXEL_COPIES = 3  # the low-resolution video, its noise, their sum
-KEPT_ON_CPU = 1.8  # what the process holds for each byte of feature maps alive; measured 1.4 to 2.5, see docs/memory.md
-DECODER_MAPS = 6  # of a VAE's first width, at the full size of the picture; encoding takes 5
-DECODER_MAPS_ON_CPU = 9.7  # whose convolutions lay what goes in and out of them out anew
+KEPT_ON_CPU = 1.8  # bytes the process holds per byte of live feature maps; measured 1.4 to 2.5, see docs/memory.md
+DECODER_MAPS = 6  # of a VAE's first width, at the full size of the image; encoding takes 5
+DECODER_MAPS_ON_CPU = 9.7  # whose convolutions copy their inputs and outputs to another layout
 
 
 def feature_maps(config: UNetConfig, sliced: bool) -> float:
     """How many feature maps of the UNet's first level are alive at the peak of one evaluation.
 
-    Counted at full size by runtime.live; smaller networks need no more.
+    Counted at full size with runtime.live; smaller networks need no more.
     """
     if config.temporal_convolutions:
         return 11.2 if sliced else 16.2
@@ -32,13 +32,13 @@ def feature_maps(config: UNetConfig, sliced: bool) -> float:
 
 
 def unet_bytes(config: UNetConfig, itemsize: int, seen: tuple[int, ...], sliced: bool = False) -> int:
-    """One evaluation, beside the weights, of so many clips, frames, rows and columns of latents."""
+    """Bytes of one evaluation, without the weights, for so many clips, frames, rows and columns of latents."""
     return round(feature_maps(config, sliced) * math.prod(seen) * config.block_out_channels[0] * itemsize)
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Bytes of a stage's parts; `block`: of the UNet's largest block with what lies outside of blocks."""
+    """Bytes of a stage's parts. `block`: the UNet's largest block plus everything outside of blocks."""
 
     unet: int
     block: int
@@ -48,10 +48,10 @@ class Weights:
 
 @dataclass(frozen=True)
 class Workload:
-    """What a stage is asked for: latents [batch, 4, frames, height, width] on a kind of device.
+    """What a stage has to do: latents [batch, 4, frames, height, width] on a kind of device.
 
     itemsize: bytes of a number in the UNet. scale: pixels per latent pixel along an edge. vae_width: channels of the
-    VAE's first level. encodes: frames come in through the VAE. beside: bytes that are taken already, weights apart.
+    VAE's first level. encodes: frames come in through the VAE. beside: bytes already in use, without the weights.
     """
 
     stage: StageSpec
@@ -75,7 +75,7 @@ class Workload:
         return batch, min(execution.window or self.frames, self.frames), height, width
 
     def slice_elements(self, execution: Execution) -> int:
-        """`VideoUNet.slice_elements` for so many slices as the estimate reckons with."""
+        """`VideoUNet.slice_elements` for the number of slices that the estimate assumes."""
         return max(LEAST_SLICE, math.prod(self.seen(execution)) * self.unet.block_out_channels[0] // SLICES)
 
 
@@ -83,11 +83,11 @@ class Workload:
 class Execution:
     """How a stage works.
 
-    sequential_guidance: its halves in turn. sliced: the UNet in slices. offload: "none", "parts" (one part on the
-    device at a time) or "blocks" (and of the UNet one block). vae_frames: frames that the VAE sees at once, 0 as many
-    as the device handles well. vae_tile: edge in latent pixels, 0 the whole picture. window, tile: in latents, 0 for
-    all; overlap, tile_overlap: what neighbours share of them. kept_channels: of the feature that fast mode keeps of
-    every window and tile, see `kept_channels`.
+    sequential_guidance: the two halves of the guidance one after the other. sliced: the UNet in slices. offload:
+    "none", "parts" (one part on the device at a time) or "blocks" (and of the UNet one block). vae_frames: frames that
+    the VAE sees at once; 0: as many as the device handles well. vae_tile: edge in latent pixels; 0: the whole image.
+    window, tile: in latents; 0: all. overlap, tile_overlap: what neighbours share. kept_channels: of the feature that a
+    speed preset keeps per window and tile, see `kept_channels`.
     """
 
     guided: bool = True
@@ -104,14 +104,15 @@ class Execution:
 
 
 def kept_channels(config: UNetConfig, speed: Speed) -> int:
-    """How wide the feature is that a speed keeps from step to step, see `models.deep_feature`; 0: it keeps none."""
+    """The width of the feature that a speed keeps from step to step, see `models.deep_feature`; 0: none."""
     if speed.full_every == 1:
         return 0
     return config.block_out_channels[0 if speed.depth <= config.layers_per_block else 1]
 
 
 def kept_bytes(work: Workload, execution: Execution) -> int:
-    """What fast mode keeps of all windows and tiles, for each half of the guidance; a device holds a part of it."""
+    """Bytes that a speed preset keeps of all windows and tiles, for each half of the guidance; a device holds part
+    of them."""
     elements = execution.kept_channels * work.batch * (2 if execution.guided else 1)
     elements *= _covered(work.frames, execution.window, execution.overlap)
     for side in (work.height, work.width):
@@ -120,14 +121,14 @@ def kept_bytes(work: Workload, execution: Execution) -> int:
 
 
 def _covered(length: int, size: int, overlap: int) -> int:
-    """How much spans of a size that share an overlap cover in all, see `sampling.windows.spans`."""
+    """The total length of overlapping spans of a size, see `sampling.windows.spans`."""
     if not size or size >= length:
         return length
     return size * math.ceil((length - overlap) / (size - overlap))
 
 
 def stage_bytes(work: Workload, execution: Execution) -> int:
-    """The peak over encoding the text, encoding frames, denoising and decoding."""
+    """The peak of encoding the text, encoding frames, denoising and decoding."""
     weights, parts = work.weights, execution.offload != "none"
     whole = weights.unet + weights.vae + weights.text_encoder
     of_unet = weights.block if execution.offload == "blocks" else weights.unet
@@ -138,7 +139,7 @@ def stage_bytes(work: Workload, execution: Execution) -> int:
 
 
 def denoising_bytes(work: Workload, execution: Execution) -> int:
-    """One evaluation, the clip's latents, and what fast mode keeps."""
+    """Bytes of one evaluation, the clip's latents, and what a speed preset keeps."""
     alive = unet_bytes(work.unet, work.itemsize, work.seen(execution), execution.sliced)
     return (
         round(alive * (KEPT_ON_CPU if work.device == "cpu" else 1))
@@ -148,7 +149,7 @@ def denoising_bytes(work: Workload, execution: Execution) -> int:
 
 
 def decoding_bytes(work: Workload, execution: Execution) -> int:
-    """The VAE on some frames, or tiles of them, and the clip before and after."""
+    """Bytes of the VAE on some frames, or tiles of them, and of the clip before and after."""
     sides = (min(execution.vae_tile or side, side) * work.scale for side in (work.height, work.width))
     frame = work.batch
     for side in sides:
@@ -168,6 +169,6 @@ def _stored_latents(work: Workload) -> int:
 
 
 def _video(work: Workload) -> int:
-    """The decoded frames, twice while they are put together; on another device there is only a part of them."""
+    """Bytes of the decoded frames, twice while they are joined; on another device only a part of them."""
     pixels = work.batch * work.frames * work.height * work.width * work.scale**2
     return 2 * 3 * pixels * UINT8 if work.device == "cpu" else 0

@@ -1,4 +1,4 @@
-"""What to try when memory runs out: exact means first, then those that change the picture, and say so."""
+"""What to try when memory runs out: exact means first, then means that change the result, and say so."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SLICE_ELEMENTS = 2**22  # 8 MB in float16: an eighth of what one frame of the up
 
 @dataclass(frozen=True)
 class Attempt:
-    """Settings to sample with; `sequential_guidance`: its halves in turn; `sliced`: the UNet in slices; `note`: what is
-    changed, empty where nothing is."""
+    """Settings to sample with. `sequential_guidance`: the two halves of the guidance one after the other. `sliced`:
+    the UNet in slices. `note`: what is changed; empty if nothing."""
 
     config: StageConfig
     sequential_guidance: bool
@@ -25,34 +25,34 @@ class Attempt:
 
 
 def attempts(config: StageConfig, stage: StageSpec, num_frames: int, height: int, width: int) -> Iterator[Attempt]:
-    """What is asked for, then what needs less and less memory, each on top of the one before.
+    """The request, then attempts that need less and less memory, each on top of the one before.
 
     Args:
         num_frames: of the stage's input (key frames for interpolation).
-        height, width: of its input in pixels; they count for a stage that works in tiles.
+        height, width: of its input in pixels; they matter for a stage that works in tiles.
     """
     yield Attempt(config, False, False, "")
     guided = config.guidance_scale != 1
     if guided:
-        note = "The two halves of the guidance are computed in turn; the picture stays the same."
+        note = "The two halves of the guidance are computed in turn; the result stays the same."
         yield Attempt(config, True, False, note)
-    yield Attempt(config, guided, True, "The network works in slices; the picture stays the same.")
+    yield Attempt(config, guided, True, "The network works in slices; the result stays the same.")
     window = _halved(min(config.window or num_frames, num_frames), SMALLEST_WINDOW) if stage.windowed else None
     if window:
         overlap = min(max(1, config.overlap // 2), window - 1)
         config = config.replaced(window=window, overlap=overlap)
-        note = f"Windows of {window} frames, {overlap} shared; this changes the picture a little."
+        note = f"Windows of {window} frames, {overlap} shared; this changes the result slightly."
         yield Attempt(config, guided, True, note)
     side = max(height, width)
     tile = _halved(min(config.tile or side, side), SMALLEST_TILE) if stage.tiled else None
     if tile:
         overlap = min(config.tile_overlap or tile // 4, tile // 2)
         config = config.replaced(tile=tile, tile_overlap=overlap)
-        note = f"Tiles of {tile} pixels, {overlap} shared; this changes the picture a little."
+        note = f"Tiles of {tile} pixels, {overlap} shared; this changes the result slightly."
         yield Attempt(config, guided, True, note)
 
 
 def _halved(size: int, least: int) -> int | None:
-    """Half of it, rounded up, or None where that would be too small to help."""
+    """Half of it, rounded up, or None if that would be too small to help."""
     half = -(-size // 2)
     return half if least <= half < size else None

@@ -1,4 +1,4 @@
-"""Weights kept in 8 bits, for cards that the network does not fit otherwise. This changes the picture a little."""
+"""Weights in 8 bits, for cards that the network does not fit otherwise. This changes the result slightly."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import torch
 from ..errors import LavieError
 from ..models import VideoUNet
 
-KEPT = ("norm", "conv_in", "conv_out", "time_emb", "class_emb", "rel_pos")  # small, or read by others than their layer
+KEPT = ("norm", "conv_in", "conv_out", "time_emb", "class_emb", "rel_pos")  # small, or read elsewhere
 
 
 def store_as_float8(unet: VideoUNet) -> None:
-    """Linear layers and convolutions hold float8_e4m3fn from now on, and work in the precision that they had.
+    """Store linear layers and convolutions as float8_e4m3fn; they still compute in the precision that they had.
 
     Raises:
-        LavieError: this diffusers cannot (0.33 and later can).
+        LavieError: this diffusers cannot do it (0.33 and later can).
     """
     try:
         from diffusers.hooks.layerwise_casting import apply_layerwise_casting

@@ -1,4 +1,4 @@
-"""How much memory there is, how much is free, and how much this process has taken."""
+"""How much memory is free, and how much this process uses."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ UNITS = {"M": 10**6, "G": 10**9, "MI": 2**20, "GI": 2**30}
 
 
 def memory_limit(text: str, device: torch.device) -> int:
-    """Bytes of '8GB', '8' (GB too), '500 MB', or 'auto': what is free on the device and what this process has already.
+    """Bytes of '8GB', '8' (also GB), '500 MB', or 'auto': what is free on the device plus what this process already
+    uses.
 
     Raises:
-        UsageError: it is none of these, or this system does not tell what is free.
+        UsageError: it is none of these, or this system does not say what is free.
     """
     if text.strip().lower() == "auto":
         return taken(device) + free(device)
@@ -29,7 +30,7 @@ def memory_limit(text: str, device: torch.device) -> int:
 
 
 def taken(device: torch.device) -> int:
-    """Bytes that this process has: tensors on a GPU, or resident memory."""
+    """Bytes that this process uses: tensors on a GPU, or resident memory."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     if device.type == "mps":
@@ -41,7 +42,7 @@ def free(device: torch.device) -> int:
     """Bytes that this process may still take.
 
     Raises:
-        UsageError: this system does not tell.
+        UsageError: this system does not say.
     """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - taken(device)
@@ -56,7 +57,7 @@ def free(device: torch.device) -> int:
 
 
 def _of_proc(file: str, field: str) -> int | None:
-    """Bytes that Linux tells; None elsewhere."""
+    """Bytes from Linux's /proc; None elsewhere."""
     path = Path(file)
     if not path.exists():
         return None
@@ -64,7 +65,7 @@ def _of_proc(file: str, field: str) -> int | None:
 
 
 def _largest_so_far() -> int:
-    """Peak resident memory, where Unix tells nothing better; 0 elsewhere."""
+    """Peak resident memory, if Unix offers nothing better; 0 elsewhere."""
     try:
         import resource
     except ImportError:  # Windows

@@ -1,4 +1,4 @@
-"""What a network takes while it works, counted on a run without numbers."""
+"""Counts the memory of a network at work, on a run without data (meta device)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveTensors(TorchDispatchMode):
-    """While it lasts, `peak` is the most bytes that tensors made within have taken at once.
+    """A context manager: `peak` is the largest number of bytes that tensors made within it have used at once.
 
-    On the meta device this costs neither memory nor arithmetic. What a kernel takes for itself is not seen.
+    On the meta device this costs neither memory nor arithmetic. Memory inside kernels is not counted.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class LiveTensors(TorchDispatchMode):
 
 
 class FlashAttention(TorchFunctionMode):
-    """Attention that never holds its scores, as on every device but the meta device."""
+    """Attention that never stores its scores, as on every device but the meta device."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if func is scaled_dot_product_attention:

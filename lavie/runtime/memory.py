@@ -1,4 +1,4 @@
-"""What a network takes while it works, for hosts that make room beforehand."""
+"""Estimates the memory of a network at work, for hosts that make room beforehand."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from .estimate import unet_bytes
 
 
 def activation_bytes(unet: VideoUNet, shape: Sequence[int]) -> float:
-    """An estimate of what one evaluation takes beside the weights, for latents [batch, channels, frames, h, w]."""
+    """Estimated bytes of one evaluation, without the weights, for latents [batch, channels, frames, h, w]."""
     batch, _, *rest = shape
     return MARGIN * unet_bytes(unet.config, unet.dtype.itemsize, (batch, *rest))

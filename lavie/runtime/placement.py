@@ -1,4 +1,4 @@
-"""Where the parts of a stage are while it works: all on the device, one at a time, or the UNet block by block."""
+"""Where the parts of a stage are while it runs: all on the device, one at a time, or the UNet block by block."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BLOCKS = (ResnetBlock, Transformer, TemporalModule, Downsample, Upsample)
 
 
 class Placement:
-    """Brings a stage's parts to the device when they are used, and keeps the others in main memory.
+    """Moves a stage's parts to the device when they are used, and keeps the others in main memory.
 
     mode: "none", "parts" or "blocks", as in `Execution.offload`.
     """
@@ -27,19 +27,19 @@ class Placement:
         self._by_blocks = False
 
     def bring(self, name: str) -> None:
-        """The part of that name is about to be used."""
+        """Move the part of that name to the device, because it is about to be used."""
         for other, part in self.parts.items():
             if other != name and self.mode != "none":
                 self._move(other, part, CPU)
         self._move(name, self.parts[name], self.device)
 
     def release(self) -> None:
-        """Send all parts to main memory."""
+        """Move all parts to main memory."""
         for name, part in self.parts.items():
             self._move(name, part, CPU)
 
     def weight_bytes(self) -> int:
-        """Of the parts that are on the device now."""
+        """Bytes of the parts that are on the device now."""
         on_device = (each for each in self.parts.values() if next(each.parameters()).device.type == self.device.type)
         return sum(map(weight_bytes, on_device))
 
@@ -54,10 +54,10 @@ class Placement:
 
 
 def offload_blocks(unet: VideoUNet, device: torch.device) -> None:
-    """From now on every block of the UNet comes to the device when it runs, and goes when it is done.
+    """Move every block of the UNet to the device when it runs, and off again when it is done.
 
-    Simple and synchronous: its weights in main memory stay where they are, and a copy works.
-    (diffusers' group offloading copies the list of skip tensors that our blocks take theirs from.)
+    Simple and synchronous: the weights stay in main memory, and a copy does the work.
+    (diffusers' group offloading copies the list of skip tensors that our blocks read from.)
     """
     blocks = blocks_of(unet)
     inside = {id(each) for block in blocks for each in _tensors(block)}
@@ -86,22 +86,22 @@ def _bring_when_it_runs(block: nn.Module, device: torch.device) -> None:
 
 
 def blocks_of(unet: VideoUNet) -> list[nn.Module]:
-    """The resnets, transformers, samplers and temporal modules, none within another."""
+    """The resnets, transformers, samplers and temporal modules, none nested in another."""
     blocks: list[nn.Module] = []
-    for module in unet.modules():  # outer ones come before inner ones
+    for module in unet.modules():  # outer modules come before inner ones
         if isinstance(module, BLOCKS) and not any(module in set(block.modules()) for block in blocks):
             blocks.append(module)
     return blocks
 
 
 def block_bytes(unet: VideoUNet) -> int:
-    """Weights on the device at once where `offload_blocks` is on: the largest block and all outside of blocks."""
+    """Bytes on the device at once with `offload_blocks`: the largest block and everything outside of blocks."""
     blocks = [weight_bytes(block) for block in blocks_of(unet)]
     return max(blocks) + weight_bytes(unet) - sum(blocks)
 
 
 def weight_bytes(module: nn.Module) -> int:
-    """Parameters and buffers."""
+    """Bytes of parameters and buffers."""
     return sum(each.numel() * each.element_size() for each in _tensors(module))
 
 

@@ -26,7 +26,7 @@ class FamilyFolder:
 
     family: Path = knob(
         REQUIRED,
-        "the model family: training uses its VAE, text encoder and tokenizer, and writes the trained network there",
+        "The model family. Training uses its VAE, text encoder and tokenizer, and writes the trained network there.",
         metavar="FOLDER",
     )
 
@@ -37,9 +37,9 @@ class Start(FamilyFolder):
 
     init: str | None = knob(
         None,
-        "weights to start from: a family (name or folder), a Stable Diffusion 1.x checkpoint or diffusers folder to "
+        "What to start from: a family (name or folder), a Stable Diffusion 1.x checkpoint or diffusers folder to "
         "make a video model of, the folder of the x4 upscaler for the upscaler, or 'scratch' for fresh weights of "
-        "lavie-tiny's size",
+        "lavie-tiny's size.",
         unset="what the family has",
         metavar="WHAT",
     )
@@ -51,11 +51,11 @@ class Run:
 
     run_folder: Path = knob(
         REQUIRED,
-        "folder for checkpoints and logs; the same command with the same folder resumes at the very step",
+        "Folder for checkpoints and logs. The same command with the same folder resumes at the same step.",
         flag="run",
         metavar="FOLDER",
     )
-    threads: int = knob(0, "CPU threads; 0: as many as torch chooses", least=0, most=1024)
+    threads: int = knob(0, "CPU threads. 0: torch's choice.", least=0, most=1024)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class NetworkRun(Run):
 
     export: bool = knob(
         False,
-        "do not train: write the network of the last checkpoint into the family; works while the run goes on elsewhere",
+        "Do not train; write the network of the last checkpoint into the family. Works even while the run continues.",
     )
 
 
@@ -74,29 +74,29 @@ class Clips:
 
     videos: tuple[str, ...] = knob(
         REQUIRED,
-        f"training clips: {SPEC}; with weights, each gets its share of the steps",
+        f"Training clips: {SPEC}. Weights divide the steps among them.",
         many=True,
         metavar="SPEC[=WEIGHT]",
     )
     curriculum: Path | None = knob(
         None,
-        'weights of the --videos that change over the run, linear in between: [{"step": 0, "weights": {"SPEC": 1}}, …]',
+        'Weights of the --videos over the run, linear in between: [{"step": 0, "weights": {"SPEC": 1}}, …].',
         metavar="FILE.json",
     )
     frames: tuple[int, ...] | None = knob(
         BASE_FRAMES,
-        "frames of a clip; of several lengths, each step draws one",
+        "Frames per clip. With several lengths, each step draws one.",
         least=1,
         most=1000,
         many=True,
         metavar="N",
     )
     size: tuple[int, int] | None = knob(
-        None, "height and width of the clips", unset="the family's", parse=argument_types.size, metavar="HxW"
+        None, "Height and width of the clips.", unset="the family's", parse=argument_types.size, metavar="HxW"
     )
     fps: tuple[float, ...] | None = knob(
         None,
-        "frame rate that clips are taken at; of several rates, each step draws one; 0: every frame of the file",
+        "Frame rate of the clips. With several rates, each step draws one. 0: every frame of the file.",
         unset="the rate of the family's base",
         least=0,
         most=1000,
@@ -104,19 +104,19 @@ class Clips:
         metavar="X",
     )
     patch: tuple[int, int] | None = knob(
-        None, "learn from random windows of this size instead of whole frames", parse=argument_types.size, metavar="HxW"
+        None, "Train on random windows of this size instead of whole frames.", parse=argument_types.size, metavar="HxW"
     )
-    cut_scenes: bool = knob(False, "split videos where the scene changes (PySceneDetect)")
+    cut_scenes: bool = knob(False, "Split videos where the scene changes (PySceneDetect).")
     cache: Path | None = knob(
         None,
-        "keep downloaded shards and what was found out about the videos here",
+        "Folder for downloaded shards and for what was learned about the videos.",
         unset="runs/shards, and the --run folder",
         metavar="FOLDER",
     )
     precompute: Path | None = knob(
-        None, "encode all clips into this folder once, and train from there", metavar="FOLDER"
+        None, "Encode all clips into this folder once, then train from there.", metavar="FOLDER"
     )
-    precompute_text: bool = knob(False, "with --precompute: encode the captions, too")
+    precompute_text: bool = knob(False, "With --precompute, also encode the captions.")
 
     def rates(self, own: float) -> tuple[float | None, ...]:
         """Frame rates to draw from (None: every frame of the file); own: the stage's."""
@@ -144,7 +144,7 @@ class ClipsAndImages(Clips):
 
     videos: tuple[str, ...] = same_knob(Clips, "videos", ())
     images: tuple[str, ...] = knob(
-        (), "captioned images, from the same kinds of source", many=True, metavar="SPEC[=WEIGHT]"
+        (), "Captioned images, from the same kinds of source.", many=True, metavar="SPEC[=WEIGHT]"
     )
     frames: tuple[int, ...] | None = same_knob(
         Clips,
@@ -159,7 +159,10 @@ class DenseClipsAndImages(DenseClips):
     """Clips, and images to make more of."""
 
     images: tuple[str, ...] = same_knob(
-        ClipsAndImages, "images", (), help="captioned images to make handheld clips of, from the same kinds of source"
+        ClipsAndImages,
+        "images",
+        (),
+        help="Captioned images to make hand-held clips from, from the same kinds of source.",
     )
 
 
@@ -167,12 +170,12 @@ class DenseClipsAndImages(DenseClips):
 class Filters:
     """Which clips are fit for training: the least that each must have (paper, section 4)."""
 
-    min_frames: int = knob(16, "shortest video, in frames", least=1)
-    min_words: int = knob(3, "shortest caption, in words", least=0)
+    min_frames: int = knob(16, "Fewest frames of a video.", least=1)
+    min_words: int = knob(3, "Fewest words of a caption.", least=0)
     min_size: tuple[int, int] | None = knob(
-        None, "smallest height and width of the file", unset="any", parse=argument_types.size, metavar="HxW"
+        None, "Smallest height and width of the file.", unset="any", parse=argument_types.size, metavar="HxW"
     )
-    min_aesthetic: float | None = knob(None, "lowest score in the table's column 'aesthetic'", unset="any")
+    min_aesthetic: float | None = knob(None, "Lowest score in the table's column 'aesthetic'.", unset="any")
 
     def refusal(
         self,
@@ -210,59 +213,59 @@ class Objective:
 
     anchor_share: float = knob(
         0.0,
-        "share of clips in which one frame has less noise than the rest: teaches how frames follow from one another, "
-        "and words about motion",
+        "Share of clips in which one frame has less noise than the rest. Teaches how frames follow one another, and "
+        "words about motion.",
         least=0,
         most=1,
         metavar="P",
     )
-    text_dropout: float = knob(
-        0.1, "share of captions left out, so that guidance has something to start from", least=0, most=1, metavar="P"
-    )
+    text_dropout: float = knob(0.1, "Share of captions left out, which guidance needs.", least=0, most=1, metavar="P")
     loss_weight: str = knob(
         "uniform",
-        "how much each noise level counts: uniform as in the paper, min-snr with gamma 5, clean by the error of the "
-        "denoised clip",
+        "How much each noise level counts. uniform: as in the paper. min-snr: gamma 5. clean: by the error of the "
+        "denoised clip.",
         choices=WEIGHTINGS,
     )
     mask_weight: float = knob(
         1.0,
-        "how many times an error counts inside a clip's mask, where the clip has one",
+        "How much an error inside a clip's mask counts, if the clip has one.",
         least=0.01,
         most=1000,
         aliases=("sprite-weight",),
     )
     train: str | None = knob(
         None,
-        "which weights learn: all, those of temporal attention, all but those (spatial), or low-rank changes of the "
-        "spatial layers",
+        "Which weights learn: all, the temporal layers, the spatial layers, or low-rank changes of the spatial layers.",
         unset="all",
         choices=SCHEMES,
     )
-    lora_rank: int = knob(16, "rank of the changes, with --train spatial-lora", least=1, most=MOST_RANK)
+    lora_rank: int = knob(16, "Rank of the changes with --train spatial-lora.", least=1, most=MOST_RANK)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaseObjective(Objective):
     train: str | None = same_knob(Objective, "train", None, unset="all; from --images alone: spatial")
     images_per_clip: int | None = knob(
-        None, "images that are learnt beside each clip", unset="4 with --images", least=0, most=64, metavar="M"
+        None, "How many images to learn beside each clip.", unset="4 with --images", least=0, most=64, metavar="M"
     )
     image_weight: float = knob(
-        1.0, "how much the loss of images counts beside that of clips", least=0, most=1000, metavar="ALPHA"
+        1.0, "How much the images' loss counts beside the clips'.", least=0, most=1000, metavar="ALPHA"
     )
-    train_text: bool = knob(False, "train the text encoder, too")
+    train_text: bool = knob(False, "Also train the text encoder.")
     prompts: tuple[str, ...] = knob(
-        (), "prompt of the samples in the log instead of the first captions; repeatable", flag="prompt", many="append"
+        (),
+        "Prompt for the samples in the log, instead of the first captions. Repeatable.",
+        flag="prompt",
+        many="append",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpscalerObjective(Objective):
     train: str | None = same_knob(Objective, "train", None, unset="temporal; for fresh weights: all")
-    max_noise_level: int = knob(350, "most noise on the low-resolution input", least=0, most=350)
+    max_noise_level: int = knob(350, "Most noise on the low-resolution input.", least=0, most=350)
     handheld_share: float = knob(
-        0.3, "share of clips made of --images, as a handheld camera would film them", least=0, most=1, metavar="P"
+        0.3, "Share of clips made from --images, as if filmed by a hand-held camera.", least=0, most=1, metavar="P"
     )
 
 
@@ -270,7 +273,7 @@ class UpscalerObjective(Objective):
 class ExtensionObjective(Objective):
     conditioning: str = knob(
         "first-frame",
-        "continue from the first frame (8 input channels), or fill in masked clips (9 channels)",
+        "first-frame: continue from the first frame (8 input channels). mask: fill in masked clips (9 channels).",
         choices=CONDITIONINGS,
     )
 
@@ -309,35 +312,39 @@ class LoopSettings:
     Fields keep their order: LaVie LoRA Trainer finds an unfinished run by their values.
     """
 
-    steps: int = knob(REQUIRED, "steps of the whole run, those of earlier sessions included", least=0)
-    batch_size: int = knob(8, "examples a step, all processes together", flag="batch", least=1)
-    micro_batch: int = knob(0, "examples at a time, whose gradients add up: takes less memory; 0: all", least=0)
-    learning_rate: float = knob(1e-4, "learning rate at its peak", least=0, most=10)
-    optimizer: str = knob("adamw", "optimizer of the weights", choices=("adamw", "muon"))
-    warmup: int = knob(100, "steps until the learning rate is at its peak", least=0)
+    steps: int = knob(REQUIRED, "Steps of the whole run, including earlier sessions.", least=0)
+    batch_size: int = knob(8, "Examples per step, of all processes together.", flag="batch", least=1)
+    micro_batch: int = knob(
+        0, "Examples at a time, with accumulated gradients. Fewer need less memory. 0: all.", least=0
+    )
+    learning_rate: float = knob(1e-4, "Learning rate at its peak.", least=0, most=10)
+    optimizer: str = knob("adamw", "Optimizer of the weights.", choices=("adamw", "muon"))
+    warmup: int = knob(100, "Steps until the learning rate reaches its peak.", least=0)
     schedule: str = knob(
-        "cosine", "learning rate after the warmup: falls to 2 % of the peak, or stays", choices=("cosine", "constant")
+        "cosine",
+        "Learning rate after the warmup. cosine: falls to 2 % of the peak. constant: stays.",
+        choices=("cosine", "constant"),
     )
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     ema_decay: float = knob(
         0.999,
-        "decay of the weights' moving average, which is what is written; 0: write the last weights",
+        "Decay of the weights' moving average, which is what is written. 0: write the last weights.",
         flag="ema",
         least=0,
         most=0.999999,
         metavar="DECAY",
     )
-    mixed_precision: str = knob("no", "precision of the computation; fp16 needs a GPU", choices=("no", "bf16", "fp16"))
-    gradient_checkpointing: bool = knob(False, "take less memory and a third more time")
-    seed: int = knob(0, "seed of data, noise and fresh weights", least=0, most=2**63 - 1)
-    save_every: int = knob(500, "steps between checkpoints", least=0)
-    sample_every: int = knob(0, "steps between samples for TensorBoard; 0: none", least=0)
-    log_every: int = knob(20, "steps between lines of the log", least=0)
-    workers: int = knob(0, "processes that read data; 0: the training process itself", least=0, most=256)
+    mixed_precision: str = knob("no", "Precision of the computation; fp16 needs a GPU.", choices=("no", "bf16", "fp16"))
+    gradient_checkpointing: bool = knob(False, "Take less memory and a third more time.")
+    seed: int = knob(0, "Seed of data, noise and fresh weights.", least=0, most=2**63 - 1)
+    save_every: int = knob(500, "Steps between checkpoints.", least=0)
+    sample_every: int = knob(0, "Steps between samples for TensorBoard; 0: none.", least=0)
+    log_every: int = knob(20, "Steps between lines of the log.", least=0)
+    workers: int = knob(0, "Processes that read data; 0: the training process itself.", least=0, most=256)
     keep: int = 2
     save_frozen: bool = True
-    device: str = knob("auto", "where to train", choices=("auto", "cpu", "cuda"))
+    device: str = knob("auto", "Where to train.", choices=("auto", "cpu", "cuda"))
 
     def __post_init__(self) -> None:
         check_knobs(self)

@@ -143,18 +143,18 @@ class ExtensionTraining(StageTraining):
 @dataclass(frozen=True, kw_only=True)
 class LoraFamily(FamilyFolder):
     family: Path = same_knob(
-        FamilyFolder, "family", REQUIRED, help="the model family that the LoRA is for; it stays as it is"
+        FamilyFolder, "family", REQUIRED, help="The model family that the LoRA is for; it stays as it is."
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoraImages:
     images: Path = knob(
-        REQUIRED, "a folder of images, each perhaps with its caption in a .txt file beside it", metavar="FOLDER"
+        REQUIRED, "A folder of images, each perhaps with its caption in a .txt file beside it.", metavar="FOLDER"
     )
     size: tuple[int, int] | None = knob(
         None,
-        "height and width that they are learnt at",
+        "Height and width that they are learnt at.",
         unset="the family's",
         parse=argument_types.size,
         metavar="HxW",
@@ -163,7 +163,7 @@ class LoraImages:
 
 @dataclass(frozen=True, kw_only=True)
 class LoraRun(Run):
-    output: Path = knob(REQUIRED, "the .safetensors file to write", metavar="FILE")
+    output: Path = knob(REQUIRED, "The .safetensors file to write.", metavar="FILE")
 
 
 @dataclass(frozen=True)

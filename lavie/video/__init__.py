@@ -1,4 +1,4 @@
-"""Films and image sequences: read, written, and with their settings inside."""
+"""Video files and image sequences: reading and writing them, with their settings inside."""
 
 from .metadata import read_metadata
 from .read import VideoClip, VideoInfo, count_frames, iter_video, probe_video, read_video

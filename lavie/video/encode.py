@@ -1,6 +1,7 @@
-"""The two ways of encoding: a film through ffmpeg, and numbered PNG files.
+"""Two encoders: a video file through ffmpeg, and numbered PNG files.
 
-Both have `add(frame)`, `finish()` which moves the whole into place, and `close()` which may come at any time.
+Both have `add(frame)`, `finish()`, which moves the complete result into place, and `close()`, which may be called at
+any time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .sequence import ImageSequence
 
 
 class Film:
-    """Frames on their way through ffmpeg."""
+    """A video file, written through ffmpeg."""
 
     def __init__(
         self, target: Path, work: Path, shape: tuple[int, ...], fps: float, metadata: dict[str, Any], quality: int
@@ -71,7 +72,7 @@ class Film:
 
 def _codec(suffix: str, quality: int) -> list[str]:
     if suffix == ".gif":
-        # One palette for each frame, so that ffmpeg need not hold them all.
+        # One palette per frame, so that ffmpeg need not hold all frames.
         graph = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"
         return ["-vf", graph, "-loop", "0", "-f", "gif"]
     colours = ["-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int"]
@@ -86,7 +87,7 @@ def _codec(suffix: str, quality: int) -> list[str]:
 
 
 class Pictures:
-    """Frames on their way to numbered PNG files; the first one carries the settings."""
+    """Numbered PNG files; the first one carries the settings."""
 
     def __init__(self, target: ImageSequence, work: Path, fps: float, metadata: dict[str, Any]) -> None:
         self._target, self._made, self._count = target, work / "frames", 0
@@ -106,7 +107,7 @@ class Pictures:
         self._count += 1
 
     def finish(self) -> None:
-        """A new folder appears at once; in a folder that was there, an older sequence is replaced."""
+        """A new folder appears at once; in an existing folder an older sequence is replaced."""
         folder = self._target.folder
         if not folder.exists():
             put_in_place(self._made, folder)

@@ -1,4 +1,4 @@
-"""Running the ffmpeg that imageio-ffmpeg brings."""
+"""Runs the ffmpeg that comes with imageio-ffmpeg."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 from ..errors import LavieError
 
 # Containers that may be opened. Without this list a text file renamed to .mp4 could be a playlist that makes
-# ffmpeg open other files; sound formats are here so that they can be told from damaged films.
+# ffmpeg open other files; sound formats are here so that they are not mistaken for damaged videos.
 _READABLE = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,gif,apng,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mxf,yuv4mpegpipe,"
     "mp3,wav,flac,aac,aiff"
@@ -20,21 +20,21 @@ _READABLE = (
 
 
 def input_file(path: Path) -> list[str]:
-    """ffmpeg's arguments to open a film, whatever its name looks like."""
+    """ffmpeg's arguments to open a video, whatever its file name looks like."""
     return ["-protocol_whitelist", "file", "-format_whitelist", _READABLE, "-i", f"file:{path}"]
 
 
 class Ffmpeg:
-    """One run of ffmpeg; its block kills it when left before `finish`."""
+    """One run of ffmpeg, as a context manager: leaving it before `finish` kills the run."""
 
     def __init__(self, arguments: list[str], **streams: Any) -> None:
-        # A group of its own: Ctrl-C in the terminal is for us, who stop ffmpeg and clean up.
+        # Its own process group: Ctrl-C in the terminal reaches only us, and we stop ffmpeg and clean up.
         own_group: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
             own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
         command = [_executable(), "-hide_banner", "-v", "error", *arguments]
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **streams}
-        # No pipe: one that nobody empties would stall on a long log.
+        # Not a pipe: a long log would block it if nobody reads.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(command, stderr=self._log, **pipes, **own_group)
 
@@ -45,34 +45,34 @@ class Ffmpeg:
         self.kill()
 
     def kill(self) -> None:
-        """Stop it at once if it still runs; what it wrote is to be thrown away."""
+        """Stop it at once if it still runs; its output is to be discarded."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
-            with suppress(OSError):  # what is left in the buffer has nowhere to go
+            with suppress(OSError):  # the rest of the buffer cannot be written
                 if pipe is not None:
                     pipe.close()
         self._log.close()
 
     @property
     def input(self) -> IO[bytes]:
-        """What `stdin=PIPE` has made."""
+        """The pipe of `stdin=PIPE`."""
         return cast("IO[bytes]", self.process.stdin)
 
     @property
     def output(self) -> IO[bytes]:
-        """What `stdout=PIPE` has made."""
+        """The pipe of `stdout=PIPE`."""
         return cast("IO[bytes]", self.process.stdout)
 
     def finish(self) -> tuple[int, str]:
-        """Wait for its end: exit code and error log."""
+        """Wait for its end; returns exit code and error log."""
         code = self.process.wait()
         self._log.seek(0)
         return code, self._log.read().decode(errors="replace")
 
 
 def ffmpeg_output(arguments: list[str]) -> tuple[int, str, str]:
-    """Run to the end: exit code, standard output, error log."""
+    """Run to the end; returns exit code, standard output and error log."""
     with Ffmpeg(arguments, stdout=subprocess.PIPE) as run:
         output = run.output.read().decode(errors="replace")
         code, log = run.finish()

@@ -1,6 +1,6 @@
-"""Prompt, seed and settings inside the file that they made: JSON in the comment field of films, GIFs and PNGs.
+"""Prompt, seed and settings stored in the file they made: JSON in the comment field of videos, GIFs and PNGs.
 
-The JSON is pure ASCII, so that any prompt survives every container.
+The JSON is pure ASCII, so any prompt survives in every container.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ PNG_KEY = "Comment"
 
 
 def to_json(metadata: dict[str, Any]) -> str:
-    """Pure ASCII on one line; numpy scalars become numbers, other strange values their text."""
+    """Pure ASCII on one line; numpy scalars become numbers, other unknown values their text."""
     return json.dumps(metadata, default=lambda value: value.item() if hasattr(value, "item") else str(value))
 
 
 def from_json(text: str) -> dict[str, Any]:
-    """The settings; empty for a comment that is no JSON object, such as another program's."""
+    """The settings; empty if the comment is not a JSON object, such as another program's."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -32,7 +32,7 @@ def from_json(text: str) -> dict[str, Any]:
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """The settings stored in a film, a GIF, a PNG or a PNG sequence; empty where there are none."""
+    """The settings stored in a video, a GIF, a PNG or a PNG sequence; empty if there are none."""
     found = sequence.find(path)
     if found is not None:
         return sequence_note(found).get("metadata", {})
@@ -53,7 +53,7 @@ def sequence_note(frames: sequence.ImageSequence) -> dict[str, Any]:
 
 
 def ffmetadata(comment: str) -> str:
-    """A metadata file for ffmpeg that holds one comment."""
+    """A metadata file for ffmpeg with one comment."""
     return ";FFMETADATA1\ncomment=" + re.sub(r"([=;#\\\n])", r"\\\1", comment) + "\n"
 
 

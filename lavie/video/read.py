@@ -1,4 +1,4 @@
-"""Read films and image sequences, whole or frame by frame."""
+"""Read videos and image sequences, completely or frame by frame."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from . import sequence
 from .ffmpeg import Ffmpeg, ffmpeg_output, input_file
 from .metadata import read_metadata, sequence_note
 
-SEQUENCE_FPS = 8.0  # of an image sequence that does not say: LaVie's own
-# The first picture stream that is not a cover; upright as players show it.
+SEQUENCE_FPS = 8.0  # for an image sequence that does not say: LaVie's own
+# The first video stream that is not a cover image, rotated as players show it.
 _PICTURES = ["-map", "0:V:0"]
-_LISTING = ["-f", "framecrc", "-"]  # a line of times and checksum for every frame
-# What ffmpeg says of a file that breaks off, where its exit code is still 0.
+_LISTING = ["-f", "framecrc", "-"]  # one line of times and checksum per frame
+# What ffmpeg says about a truncated file, even if its exit code is 0.
 _BROKEN = ("partial file", "ended prematurely", "decode failed", "Truncat")
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Size in pixels, frames per second, and the settings that LaVie stored (empty for other films)."""
+    """Size in pixels, frames per second, and the settings that LaVie stored (empty for other videos)."""
 
     height: int
     width: int
@@ -46,10 +46,10 @@ class VideoClip:
 
 
 def read_video(path: str | os.PathLike[str], max_frames: int | None = None) -> VideoClip:
-    """A whole film (mp4, webm, mov, gif, …) or image sequence (a folder, or `name_%04d.png`), or its beginning.
+    """A whole video (mp4, webm, mov, gif, …) or image sequence (a folder, or `name_%04d.png`), or its beginning.
 
     Raises:
-        UsageError: the file is missing, empty, or no film.
+        UsageError: the file is missing, empty, or not a video.
         LavieError: the file is damaged.
     """
     info = probe_video(path)
@@ -74,7 +74,7 @@ def iter_video(path: str | os.PathLike[str], max_frames: int | None = None) -> G
 
 
 def count_frames(path: str | os.PathLike[str]) -> int:
-    """How many frames a film or sequence holds, without decoding them."""
+    """The number of frames of a video or sequence, without decoding them."""
     frames = sequence.find(path)
     if frames is not None:
         return len(frames.files())
@@ -106,7 +106,7 @@ def _probe_film(path: Path) -> VideoInfo:
 
 
 def _frame_rate(path: Path, guess: Fraction) -> Fraction:
-    """ffmpeg's guess, or the mean rate where that is far lower: short GIFs, recordings with uneven times."""
+    """ffmpeg's guess, or the mean rate if that is far lower: short GIFs, recordings with uneven times."""
     _, output, _ = ffmpeg_output([*input_file(path), *_PICTURES, "-c", "copy", "-frames:v", "240", *_LISTING])
     lines = output.splitlines()
     unit = next((Fraction(line.split(": ")[1]) for line in lines if line.startswith("#tb")), Fraction(0))
@@ -120,7 +120,7 @@ def _frame_rate(path: Path, guess: Fraction) -> Fraction:
 
 def _unreadable(path: Path, log: str) -> UsageError:
     if "matches no streams" in log:
-        return UsageError(f"{path} has no pictures, only sound.")
+        return UsageError(f"{path} has no frames, only sound.")
     return UsageError(f"{path} cannot be read: it is damaged or no video (mp4, webm, mov, gif, mkv, avi, …).")
 
 

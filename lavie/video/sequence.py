@@ -1,4 +1,4 @@
-"""Image sequences: numbered pictures in a folder, named by the folder (`out/`) or a pattern (`out/frame_%04d.png`)."""
+"""Image sequences: numbered images in a folder, named by the folder (`out/`) or a pattern (`out/frame_%04d.png`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)(?P<suffix>\.(?:png|jpg|j
 
 @dataclass(frozen=True)
 class ImageSequence:
-    """Pictures `<prefix><number><suffix>` in a folder. whole_folder: the folder is theirs alone."""
+    """Pictures `<prefix><number><suffix>` in a folder. whole_folder: the folder holds nothing else."""
 
     folder: Path
     prefix: str = "frame_"
@@ -34,18 +34,18 @@ class ImageSequence:
 
     @property
     def note(self) -> Path:
-        """The file that keeps frame rate and settings, in a folder that is all theirs."""
+        """The file that stores frame rate and settings, if the folder holds nothing else."""
         return self.folder / "metadata.json"
 
     def files(self) -> list[Path]:
-        """The pictures there are, by their numbers."""
+        """The existing images, ordered by number."""
         names = re.compile(rf"{re.escape(self.prefix)}(\d+){re.escape(self.suffix)}")
         numbered = [(match, path) for path in self.folder.iterdir() if (match := names.fullmatch(path.name))]
         return [path for _, path in sorted(numbered, key=lambda item: (int(item[0][1]), item[1].name))]
 
 
 def from_pattern(path: str | os.PathLike[str]) -> ImageSequence | None:
-    """The sequence that `name_%04d.png` names, be it there or not; None for any other name."""
+    """The sequence that `name_%04d.png` names, whether or not it exists; None for any other name."""
     folder, name = os.path.split(os.fspath(path))
     match = _PATTERN.fullmatch(name)
     return ImageSequence(Path(folder), match["prefix"], int(match["digits"] or 1), match["suffix"]) if match else None
@@ -55,12 +55,12 @@ def find(path: str | os.PathLike[str]) -> ImageSequence | None:
     """The sequence in a folder or of a pattern; None if the path is neither.
 
     Raises:
-        UsageError: no numbered pictures there, or more than one series of them.
+        UsageError: no numbered images there, or more than one series of them.
     """
     pattern = from_pattern(path)
     if pattern is not None and not os.path.exists(path):
         if not pattern.folder.is_dir() or not pattern.files():
-            raise UsageError(f"There are no pictures named {path}.")
+            raise UsageError(f"There are no images named {path}.")
         return pattern
     folder = Path(path)
     if not folder.is_dir():
@@ -68,18 +68,18 @@ def find(path: str | os.PathLike[str]) -> ImageSequence | None:
     matches = [match for file in sorted(folder.iterdir()) if (match := _NUMBERED.fullmatch(file.name))]
     series = {(match["prefix"], match["suffix"]) for match in matches}
     if not series:
-        raise UsageError(f"{folder} is a folder without numbered pictures (frame_00000.png, …), so it is no video.")
+        raise UsageError(f"{folder} is a folder without numbered images (frame_00000.png, …), so it is not a video.")
     if len(series) > 1:
-        raise UsageError(f"{folder} holds more than one series of pictures. Name one, as in {folder}/frame_%05d.png.")
+        raise UsageError(f"{folder} holds more than one series of images. Name one, as in {folder}/frame_%05d.png.")
     prefix, suffix = series.pop()
     return ImageSequence(folder, prefix, suffix=suffix, whole_folder=True)
 
 
 def iter_pictures(frames: ImageSequence) -> Iterator[np.ndarray]:
-    """The pictures in turn, uint8 [height, width, 3].
+    """The images one by one, uint8 [height, width, 3].
 
     Raises:
-        LavieError: a picture cannot be read, or its size differs from the first one's.
+        LavieError: an image cannot be read, or its size differs from the first one's.
     """
     from PIL import Image
 
@@ -89,9 +89,9 @@ def iter_pictures(frames: ImageSequence) -> Iterator[np.ndarray]:
             with Image.open(path) as picture:
                 frame = np.array(picture.convert("RGB"))
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise LavieError(f"{path} is not a picture that can be read ({error}).") from error
+            raise LavieError(f"{path} is not an image that can be read ({error}).") from error
         shape = shape or frame.shape
         if frame.shape != shape:
             sizes = f"{frame.shape[0]}x{frame.shape[1]}, the first is {shape[0]}x{shape[1]}"
-            raise LavieError(f"All pictures of a sequence must have one size, but {path} is {sizes}.")
+            raise LavieError(f"All images of a sequence must have the same size, but {path} is {sizes}.")
         yield frame

@@ -1,4 +1,4 @@
-"""Where a video may be written, and the work folder beside it in which it grows."""
+"""Where a video may be written, and the work folder beside it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Target = Path | sequence.ImageSequence
 
 
 def find_target(path: str | os.PathLike[str]) -> Target:
-    """What to write and where, by the form of the name.
+    """What to write and where, according to the name.
 
     Raises:
-        UsageError: the name tells no known kind, or something else is in its place.
+        UsageError: the name is of no known kind, or something else is in its place.
     """
     name = os.fspath(path)
     if name.endswith(("/", os.sep)):
@@ -32,7 +32,7 @@ def find_target(path: str | os.PathLike[str]) -> Target:
             "or name PNG frames as folder/ or name_%04d.png."
         )
     if target.is_dir():
-        raise UsageError(f"{target} is a folder, so no film can be written there.")
+        raise UsageError(f"{target} is a folder, so no video file can be written there.")
     return target
 
 

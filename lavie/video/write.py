@@ -1,7 +1,7 @@
-"""Write a film or a PNG sequence, frame by frame.
+"""Write a video file or a PNG sequence, frame by frame.
 
-All is made in a folder of its own beside the target and moved into place when whole, so that a failure, a full disk
-or Ctrl-C leaves an older file as it was and nothing half-written.
+Everything is written to a work folder beside the target and moved into place when complete. So a failure, a full disk
+or Ctrl-C leaves an older file as it was, and nothing half-written.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ def write_video(
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """See that a film or sequence can be written there, before the hours of work for it.
+    """Check that a video can be written there, before any work is done.
 
     Raises:
-        UsageError: unknown kind of file, or its folder is missing or cannot be written to.
+        UsageError: unknown kind of file, or its folder is missing or not writable.
     """
     remove(make_work_folder(find_target(path)))
 
 
 class VideoWriter:
-    """A film or PNG sequence that grows by `write` and appears at `path` when the block ends without an error.
+    """A video file or PNG sequence: `write` adds frames, and it appears at `path` when the block ends without an error.
 
-    path: .mp4 (h264) and .webm (vp9), where an odd size grows by one repeated row or column; .gif (a palette for each
+    path: .mp4 (h264) and .webm (vp9), which repeat one row or column of an odd size; .gif (a palette per
         frame); `folder/` or `name_%04d.png` for a PNG sequence.
     fps: frames per second. metadata: stored in the file, see `read_metadata`. quality: 0…100, of mp4 and webm.
 

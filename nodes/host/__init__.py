@@ -1,9 +1,10 @@
-"""All that touches ComfyUI: model folders, devices and memory, native MODEL and CLIP, progress, previews, Cancel.
+"""Everything that touches ComfyUI: model folders, devices and memory, native MODEL and CLIP, progress, previews,
+Cancel.
 
-ComfyUI is imported inside functions only, so that the nodes can be imported, and run, without it: `Patcher`
-then stands in for its ModelPatcher. Where a future host lacks something, the log says what is off.
+ComfyUI is imported inside functions only, so that the nodes can be imported and run without it: `Patcher` then replaces
+its ModelPatcher. If a future host lacks something, the log says what is off.
 
-Nodes know this front alone; here stands what they do while they run.
+Nodes import only this package. This file holds what they use while they run.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ Result = TypeVar("Result")
 
 
 def load(patcher: Any, memory: float = 0) -> torch.device:
-    """Bring a network to its device by the host's rules, with room for `memory` bytes of work beside it."""
+    """Move a network to its device by the host's rules, leaving room for `memory` bytes of work."""
     check_interrupt()
     management = comfy("comfy.model_management")
     if management is None or isinstance(patcher, Patcher):
@@ -98,7 +99,8 @@ def load(patcher: Any, memory: float = 0) -> torch.device:
 def first_that_fits(
     attempts: Iterable[Attempt], run: Callable[[Attempt], Result], advice: str, unet: VideoUNet
 ) -> Result:
-    """Run the first attempt that memory allows, the UNet in slices where it says so; every change is told in the log.
+    """Run the first attempt that memory allows, with the UNet in slices if the attempt says so; the log names every
+    change.
 
     Raises:
         torch.cuda.OutOfMemoryError: none fits; the message says what to lower, and the host unloads its models.
@@ -113,7 +115,7 @@ def first_that_fits(
             pass
         finally:
             unet.slice_elements = None
-        free_cache()  # after the exception is gone, and with it the tensors that it holds
+        free_cache()  # after the exception is gone, with the tensors that it holds
     raise torch.cuda.OutOfMemoryError(f"LaVie ran out of memory, even in its smallest steps. {advice}")
 
 
@@ -125,14 +127,14 @@ def check_interrupt() -> None:
 
 
 def interruption() -> tuple[type[BaseException], ...]:
-    """What the host raises when the user pressed Cancel."""
+    """The exception that the host raises when the user pressed Cancel."""
     management = comfy("comfy.model_management")
     return () if management is None else (management.InterruptProcessingException,)
 
 
 @contextlib.contextmanager
 def cancellable(unet: VideoUNet) -> Iterator[None]:
-    """While it lasts, Cancel acts between the blocks of the UNet, not only between its calls."""
+    """A context manager: within it, Cancel acts between the blocks of the UNet, not only between its calls."""
     blocks = [*unet.down_blocks, unet.mid_block, *unet.up_blocks]
     hooks = [block.register_forward_pre_hook(lambda *_: check_interrupt()) for block in blocks]
     try:
@@ -143,9 +145,9 @@ def cancellable(unet: VideoUNet) -> Iterator[None]:
 
 
 class Progress:
-    """Progress of one node through its phases (encode, sample, decode), with previews by the host's previewer.
+    """Progress of one node through its phases (encode, sample, decode), with previews from the host's previewer.
 
-    Every report also obeys Cancel.
+    Every report also checks for Cancel.
     """
 
     def __init__(self, model: Any = None) -> None:
@@ -170,7 +172,7 @@ class Progress:
             self._previewer(total)(done - 1, x0, None, total)
 
     def picture(self, done: int, total: int, pixels: np.ndarray) -> None:
-        """A picture, uint8 [height, width, 3], as the node's preview; `done` of `total` in the phase that is on."""
+        """Show an image, uint8 [height, width, 3], as the node's preview; `done` of `total` in the current phase."""
         utils = comfy("comfy.utils")
         if utils is not None:
             from PIL import Image

@@ -1,4 +1,4 @@
-"""The host's modules, and what it says about devices, precision and memory."""
+"""The host's modules, devices, precision and memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def comfy(name: str) -> ModuleType | None:
-    """A module of the host, or None where there is no ComfyUI."""
+    """A module of the host; None without ComfyUI."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as missing:
@@ -35,7 +35,7 @@ def required(name: str) -> ModuleType:
 
 
 class Patcher:
-    """What LaVie's nodes need of a ModelPatcher, where there is no ComfyUI."""
+    """What LaVie's nodes need of a ModelPatcher, for use without ComfyUI."""
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
         self.model = model
@@ -54,14 +54,14 @@ def storage_device() -> torch.device:
 
 
 def unet_dtype(parameters: int) -> torch.dtype:
-    """The precision that the host's flags and the card ask for."""
+    """The precision that the host chooses for its flags and the card."""
     management = comfy("comfy.model_management")
     if management is None:
         return torch.float32
     device = management.get_torch_device()
     dtype = management.unet_dtype(device=device, model_params=parameters)
     if dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        log.warning("LaVie does not store weights as %s; float16 is used.", dtype)
+        log.warning("LaVie does not store weights as %s; it uses float16.", dtype)
         dtype = torch.float16
     return management.unet_manual_cast(dtype, device) or dtype
 
@@ -93,7 +93,7 @@ def free_cache() -> None:
 
 
 def free_models() -> None:
-    """Take the host's networks off the device, for what needs all of it."""
+    """Unload the host's networks, for work that needs the whole device."""
     management = comfy("comfy.model_management")
     if management is not None:
         management.unload_all_models()

@@ -15,7 +15,7 @@ PARTS = ("vae", "text_encoder", "tokenizer")  # folders beside the released UNet
 
 
 def register_folders() -> None:
-    """Make models/lavie known to ComfyUI, beside what extra_model_paths.yaml may have added."""
+    """Register models/lavie with ComfyUI, beside folders from extra_model_paths.yaml."""
     paths = comfy("folder_paths")
     if paths is not None:
         paths.add_model_folder_path(LAVIE, os.path.join(paths.models_dir, LAVIE), is_default=True)
@@ -31,12 +31,12 @@ def folders(key: str) -> list[Path]:
 
 
 def released_folders() -> list[Path]:
-    """Where the authors' files are looked for."""
+    """The folders in which to look for the released weights."""
     return [*folders(LAVIE), *folders("diffusers")]
 
 
 def files(key: str) -> list[str]:
-    """Names of the weight files, and of the folders that hold a model, below the folders of one kind of model."""
+    """Names of weight files and of model folders below the folders of one kind of model."""
     paths = comfy("folder_paths")
     if paths is None or key not in paths.folder_names_and_paths:
         return []
@@ -51,7 +51,7 @@ def find_file(key: str, name: str) -> Path:
     """The file or folder of that name below the folders of one kind of model.
 
     Raises:
-        UsageError: there is none, or the name leads out of the folders.
+        UsageError: there is none, or the name points outside the folders.
     """
     if os.path.isabs(name) or ".." in name.replace("\\", "/").split("/"):
         raise UsageError(f"'{name}' leads out of the models folder. Choose a file from the list.")
@@ -62,12 +62,12 @@ def find_file(key: str, name: str) -> Path:
 
 
 def output_folder() -> Path:
-    """Where the host puts what it makes."""
+    """The host's output folder."""
     paths = comfy("folder_paths")
     return Path("output") if paths is None else Path(paths.get_output_directory())
 
 
 def loras_folder() -> Path:
-    """Where a new LoRA belongs: the first of the host's folders for them."""
+    """The folder for new LoRAs: the first of the host's LoRA folders."""
     found = folders("loras")
     return found[0] if found else Path("models/loras")

@@ -20,14 +20,14 @@ from .devices import Patcher, comfy, compute_device, required
 log = logging.getLogger(__name__)
 
 X4_VAE_FACTOR = 4  # of Stable Diffusion's x4 upscaler
-# What only core samplers can do.
+# Patches that only core samplers support.
 SAMPLER_PATCHES = (
     "sampler_cfg_function",
     "sampler_pre_cfg_function",
     "sampler_post_cfg_function",
     "model_function_wrapper",
 )
-MARKS = {"positive": 0, "negative": 1}  # by which the host tells the halves of the guidance apart
+MARKS = {"positive": 0, "negative": 1}  # with which the host marks the halves of the guidance
 
 
 class PlainModel(nn.Module):
@@ -86,7 +86,7 @@ def _model_type(base: ModuleType, info: StageInfo) -> Any:
 
 
 def _clean_sampling(config: Any) -> Any:
-    """ComfyUI has no ModelType for networks that predict the clean latents, but the two halves of one."""
+    """ComfyUI has no ModelType for networks that predict the clean latents, only the two halves of one."""
     sampling = required("comfy.model_sampling")
 
     class ModelSampling(sampling.ModelSamplingDiscrete, sampling.X0):
@@ -110,7 +110,7 @@ def latent_format(info: StageInfo) -> Any:
 
 
 def _use_host_layers(unet: nn.Module) -> None:
-    """Give every plain layer the host's class of its kind, which can be loaded in part (low VRAM)."""
+    """Give every plain layer the host's class of its kind, which can be loaded partially (low VRAM)."""
     layers = required("comfy.ops").disable_weight_init
     kinds = {nn.Linear: layers.Linear, nn.Conv2d: layers.Conv2d, nn.GroupNorm: layers.GroupNorm}
     kinds[nn.LayerNorm] = layers.LayerNorm
@@ -126,9 +126,9 @@ def _use_host_layers(unet: nn.Module) -> None:
 
 
 def keywords(model: Any) -> Callable[[Sequence[str]], dict[str, Any]] | None:
-    """See `lavie.job.Job.keywords`: the patches that nodes have put on a MODEL, and which halves they see.
+    """See `lavie.job.Job.keywords`: the patches that nodes put on a MODEL, and which halves they see.
 
-    The log says which of them only core samplers can do.
+    The log names patches that only core samplers support.
     """
     options = getattr(model, "model_options", {})
     unused = [name for name in SAMPLER_PATCHES if options.get(name)]
@@ -158,7 +158,7 @@ def make_clip(encoder: TextEncoder, info: StageInfo) -> Any:
 
 
 class PlainClip:
-    """The two methods of ComfyUI's CLIP that LaVie's nodes call, where that class is missing."""
+    """The two methods of ComfyUI's CLIP that LaVie's nodes call, if that class is missing."""
 
     def __init__(self, text: GraphText, tokenizer: GraphTokenizer) -> None:
         self.cond_stage_model, self.tokenizer = text, tokenizer
@@ -171,7 +171,7 @@ class PlainClip:
 
 
 def make_patcher(network: nn.Module) -> Any:
-    """A patcher for a VAE, in a shell because ModelPatcher sets attributes that diffusers' models do not allow."""
+    """A patcher for a VAE, in a wrapper because ModelPatcher sets attributes that diffusers' models do not allow."""
     management = comfy("comfy.model_management")
     shell = nn.Module()
     shell.network = network

@@ -301,7 +301,7 @@ WRONG_USAGE = {
     ("upscale", "missing.mp4", "-o", "x.mp4"): "missing.mp4 does not exist",
     ("upscale", "empty.txt", "-o", "x.mp4"): "is empty (0 bytes)",
     ("upscale", "two.txt", "-o", "x.mp4"): "no video",
-    ("interpolate", ".", "-o", "x.mp4"): "without numbered pictures",
+    ("interpolate", ".", "-o", "x.mp4"): "without numbered images",
     ("interpolate", "in.mp4", "-o", "in.mp4"): "is the input, too",
     ("interpolate", "in.mp4", "-o", "x.mp4", "--fps", "0"): "between 0.01 and 1000",
     ("upscale", "in.mp4", "-o", "x.mp4", "--noise-level", "351"): "between 0 and 350",
@@ -470,5 +470,5 @@ def test_a_signal_while_loading_or_sampling_ends_with_130_and_leaves_nothing(num
     process.send_signal(number)
     _, error = process.communicate(timeout=20)
     assert process.returncode in (130, -signal.SIGINT)  # a shell says 130 to both
-    assert error == "lavie: error: stopped; what was not whole yet was not written.\n"
+    assert error == "lavie: error: stopped; unfinished files were not written.\n"
     assert files(tmp_path) == []

@@ -10,14 +10,17 @@ from lab.sprites.suites import long
 from lab.sprites.suites.long import joins_of, seam_ratio
 from lavie import ExtensionPipeline, LongVideoPipeline
 from lavie.cli import main
+from lavie.config import find_family
 from lavie.errors import UsageError
 from lavie.lora import Lora
 from lavie.pipelines.resize import resized_frames
 from lavie.sampling import PromptSchedule
+from lavie.stages import CASCADE
 from lavie.video import read_video, write_video
 
 PROMPT = "a red ball standing still over green grass"
 QUICK = {"num_inference_steps": 2, "seed": 3}
+PARTS = ("unet", "vae", "text_encoder", "tokenizer")
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +153,28 @@ def test_the_command_goes_on_from_a_film_by_the_extension_stage(capsys, tmp_path
     assert code == 0
     assert read_video(file).frames.shape == (8, 32, 48, 3)
     assert json.loads(captured.out)["videos"][0]["metadata"]["method"] == "conditioned"
+
+
+def without_extension(folder):
+    """The bundled family but for that stage."""
+    bundled = find_family("lavie-tiny")
+    stages = json.loads((bundled.folder / "family.json").read_text("utf-8"))
+    del stages["extension"]
+    for stage in CASCADE:
+        stages[stage] |= {part: str(bundled.path(stages[stage][part])) for part in PARTS}
+    (folder / "family.json").write_text(json.dumps(stages), "utf-8")
+    return str(folder)
+
+
+@pytest.mark.parametrize(("has_extension", "method"), [(True, "conditioned"), (False, "replacement")])
+def test_the_command_and_the_pipeline_choose_the_same_method(capsys, tmp_path, has_extension, method):
+    model = "lavie-tiny" if has_extension else without_extension(tmp_path)
+    small = {"height": 16, "width": 24, "num_inference_steps": 1}
+    made = LongVideoPipeline.from_pretrained(model, device="cpu")(PROMPT, 18, **small)
+    code, captured, _ = run(capsys, tmp_path, PROMPT, "--frames", "18", "--size", "16x24", "--model", model)
+    assert code == 0
+    stored = json.loads(captured.out)["videos"][0]["metadata"]
+    assert made.metadata["method"] == stored["method"] == method
 
 
 @pytest.mark.parametrize(

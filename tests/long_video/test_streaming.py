@@ -27,10 +27,10 @@ from lavie.lora import Lora
 from lavie.pipelines import VideoOutput, stream_video
 from lavie.pipelines.streaming import Cut
 from lavie.pipelines.streaming.crossfade import crossfaded
-from lavie.pipelines.streaming.parts import Parts
-from lavie.pipelines.streaming.run import Run
+from lavie.pipelines.streaming.input_video import InputVideo
+from lavie.pipelines.streaming.run import StreamRun
+from lavie.pipelines.streaming.segment_folder import SegmentFolder
 from lavie.pipelines.streaming.segments import pieces_of
-from lavie.pipelines.streaming.source import Source
 from lavie.sampling.noise import segment_noise
 from lavie.speed import Speed
 from lavie.stages import STAGES as SPECS
@@ -184,6 +184,47 @@ def test_a_resumed_run_ends_with_the_frames_of_an_uninterrupted_one(pipeline, fi
     assert files(tmp_path) == ["in", "out", "whole"]
 
 
+@pytest.fixture
+def stored_by_0_1_0():
+    """Makes the settings of an unfinished run those that version 0.1.0 stored: it knew less, and told its version."""
+
+    def change(parts, **also):
+        path = parts / "settings.json"
+        stored = json.loads(path.read_text("utf-8"))
+        assert stored.pop("format") == 1
+        for unknown in ("chunks", "guidance_rescale"):
+            del stored[unknown]
+        path.write_text(json.dumps({**stored, "version": "0.1.0", **also}), "utf-8")
+
+    return change
+
+
+def test_an_unfinished_run_of_an_older_version_goes_on(pipeline, film, tmp_path, stored_by_0_1_0):
+    whole = stream_video(pipeline, film, f"{tmp_path}/whole/", **SHORT)
+    with pytest.raises(Cancelled):
+        stream_video(pipeline, film, f"{tmp_path}/out/", after_segment=stop_after(1), **SHORT)
+    stored_by_0_1_0(tmp_path / "out.parts")
+    told = []
+    made = stream_video(pipeline, film, f"{tmp_path}/out/", after_segment=lambda *each: told.append(each), **SHORT)
+    assert told[0] == (1, 3)  # the first segment is not made again
+    assert np.array_equal(read_video(tmp_path / "out").frames, read_video(tmp_path / "whole").frames)
+    assert made.metadata == whole.metadata
+
+
+def test_an_older_run_of_other_settings_or_by_newer_code_is_not_gone_on_from(pipeline, film, tmp_path, stored_by_0_1_0):
+    with pytest.raises(Cancelled):
+        stream_video(pipeline, film, f"{tmp_path}/out/", after_segment=stop_after(1), **SHORT)
+    parts = tmp_path / "out.parts"
+    before = (parts / "settings.json").read_text("utf-8")
+    stored_by_0_1_0(parts)
+    for changes, message in (({"seed": 1}, "another seed"), ({"guidance_rescale": 0.5}, "another guidance_rescale")):
+        with pytest.raises(UsageError, match=message):
+            stream_video(pipeline, film, f"{tmp_path}/out/", **{**SHORT, **changes})
+    (parts / "settings.json").write_text(json.dumps({**json.loads(before), "format": 2}), "utf-8")
+    with pytest.raises(UsageError, match=r"another format.*\(--restart\)"):
+        stream_video(pipeline, film, f"{tmp_path}/out/", **SHORT)
+
+
 def seam_ratio(frames, first, last):
     """Mean absolute change within a fade over the frames `first` to `last` and at its ends ÷ that of the eight changes
     before and the eight after."""
@@ -209,7 +250,7 @@ def test_progress_counts_the_frames_of_the_film_and_ends_with_those_written(pipe
     assert [done for done, _ in stages] == sorted(done for done, _ in stages)
     assert stages[-1] == (18, 18)
     total = pipeline.stage.spec.frames_made(18)
-    assert [each[1:] for each in told if each[0] == "film"] == [(done, total) for done in range(1, total + 1)]
+    assert [each[1:] for each in told if each[0] == "video"] == [(done, total) for done in range(1, total + 1)]
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
@@ -291,7 +332,7 @@ def test_a_folder_of_someone_else_is_left_alone(upscaler, film, tmp_path):
 
 def test_a_stop_while_the_film_is_put_together_keeps_the_older_film_and_the_segments(upscaler, film, tmp_path):
     def stop_late(stage, done, *_):
-        if (stage, done) == ("film", 9):
+        if (stage, done) == ("video", 9):
             raise Cancelled
 
     (tmp_path / "out.mp4").write_text("older")
@@ -325,13 +366,13 @@ def traced_peak(folder, num_frames):
     with VideoWriter(folder / f"{num_frames}.mp4", 8) as writer:
         for _ in range(num_frames):
             writer.write(frame)
-    parts = Parts(folder / f"out{num_frames}.mp4")
+    parts = SegmentFolder(folder / f"out{num_frames}.mp4")
     pipeline = Doubling()
     tracemalloc.start()
     try:
-        film = Source.survey(folder / f"{num_frames}.mp4")
+        film = InputVideo.survey(folder / f"{num_frames}.mp4")
         parts.open({})
-        run = Run(pipeline, film, Cut(16, 2), parts, {})
+        run = StreamRun(pipeline, film, Cut(16, 2), parts, {})
         run.check_disk_space(folder / f"out{num_frames}.mp4")
         run.make_segments()
         run.assemble(folder / f"out{num_frames}.mp4")
@@ -415,7 +456,7 @@ def test_a_stop_says_what_is_kept_and_the_same_command_goes_on(film, lavie, tmp_
         code, answer, error = lavie(*command)
     assert (code, answer) == (130, "")
     assert error.splitlines()[-1] == (
-        "lavie: error: stopped; 2 of 3 segments are kept, and the same command goes on from there."
+        "lavie: error: stopped; 2 of 3 segments are kept, and the same command resumes from there."
     )
     code, _, error = lavie(*command)
     assert code == 0
@@ -427,8 +468,8 @@ def test_a_stop_says_what_is_kept_and_the_same_command_goes_on(film, lavie, tmp_
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--no-stream", "--segment", 8), "leave out --no-stream"),
-        (("--no-stream", "--restart"), "leave out --no-stream"),
+        (("--no-stream", "--segment", 8), "Leave out --no-stream"),
+        (("--no-stream", "--restart"), "Leave out --no-stream"),
         (("--segment", 7), "between 8 and 10000, not 7"),
         (("--stream", "--window", 0), "--segment"),
     ],

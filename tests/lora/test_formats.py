@@ -108,7 +108,7 @@ def test_temporal_layers_are_left_out_and_told(name):
     assert same(to_kohya(tensors), to_kohya(spelled("kohya")))
     assert temporal_layers(tensors) == [split(name).layer]
     assert temporal_layers(spelled("kohya")) == []
-    assert "changes only layers for motion" in refusal({name: torch.ones(4, 4)})
+    assert "changes only motion layers" in refusal({name: torch.ones(4, 4)})
 
 
 def test_other_adapters_in_kohyas_names_pass_untouched():

@@ -93,7 +93,7 @@ def test_previews_are_pictures_of_the_captions(folders, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"captions": "one\ntwo\nthree"}, "3 captions for 2 pictures"),
+        ({"captions": "one\ntwo\nthree"}, "3 captions for 2 images"),
         ({"trigger": ""}, "need a trigger"),
         ({"lora_name": "../outside"}, "cannot be the name"),
         ({"lora_name": ""}, "cannot be the name"),

@@ -77,7 +77,7 @@ def test_exact_means_come_before_those_that_change_the_picture(work, config):
     assert changed == sorted(changed)
     assert [plan for plan, is_changed in zip(found, changed, strict=True) if plan.execution.sliced and not is_changed]
     for plan, is_changed in zip(found, changed, strict=True):
-        assert is_changed == any("changes the picture" in note for note in plan.notes)
+        assert is_changed == any("changes the result" in note for note in plan.notes)
 
 
 @pytest.mark.parametrize(("work", "config"), CASES)

@@ -44,7 +44,7 @@ def test_the_upscaler_goes_on_to_smaller_windows_and_tiles():
         (True, True, 4, 1, 256),
     ]
     assert found[-1].config.tile_overlap == 64
-    assert all("changes the picture" in each.note for each in found[3:])
+    assert all("changes the result" in each.note for each in found[3:])
     assert "4 frames" in found[3].note
     assert "256 pixels" in found[4].note
 

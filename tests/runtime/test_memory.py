@@ -9,7 +9,15 @@ import torch
 
 from lavie.cli import main
 from lavie.errors import UsageError
-from lavie.pipelines import InterpolationPipeline, TextToVideoPipeline, UpscalePipeline
+from lavie.long_video import METHODS
+from lavie.pipelines import (
+    ExtensionPipeline,
+    InterpolationPipeline,
+    LongVideoPipeline,
+    TextToVideoPipeline,
+    TransitionPipeline,
+    UpscalePipeline,
+)
 from lavie.runtime.placement import Placement, block_bytes, blocks_of, offload_blocks, weight_bytes
 from lavie.video import read_metadata, write_video
 
@@ -78,11 +86,54 @@ def test_interpolation_and_upscaling_work_in_exact_means_too(budget):
         assert len(said) == 1
 
 
+SMALL = {"num_inference_steps": 1, "guidance_scale": 2.0, "seed": 4}
+
+
+def test_a_clip_that_goes_on_keeps_to_its_memory_and_says_how(budget):
+    budget(sequential_guidance=1, sliced=1, vae_frames=1)
+    whole = load(ExtensionPipeline, None)[0]("a ball", FRAMES, num_frames=3, **SMALL)
+    pipeline, said = load(ExtensionPipeline, 1097)
+    assert close(pipeline("a ball", FRAMES, num_frames=3, **SMALL), whole)
+    assert len(said) == 1
+    assert [word in said[0] for word in ("extension:", "in turn", "slices", "one frame at a time")] == [True] * 4
+
+
+def test_a_transition_keeps_to_its_memory_and_says_how(budget):
+    budget(sequential_guidance=1, sliced=1, vae_frames=1)
+    whole = load(TransitionPipeline, None)[0]("a ball", FRAMES[:2], FRAMES[2:], num_frames=2, **SMALL)
+    pipeline, said = load(TransitionPipeline, 1097)
+    assert close(pipeline("a ball", FRAMES[:2], FRAMES[2:], num_frames=2, **SMALL), whole)
+    assert len(said) == 1
+    assert [word in said[0] for word in ("base:", "in turn", "slices", "one frame at a time")] == [True] * 4
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_long_video_keeps_to_its_memory_in_every_stage_and_says_how(budget, method):
+    budget(sequential_guidance=1, sliced=1, vae_frames=1)
+    settings = {"method": method, "height": 16, "width": 24, **SMALL, **({"partitions": 1} if method == "fifo" else {})}
+    whole = load(LongVideoPipeline, None)[0]("a ball", 18, **settings)
+    pipeline, said = load(LongVideoPipeline, 1097)
+    assert close(pipeline("a ball", 18, **settings), whole)
+    stages = ["base", METHODS[method].stage] if METHODS[method].stage else ["base"]
+    assert [plan.split(":")[0] for plan in said] == stages
+    assert all(word in plan for plan in said for word in ("in turn", "slices", "one frame at a time"))
+
+
+@pytest.mark.parametrize("kind", [LongVideoPipeline, ExtensionPipeline, TransitionPipeline])
+def test_memory_that_no_plan_keeps_to_is_refused_before_any_work(budget, kind):
+    budget(sequential_guidance=1)
+    pipeline, _ = load(kind, 500)
+    pipeline.stage.unet.register_forward_pre_hook(lambda *_: pytest.fail("evaluated"))
+    given = {LongVideoPipeline: (18,), ExtensionPipeline: (FRAMES,), TransitionPipeline: (FRAMES, FRAMES)}[kind]
+    with pytest.raises(UsageError, match="too small"):
+        pipeline("a ball", *given)
+
+
 def test_windows_and_tiles_that_had_to_be_are_told_and_in_the_metadata(budget):
     budget(window=100, sliced=1)
     pipeline, said = load(UpscalePipeline, 1000)
     made = pipeline(FRAMES, "a ball", num_inference_steps=1)
-    assert "Windows of 2 frames, 1 shared, which changes the picture a little." in said[0]
+    assert "Windows of 2 frames, 1 shared, which changes the result slightly." in said[0]
     assert (made.metadata["window"], made.metadata["overlap"]) == (2, 1)
 
 

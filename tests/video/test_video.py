@@ -218,9 +218,9 @@ BAD_INPUTS = {
     "photo.png": (lambda path: Image.new("RGB", (8, 8)).save(path), "damaged or no video"),
     "sound.mp3": (make_sound, "only sound"),
     "sound.m4a": (make_sound, "only sound"),
-    "folder": (lambda path: path.mkdir(), "without numbered pictures"),
+    "folder": (lambda path: path.mkdir(), "without numbered images"),
     "two": (make_two_series, "more than one series"),
-    "shot_%03d.png": (lambda path: None, "no pictures named"),
+    "shot_%03d.png": (lambda path: None, "no images named"),
 }
 
 
@@ -241,7 +241,7 @@ def test_pictures_of_different_size_or_that_are_none_are_refused(tmp_path):
     with pytest.raises(LavieError, match=r"f2\.png is 16x8"):
         read_video(tmp_path)
     (tmp_path / "f2.png").write_bytes(b"no picture")
-    with pytest.raises(LavieError, match=r"f2\.png is not a picture"):
+    with pytest.raises(LavieError, match=r"f2\.png is not an image"):
         read_video(tmp_path)
 
 

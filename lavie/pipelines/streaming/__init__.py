@@ -1,7 +1,7 @@
-"""Long films, segment by segment, from disk to disk: memory stays the same, and a stop loses little."""
+"""Long videos, segment by segment, from disk to disk: constant memory, and a stop loses little."""
 
-from .film import stream_video
 from .run import Streamable
 from .segments import Cut
+from .stream import stream_video
 
 __all__ = ["Cut", "Streamable", "stream_video"]

@@ -1,4 +1,4 @@
-"""Segments become one film: where two overlap, one fades into the other."""
+"""Joins segments into one video; where two overlap, one fades into the other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 
 
 def crossfaded(segments: Iterable[Iterable[np.ndarray]], overlap: int) -> Iterator[np.ndarray]:
-    """The frames, uint8 [height, width, 3], of segments whose first `overlap` frames are the last of the one before.
+    """The joined frames, uint8 [height, width, 3], of segments whose first `overlap` frames are the last ones of the
+    segment before.
 
     Holds `overlap` frames at a time.
     """

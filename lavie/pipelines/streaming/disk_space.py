@@ -1,4 +1,4 @@
-"""Whether a run fits on the disk, before it starts."""
+"""Checks before a run that it fits on the disk."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 
 from ...errors import UsageError
 
-PNG_SHARE = 0.6  # of the size of the bare pixels; drawings take half of that, grainy films more
+PNG_SHARE = 0.6  # of the raw pixels' size; drawings take half of that, grainy videos more
 FILM_SHARE = 0.1
 GIF_SHARE = 0.4
 
 
 def needed_bytes(output: str | os.PathLike[str], pixels_of_segments: int, pixels_of_film: int) -> int:
-    """An estimate for segments still to be made and the output itself, by the number of their pixels."""
+    """Estimated bytes for the segments still to be made and the output, by their number of pixels."""
     suffix = os.path.splitext(os.fspath(output))[1].lower()
     share = {".mp4": FILM_SHARE, ".webm": FILM_SHARE, ".gif": GIF_SHARE}.get(suffix, PNG_SHARE)
     return int(3 * (PNG_SHARE * pixels_of_segments + share * pixels_of_film))
 
 
 def check_disk_space(folder: Path, needed: int) -> None:
-    """Raise UsageError if fewer bytes than needed are free on the disk of a folder."""
+    """Raise UsageError if the disk of a folder has fewer free bytes than needed."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UsageError(

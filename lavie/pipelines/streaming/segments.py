@@ -1,4 +1,4 @@
-"""Where a long film is cut: into segments of about equal length that overlap."""
+"""Cuts a long video into overlapping segments of about equal length."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ...config import MAX_FRAMES, MIN_SEGMENT, StageConfig
 from ...errors import LavieError, UsageError
 from ..upscale import OFFICIAL_CHUNK
 
-WINDOWS = 10  # of a segment, unless told: the 61 frames that LaVie's own cascade makes are one segment
+WINDOWS = 10  # per segment by default: the 61 frames of LaVie's own cascade are one segment
 
 
 @dataclass(frozen=True)
 class Cut:
-    """size: the most frames of a segment; overlap: frames that neighbours share."""
+    """size: frames per segment, at most; overlap: frames that neighbours share."""
 
     size: int
     overlap: int
 
     @classmethod
     def of(cls, config: StageConfig, settings: Mapping[str, Any], size: int | None = None) -> Cut | None:
-        """For a stage and what a pipeline is called with; None where one window is to see all and no size is given.
+        """For a stage and a pipeline's arguments; None if one window is to see everything and no size is given.
 
         Raises:
             UsageError: an impossible size.
@@ -46,7 +46,7 @@ class Cut:
         return cls(size, min(overlap, size // 3))
 
     def segments(self, num_frames: int) -> list[slice]:
-        """Of a film of so many frames; without an overlap all but the last have the whole size."""
+        """The segments of a video of that length; without an overlap all but the last have the full size."""
         count = max(1, math.ceil((num_frames - self.overlap) / (self.size - self.overlap)))
         if self.overlap == 0:
             starts = range(0, num_frames, self.size)
@@ -57,13 +57,13 @@ class Cut:
 
 
 def stage_settings(config: StageConfig, settings: Mapping[str, Any]) -> StageConfig:
-    """A stage's settings with those that a pipeline is called with, but for the speed."""
+    """A stage's settings, changed by a pipeline's arguments, except for the speed."""
     known = {field.name for field in fields(StageConfig)} - {"speed"}
     return config.replaced(**{name: value for name, value in settings.items() if name in known})
 
 
 def pieces_of(frames: Iterator[np.ndarray], segments: Iterable[slice]) -> Iterator[np.ndarray]:
-    """The frames uint8 [n, height, width, 3] of each segment; they begin one after the other. Holds one at a time.
+    """The frames uint8 [n, height, width, 3] of each segment, in order of their starts. Holds one segment at a time.
 
     Raises:
         LavieError: there are fewer frames than that.

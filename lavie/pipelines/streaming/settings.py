@@ -1,4 +1,4 @@
-"""All that the frames of a run depend on, to see whether a later run may go on from them."""
+"""Everything that a run's frames depend on, to decide whether a later run may resume from them."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING, Any
 from ...config import StageConfig
 from ...speed import speed_of
 from ..stage import Stage, StagePipeline
+from .input_video import InputVideo
 from .segments import Cut, stage_settings
-from .source import Source
 
 if TYPE_CHECKING:
     from ...lora import Lora
 
 _FILES = ("unet", "vae", "text_encoder", "tokenizer")
 _NOT_OF_FRAMES = (*_FILES, "latent_rgb_factors")
-_FORMAT = 1  # one more whenever the same settings make other frames than before
+_FORMAT = 1  # raise it whenever the same settings make other frames than before
 
 
-def run_settings(pipeline: StagePipeline, cut: Cut, film: Source, asked: dict[str, Any]) -> dict[str, Any]:
-    """As JSON holds them. asked: what the pipeline is called with."""
+def run_settings(pipeline: StagePipeline, cut: Cut, video: InputVideo, asked: dict[str, Any]) -> dict[str, Any]:
+    """The settings as JSON values. asked: the pipeline's arguments."""
     stage = pipeline.stage
     config = stage_settings(stage.config, {name: value for name, value in asked.items() if name != "fps"})
     settings = {
         **{name: value for name, value in asdict(config).items() if name not in _NOT_OF_FRAMES},
         **{name: value for name, value in asked.items() if value is not None},
         "speed": asdict(speed_of(stage.name, asked.get("speed", "exact"))),
-        "input": film.description(),
+        "input": video.description(),
         "stage": stage.name,
         "model": {"name": stage.family.name, "files": _model_files(stage)},
         "float8": pipeline.float8,
@@ -45,14 +45,14 @@ def run_settings(pipeline: StagePipeline, cut: Cut, film: Source, asked: dict[st
 
 
 def upgraded(stored: dict[str, Any]) -> dict[str, Any]:
-    """What an older version has stored, as this one would: settings that it did not know stood at their defaults."""
+    """What an older version stored, in this version's form: settings that it did not know were at their defaults."""
     config = {each.name: each.default for each in fields(StageConfig) if each.name not in (*_NOT_OF_FRAMES, "speed")}
     kept = {name: value for name, value in stored.items() if name != "version"}
     return {**config, "format": 1, **kept}
 
 
 def _model_files(stage: Stage) -> list[list[Any]]:
-    """Name, size and time of change of every file of the stage's model."""
+    """Name, size and modification time of every file of the stage's model."""
     paths = [stage.family.path(getattr(stage.config, part)) for part in _FILES]
     files = [file for path in paths for file in _files(path)]
     return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]

@@ -60,35 +60,35 @@ class LoraSettings:
             needed, a class word in none of them, or a handheld camera without clips.
     """
 
-    rank: int = knob(16, "how much the LoRA can hold; 4 to 32 is usual", flag="lora-rank", least=1, most=MOST_RANK)
+    rank: int = knob(16, "How much the LoRA can hold. 4 to 32 is usual.", flag="lora-rank", least=1, most=MOST_RANK)
     alpha: float | None = knob(
-        None, "changes count alpha / rank", unset="the rank", off=0.0, flag="lora-alpha", least=1e-6, most=1e6
+        None, "Scales the changes by alpha / rank.", unset="the rank", off=0.0, flag="lora-alpha", least=1e-6, most=1e6
     )
     targets: str = knob(
         "attention-ff",
-        "layers that change; all: convolutions, too, which makes a larger file",
+        "The layers that change. all includes convolutions (a larger file).",
         flag="lora-targets",
         choices=tuple(TARGETS),
     )
     train_text: bool = same_knob(BaseObjective, "train_text", False)
     trigger: str = knob(
         "",
-        "the word that calls up what is learnt, one that means nothing else; it is put before captions that lack it, "
-        "and is the whole caption of images without one",
+        "The word that brings the subject up in a prompt; choose one that means nothing else. It is put before "
+        "captions that lack it, and is the whole caption of images without one.",
         metavar="WORD",
     )
-    text_dropout: float = same_knob(BaseObjective, "text_dropout", 0.0, help="share of captions left out")
+    text_dropout: float = same_knob(BaseObjective, "text_dropout", 0.0, help="Share of captions left out.")
     loss_weight: str = same_knob(BaseObjective, "loss_weight", "uniform")
     random_crops: int = knob(
         0,
-        "windows of each image, cut from its original pixels, that are learnt beside the whole, so that neither place "
-        "nor size is learnt with the subject",
+        "Random crops of each image at its original pixels, learned beside the whole one, so that the subject is not "
+        "tied to one place and size.",
         least=0,
         most=1000,
     )
     crop_scale: tuple[float, float] = knob(
         (0.5, 1.0),
-        "smallest and largest share of an image's height and width that a window shows",
+        "Smallest and largest share of an image's height and width that a crop shows.",
         least=LEAST_CROP,
         most=1,
         many=2,
@@ -96,50 +96,50 @@ class LoraSettings:
     )
     prior_prompts: tuple[str, ...] = knob(
         (),
-        "what the subject is a kind of, without the trigger; the base makes images of it before it learns, and what it "
-        "makes of them stays as it was; repeatable",
+        "A prompt for what the subject is a kind of, without the trigger. The base makes images of it before training, "
+        "and the LoRA keeps answering it as the base does. Repeatable.",
         flag="prior-prompt",
         widget="prior_prompt",
         many="append",
     )
     prior_images: int = knob(  # None is filled in
         None,
-        "images made of the --prior-prompt; prompts beyond their number are kept at high noise levels only",
+        "How many images to make of the --prior-prompt. Further prompts are kept as they were at high noise only.",
         unset=str(PRIOR_IMAGES),
         least=0,
         most=10_000,
     )
     prior_weight: float = knob(
-        1.0, "how much they count; above 1, other prompts stay closer to what they were", least=0, most=100
+        1.0, "How much these images or clips count. Above 1, other prompts change less.", least=0, most=100
     )
     class_word: str = knob(
         "",
-        "what the subject is a kind of, as it stands in some of the --prior-prompt ('cat'): the subject goes where "
-        "that would go, and moves as it would",
+        "What the subject is a kind of, as written in some --prior-prompt ('cat'). The subject then goes where that "
+        "would go and moves as it would.",
     )
     prior_frames: int = knob(
         1,
-        "above 1: the base makes clips of so many frames instead of images, and some of your images are learnt beside "
-        "each, so that motion, too, stays as it was",
+        "Above 1, the base makes clips of this many frames instead of images, with some of your images learned beside "
+        "each. This also keeps the motion as it was.",
         least=1,
         most=1000,
     )
     images_per_clip: int = knob(
-        4, "your images that are learnt beside each clip, with --prior-frames", least=0, most=64, metavar="M"
+        4, "How many of your images to learn beside each clip, with --prior-frames.", least=0, most=64, metavar="M"
     )
     handheld_share: float = knob(
         0.0,
-        "share of the clips that show your images, as a handheld camera would film them: the subject looks right in "
-        "motion, too; needs --prior-frames above 1",
+        "Share of the clips made from your images, as if filmed by a hand-held camera, so that the subject also looks "
+        "right in motion. Needs --prior-frames above 1.",
         least=0,
         most=1,
         metavar="P",
     )
     camera_moves: tuple[CameraMove, ...] = knob(
         (),
-        "how the camera of the --handheld-share moves where a caption says WORDS: still, left, right, up, down, "
-        "nearer, farther or hop; none: no clip of images whose caption says this. An image that says any of the words "
-        "is shown in all of these ways, and the captions of its clips say which. Repeatable",
+        "What the camera of --handheld-share does if a caption contains WORDS: still, left, right, up, down, nearer, "
+        "farther or hop; none: no clips of such images. An image whose caption contains any of the words is shown "
+        "in all these ways, and the clips' captions say which. Repeatable.",
         flag="camera-move",
         parse=camera_move,
         many="append",

@@ -1,4 +1,4 @@
-"""The film that a run reads, gone through once before any work: how long it is, and that it can be read to its end."""
+"""The input of a run, read once before any work to learn its length and to see that it can be read to its end."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ...video import iter_video, probe_video
 
 
 @dataclass(frozen=True)
-class Source:
-    """A film or image sequence. digest: of all its frames; metadata: the settings stored in it."""
+class InputVideo:
+    """A video or image sequence. digest: of all its frames; metadata: the settings stored in it."""
 
     path: str
     num_frames: int
@@ -26,7 +26,7 @@ class Source:
     digest: str
 
     @classmethod
-    def survey(cls, path: str | os.PathLike[str]) -> Source:
+    def survey(cls, path: str | os.PathLike[str]) -> InputVideo:
         """Read it once, in constant memory; raises as `read_video`."""
         info = probe_video(path)
         digest = hashlib.blake2b(digest_size=16)
@@ -40,5 +40,5 @@ class Source:
         return iter_video(self.path)
 
     def description(self) -> dict[str, Any]:
-        """What tells it from other films, whatever it is called."""
+        """What distinguishes it from other videos, whatever its name."""
         return {"frames": self.num_frames, "height": self.height, "width": self.width, "digest": self.digest}

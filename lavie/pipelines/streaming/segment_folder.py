@@ -1,6 +1,6 @@
 """The work folder of a run: its finished segments, each a folder of PNG frames, and the settings that made them.
 
-A segment appears in it at once when it is whole, so that a stop at any time leaves only what can be gone on from.
+A segment appears in it only once it is complete, so after a stop at any time the run can resume from it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .settings import upgraded
 SETTINGS = "settings.json"
 
 
-class Parts:
+class SegmentFolder:
     """`<output>.parts` beside an output."""
 
     def __init__(self, output: str | os.PathLike[str]) -> None:
@@ -30,14 +30,14 @@ class Parts:
         self.folder = Path(name.rstrip("/" + os.sep) + ".parts")
 
     def open(self, settings: dict[str, Any], restart: bool = False) -> None:
-        """Make the folder, or go on in the one that is there.
+        """Create the folder, or resume in the existing one.
 
         Args:
             settings: as JSON holds them.
-            restart: throw away the segments of an earlier run.
+            restart: discard the segments of an earlier run.
 
         Raises:
-            UsageError: its segments were made with other settings, or it is no such folder.
+            UsageError: its segments were made with other settings, or it is another kind of folder.
         """
         stored = self._stored()
         if stored is not None and restart:
@@ -72,7 +72,7 @@ class Parts:
         return probe_video(self._place(number))
 
     def frames(self, number: int) -> Iterator[np.ndarray]:
-        """Of a finished segment, one at a time."""
+        """The frames of a finished segment, one at a time."""
         return iter_video(self._place(number))
 
     def remove(self) -> None:
@@ -82,7 +82,7 @@ class Parts:
         return self.folder / f"{number:05d}"
 
     def _stored(self) -> dict[str, Any] | None:
-        """The settings of an earlier run; none in an empty folder; None where there is no folder."""
+        """The settings of an earlier run; empty for an empty folder; None if there is no folder."""
         if not self.folder.exists():
             return None
         try:
