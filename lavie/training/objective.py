@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -129,12 +131,13 @@ def joint_errors(
         timesteps = timesteps[:, None].expand(-1, 1 + num_images)
     of_video, of_images = timesteps[:, :-num_images], timesteps[:, -num_images:]
     of_video = of_video[:, 0] if of_video.shape[1] == 1 else of_video
-    images = [None if part is None else _as_clips(part[:, :, frames:]) for part in (prediction, truth, mask_weights)]
-    video = [None if part is None else part[:, :, :frames] for part in (prediction, truth, mask_weights)]
-    return (
-        example_errors(*video[:2], of_video, prediction_type, weighting, video[2]),
-        example_errors(*images[:2], of_images.flatten(), prediction_type, weighting, images[2]),
-    )
+
+    def errors(part: Callable[[Tensor], Tensor], levels: Tensor) -> Tensor:
+        weights = None if mask_weights is None else part(mask_weights)
+        return example_errors(part(prediction), part(truth), levels, prediction_type, weighting, weights)
+
+    video = errors(lambda x: x[:, :, :frames], of_video)
+    return video, errors(lambda x: _as_clips(x[:, :, frames:]), of_images.flatten())
 
 
 def joint_loss(video: Tensor, image: Tensor, alpha: float = 1.0) -> dict[str, Tensor]:
