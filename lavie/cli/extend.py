@@ -42,13 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_arguments(parser)
     frames = whole_number(1, MAX_FRAMES)
     parser.add_argument("--frames", type=frames, default=64, metavar="N", help="Frames in all. (default: 64)")
-    parser.add_argument("--video", metavar="IN", help="Continue this video or folder of images. Its frames count.")
-    add_resize_argument(parser, "--video, to --size or the model's own size")
+    parser.add_argument(
+        "--video", metavar="IN", help="Continue this video or folder of images. Its frames count towards --frames."
+    )
+    add_resize_argument(parser, "--video to --size, or to the model's own size")
     parser.add_argument(
         "--method",
         choices=tuple(METHODS),
-        help="; ".join(f"{name}: {method.help}" for name, method in METHODS.items())
-        + ". (default: conditioned if the model has an extension stage, else replacement)",
+        help=" ".join(f"{name}: {method.help}." for name, method in METHODS.items())
+        + " (default: conditioned if the model has an extension stage, else replacement)",
     )
     add_flags(parser, LongVideoSettings, defaults={name: _default(name) for name in knobs_of(LongVideoSettings)})
     parser.add_argument("--size", type=size, metavar="HxW", help="As 320x512. (default: the model's own)")

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="How many frames on each side the new ones must fit. (default: 4)",
     )
-    add_resize_argument(parser, "SECOND, to the size of FIRST")
+    add_resize_argument(parser, "SECOND to the size of FIRST")
     add_sampling_arguments(parser, "extension")
     add_lora_arguments(parser)
     add_model_arguments(parser)

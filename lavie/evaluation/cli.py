@@ -1,4 +1,4 @@
-"""`lavie evaluate SUITE`: figures of what a family's stages make of videos, beside the truth and plain methods."""
+"""`lavie evaluate SUITE`: measure a family's stages on videos, beside the truth and simple methods."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ HELP = "measure a model's stages on videos of your own"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     suites = "; ".join(f"{name}: {suite.help}" for name, suite in SUITES.items())
     parser.add_argument("suite", type=_suite, metavar="SUITE", help=suites)
-    parser.add_argument("--model", default="lavie-tiny", help="family name or folder (default: lavie-tiny)")
+    parser.add_argument("--model", default="lavie-tiny", help="Name or folder of the family. (default: lavie-tiny)")
     parser.add_argument(
         "--videos",
         default="",
         metavar="SPEC",
-        help="a folder of files with .txt captions beside them, a .csv, or .tar shards",
+        help="A folder of files with .txt captions beside them, a .csv, or .tar shards.",
     )
     parser.add_argument(
         "--clips",
@@ -32,18 +32,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="clips",
         type=whole_number(1, 100_000),
         metavar="N",
-        help=f"how many (default: {', '.join(f'{name} {suite.clips}' for name, suite in SUITES.items())})",
+        help=f"How many. (default: {', '.join(f'{name} {suite.clips}' for name, suite in SUITES.items())})",
     )
-    parser.add_argument("--seed", type=int, default=1000, metavar="N", help="of prompts and noise (default: 1000)")
-    parser.add_argument("--steps", type=whole_number(1, 1000), metavar="N", help="default: the model's own")
-    parser.add_argument("--guidance-scale", type=guidance_scale, metavar="X", help="default: the model's own")
-    parser.add_argument("--batch", type=whole_number(1, 1024), default=8, help="clips at a time (default: 8)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument(
+        "--seed", type=int, default=1000, metavar="N", help="Seed of prompts and noise. (default: 1000)"
+    )
+    parser.add_argument(
+        "--steps", type=whole_number(1, 1000), metavar="N", help="Denoising steps. (default: the model's own)"
+    )
+    parser.add_argument(
+        "--guidance-scale", type=guidance_scale, metavar="X", help="Guidance scale. (default: the model's own)"
+    )
+    parser.add_argument("--batch", type=whole_number(1, 1024), default=8, help="Clips at a time. (default: 8)")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="Where to run. (default: auto)"
+    )
     for flag, owners in _owners().items():
         keywords = dict(SUITES[owners[0]].options[flag])
         keywords["help"] = "; ".join(f"{name}: {SUITES[name].options[flag]['help']}" for name in owners)
         parser.add_argument(flag, **keywords)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -41,7 +41,7 @@ SUITES: dict[str, Suite] = {
         clips=32,
     ),
     "speed": Suite(
-        help="what fast mode saves and costs",
+        help="what the speed presets save and cost",
         module="lavie.evaluation.speed",
         clips=8,
         kinds=lambda options: 1 if options.get("method") else 3,
