@@ -149,7 +149,7 @@ class Run:
             return sample(job)
 
         with host.cancellable(self.unet):
-            return host.first_that_fits(attempts(self.config, self.spec, *size), run, self.advice, self.unet)
+            return host.run_within_memory(attempts(self.config, self.spec, *size), run, self.advice, self.unet)
 
     def encoded(self, vae: Any, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Scaled latents [1, 4, frames, h, w] of IMAGE, whose sides are divisible by 8."""

@@ -22,8 +22,8 @@ def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
     latents, noise: [batch, channels, frames, height, width]. timesteps: int64 [batch], or [batch, frames] where frames
     have noise levels of their own (see `frame_timesteps`).
     """
-    signal, spread = _coefficients(latents, timesteps)
-    return signal * latents + spread * noise
+    signal, noise_std = _coefficients(latents, timesteps)
+    return signal * latents + noise_std * noise
 
 
 def target(latents: Tensor, noise: Tensor, timesteps: Tensor, prediction_type: str) -> Tensor:
@@ -33,8 +33,8 @@ def target(latents: Tensor, noise: Tensor, timesteps: Tensor, prediction_type: s
     """
     if prediction_type in ("epsilon", "sample"):
         return noise if prediction_type == "epsilon" else latents
-    signal, spread = _coefficients(latents, timesteps)
-    return signal * noise - spread * latents
+    signal, noise_std = _coefficients(latents, timesteps)
+    return signal * noise - noise_std * latents
 
 
 def frame_timesteps(timesteps: Tensor, num_frames: int) -> Tensor:

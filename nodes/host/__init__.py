@@ -57,7 +57,6 @@ __all__ = [
     "compute_device",
     "files",
     "find_file",
-    "first_that_fits",
     "free_cache",
     "free_models",
     "interruption",
@@ -72,6 +71,7 @@ __all__ = [
     "register_folders",
     "released_folders",
     "required",
+    "run_within_memory",
     "storage_device",
     "text_dtype",
     "unet_dtype",
@@ -96,7 +96,7 @@ def load(patcher: Any, memory: float = 0) -> torch.device:
     return patcher.load_device
 
 
-def first_that_fits(
+def run_within_memory(
     attempts: Iterable[Attempt], run: Callable[[Attempt], Result], advice: str, unet: VideoUNet
 ) -> Result:
     """Run the first attempt that memory allows, with the UNet in slices if the attempt says so; the log names every
