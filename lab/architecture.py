@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -53,8 +54,8 @@ UNETS = {
 def new_unet(stage: str) -> VideoUNet:
     """A fresh UNet of the bundled family whose output starts at zero, and so does all that its temporal layers add."""
     unet = build_unet(UNETS[stage])
-    nn.init.zeros_(unet.conv_out.weight)
-    nn.init.zeros_(unet.conv_out.bias)
+    for parameter in unet.conv_out.parameters():
+        nn.init.zeros_(parameter)
     silence_temporal(unet)
     return unet
 
@@ -70,9 +71,9 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
             num_hidden_layers=2,
             num_attention_heads=4,
             max_position_embeddings=tokenizer.model_max_length,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=cast("int", tokenizer.bos_token_id),
+            eos_token_id=cast("int", tokenizer.eos_token_id),
+            pad_token_id=cast("int", tokenizer.pad_token_id),
         )
     )
 

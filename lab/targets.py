@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lavie.training.target_table import Target
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lavie.training.loop import TrainResult
 
 
-def _train(settings: AutoencoderTraining) -> TrainResult | None:
+def _train(settings: AutoencoderTraining) -> TrainResult[Any] | None:
     from .autoencoder.command import train_autoencoder
 
     return train_autoencoder(settings)

@@ -59,6 +59,7 @@ class GraphUNet(VideoUNet):
         """As `VideoUNet.forward`; `y` is the noise level. Options that LaVie cannot use are named in the log, once."""
         options = transformer_options or {}
         self._check(x, context)
+        assert context is not None, "a UNet that reads text is always given some"
         self._report_unused(control, options)
         with contextlib.ExitStack() as stack:
             stack.enter_context(patched(self, options))

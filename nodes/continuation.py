@@ -78,7 +78,7 @@ class LaVieImageToVideo(SamplerNode):
                 return continued(job, context, num_frames, settings, grey)
             return method.continued(job, context, num_frames, settings)
 
-        size = (run.config.clip_frames, *context.shape[3:])
+        size = (run.config.clip_frames, context.shape[3], context.shape[4])
         added = _in_size_of(images, run.decoded(vae, run.sampled(sample, size, run.generators())))
         return torch.cat((images[..., :3].to(added), added)), run.info.config.fps
 
@@ -125,7 +125,7 @@ class LaVieTransition(SamplerNode):
     ) -> tuple[Tensor, Tensor, float]:
         require_vae(vae, VAE_FACTOR, self.title)
         if resize != "refuse":
-            second = resized(second, tuple(first.shape[1:3]), resize)
+            second = resized(second, (first.shape[1], first.shape[2]), resize)
         if first.shape[1:3] != second.shape[1:3]:
             sizes = " and ".join(f"{images.shape[2]}×{images.shape[1]}" for images in (first, second))
             raise UsageError(f"first and second differ in size ({sizes}): set resize to crop or stretch.")
@@ -136,7 +136,7 @@ class LaVieTransition(SamplerNode):
         def sample(job: Job) -> Tensor:
             return sample_transition(job, before, after, num_frames, grey)
 
-        size = (num_frames + before.shape[2] + after.shape[2], *before.shape[3:])
+        size = (num_frames + before.shape[2] + after.shape[2], before.shape[3], before.shape[4])
         between = _in_size_of(first, run.decoded(vae, run.sampled(sample, size, run.generators())))
         given, arrived = (images[..., :3].to(between) for images in (first, second))
         return torch.cat((given, between, arrived)), between, run.info.config.fps

@@ -73,7 +73,7 @@ class LaVieLoader:
     @classmethod
     def IS_CHANGED(cls, model: str, **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
         """Reload a file that was replaced on disk."""
-        key, _, name = model.partition("/")
+        key, _slash, name = model.partition("/")
         if not name:
             return model
         path = host.find_file(key, name)
@@ -86,7 +86,7 @@ class LaVieLoader:
         _require_unet(family.path(config.unet))
         progress.step("load", 1, 4)
         vae = _part("vae", load_vae, family, config.vae, dtype=host.vae_dtype())
-        factor = SCALING_FACTORS[STAGES[stage].vae_factor] if vae is None else vae.config.scaling_factor
+        factor = SCALING_FACTORS[STAGES[stage].vae_factor] if vae is None else vae.config["scaling_factor"]
         info = StageInfo(family.name, stage, config, factor)
         progress.step("load", 2, 4)
         text = _part(

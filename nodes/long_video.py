@@ -53,7 +53,7 @@ class LaVieAutoregressiveExtender(SamplerNode):
         def sample(job: Job) -> Tensor:
             return method.continued(job, scaled, num_frames, settings)
 
-        size = (run.config.clip_frames, *given.shape[3:])
+        size = (run.config.clip_frames, given.shape[3], given.shape[4])
         made = run.unscaled(run.sampled(sample, size, run.generators(len(given))))
         given = given.to(host.storage_device())  # unchanged, not scaled back and forth
         return latent_of(torch.cat((given, made.to(given)), dim=2)), run.info.config.fps

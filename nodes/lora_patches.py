@@ -59,9 +59,8 @@ def _patch(patcher: Any, lora: Lora, keys: dict[str, Any], layers: set[str]) -> 
         strengths.setdefault(lora.strength_of(layer), {}).update(tensors)
     patched: set[str] = set()
     for strength, tensors in strengths.items():
-        patched |= set(
-            patcher.add_patches(host.comfy("comfy.lora").load_lora(tensors, keys, log_missing=False), strength)
-        )
+        patches = host.required("comfy.lora").load_lora(tensors, keys, log_missing=False)
+        patched |= set(patcher.add_patches(patches, strength))
     return len(patched)
 
 
@@ -98,7 +97,9 @@ class StepLora:
 
     def _adding(self, name: str, strength: float) -> Callable[[nn.Module, tuple, Tensor], Tensor]:
         def hook(layer: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-            weight, bias = (None if part is None else part.to(output) for part in self._change(name, layer))
+            assert isinstance(layer, (nn.Linear, nn.Conv2d)), "`takes_steps` allows no others"
+            weight, bias = self._change(name, layer)
+            weight, bias = weight.to(output), None if bias is None else bias.to(output)
             x = inputs[0].to(output.dtype)
             if isinstance(layer, nn.Conv2d):
                 added = conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
@@ -109,12 +110,13 @@ class StepLora:
         return hook
 
     @torch.no_grad()
-    def _change(self, name: str, layer: nn.Module) -> tuple[Tensor, Tensor | None]:
+    def _change(self, name: str, layer: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor | None]:
         if name not in self._changes:
-            parts, weight, bias = self.lora.layers[name], layer.weight.float(), getattr(layer, "bias", None)
+            parts, weight, bias = self.lora.layers[name], layer.weight.float(), layer.bias
             whole = set(parts) - {"diff_b"}
             change = changed(weight, parts, 1.0) - weight if whole else torch.zeros_like(weight)
-            has_bias = bias is not None and "diff_b" in parts
-            of_bias = changed_bias(torch.zeros_like(bias), parts, 1.0).cpu() if has_bias else None
+            of_bias = None
+            if bias is not None and "diff_b" in parts:
+                of_bias = changed_bias(torch.zeros_like(bias), parts, 1.0).cpu()
             self._changes[name] = change.cpu(), of_bias
         return self._changes[name]

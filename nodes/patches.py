@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from ..lavie.models import VideoUNet
+from ..lavie.models.attention import Attention
+from ..lavie.models.blocks import Downsample, ResnetBlock, Transformer
+from ..lavie.models.unet import DownBlock, UpBlock
 
 BLOCK_PATCHES = ("input_block_patch", "output_block_patch")
 ATTENTION_PATCHES = ("attn1", "attn2")
 Options = dict[str, Any]
 Block = tuple[str, int]
+Kind = TypeVar("Kind", bound=nn.Module)
 
 
 def unknown(options: Options) -> set[str]:
@@ -52,8 +56,8 @@ def patched(unet: VideoUNet, options: Options) -> Iterator[None]:
 
 def _inputs(unet: VideoUNet) -> dict[Block, nn.Module]:
     """The last module of each input block."""
-    modules = [unet.conv_in]
-    for level in unet.down_blocks:
+    modules: list[nn.Module] = [unet.conv_in]
+    for level in _each(unet.down_blocks, DownBlock):
         modules += level.resnets if level.attentions is None else level.attentions
         modules += level.downsamplers or []
     return {("input", index): module for index, module in enumerate(modules)}
@@ -61,30 +65,34 @@ def _inputs(unet: VideoUNet) -> dict[Block, nn.Module]:
 
 def _outputs(unet: VideoUNet) -> dict[Block, tuple[nn.Module, int]]:
     """The first module of each output block, and how many channels of its input belong to the skip tensor."""
-    resnets = [resnet for level in unet.up_blocks for resnet in level.resnets]
+    resnets = [resnet for level in _each(unet.up_blocks, UpBlock) for resnet in level.resnets]
     skips = [unet.conv_in.out_channels]
-    for level in unet.down_blocks:
-        skips += [resnet.conv2.out_channels for resnet in level.resnets]
-        skips += [sampler.conv.out_channels for sampler in level.downsamplers or []]
+    for level in _each(unet.down_blocks, DownBlock):
+        skips += [resnet.conv2.out_channels for resnet in _each(level.resnets, ResnetBlock)]
+        skips += [sampler.conv.out_channels for sampler in _each(level.downsamplers, Downsample)]
     return {("output", i): pair for i, pair in enumerate(zip(resnets, reversed(skips), strict=True))}
 
 
 def _transformers(unet: VideoUNet) -> dict[Block, nn.Module]:
     """The transformer block of each block that has one."""
-    found: dict[Block, nn.Module] = {("middle", 0): unet.mid_block.attentions[0].transformer_blocks[0]}
+    (middle,) = _each(unet.mid_block.attentions, Transformer)
+    found: dict[Block, nn.Module] = {("middle", 0): middle.transformer_blocks[0]}
     index = 1
-    for level in unet.down_blocks:
-        for layer in range(len(level.resnets)):
-            if level.attentions is not None:
-                found["input", index + layer] = level.attentions[layer].transformer_blocks[0]
+    for level in _each(unet.down_blocks, DownBlock):
+        for layer, transformer in enumerate(_each(level.attentions, Transformer)):
+            found["input", index + layer] = transformer.transformer_blocks[0]
         index += len(level.resnets) + len(level.downsamplers or [])
     index = 0
-    for level in unet.up_blocks:
-        for layer in range(len(level.resnets)):
-            if level.attentions is not None:
-                found["output", index + layer] = level.attentions[layer].transformer_blocks[0]
+    for level in _each(unet.up_blocks, UpBlock):
+        for layer, transformer in enumerate(_each(level.attentions, Transformer)):
+            found["output", index + layer] = transformer.transformer_blocks[0]
         index += len(level.resnets)
     return found
+
+
+def _each(modules: nn.ModuleList | None, kind: type[Kind]) -> list[Kind]:
+    """The modules of a list, known to be of this kind, for type checkers; none where there is no list."""
+    return cast("list[Kind]", list(modules or ()))
 
 
 def _on_output(patch: Callable, options: Options, block: Block) -> Callable:
@@ -100,7 +108,7 @@ def _on_join(patch: Callable, skip: int, options: Options, block: Block) -> Call
     return hook
 
 
-def _attention(attention: nn.Module, patch: Callable, options: Options, block: Block) -> Callable:
+def _attention(attention: Attention, patch: Callable, options: Options, block: Block) -> Callable:
     """The forward of a spatial (or text) attention with the patch as its core: (q, k, v, options) → values."""
     extra = {key: value for key, value in options.items() if key not in ("patches", "patches_replace")}
     extra |= {"block": block, "block_index": 0, "n_heads": attention.heads, "attn_precision": None}

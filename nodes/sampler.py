@@ -149,7 +149,7 @@ class Run:
             return sample(job)
 
         with host.cancellable(self.unet):
-            return host.first_that_fits(attempts(self.config, self.spec, *size), run, self.advice, self.unet)
+            return host.run_within_memory(attempts(self.config, self.spec, *size), run, self.advice, self.unet)
 
     def encoded(self, vae: Any, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Scaled latents [1, 4, frames, h, w] of IMAGE, whose sides are divisible by 8."""
@@ -167,6 +167,6 @@ class Run:
 
 def _seen_at_once(config: StageConfig, spec: StageSpec, size: tuple[int, int, int]) -> tuple[int, int, int]:
     """Frames, height and width of the latents of one evaluation, for a stage's input of this size."""
-    frames, *sides = size
-    window = min(config.window or frames, frames)
-    return (spec.frames_made(window), *(min(config.tile or side, side) for side in sides))
+    frames, height, width = size
+    window, tile = min(config.window or frames, frames), config.tile
+    return spec.frames_made(window), min(tile or height, height), min(tile or width, width)

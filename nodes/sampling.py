@@ -50,7 +50,8 @@ class LaVieBaseSampler(SamplerNode):
         size = (config.num_frames, config.height // VAE_FACTOR, config.width // VAE_FACTOR)
         if latent is not None:
             initial = base_latents(latent) * run.info.scaling_factor
-            clips, size = len(initial), tuple(initial.shape[2:])
+            clips, _, frames, height, width = initial.shape
+            size = (frames, height, width)
             mask = latent.get("noise_mask")  # over pixels, 1 where to repaint
             known = None if mask is None else Known.from_mask(initial, mask)
 

@@ -17,7 +17,7 @@ from .adapters import StageInfo
 from .inputs import check_images, images_of, video_of
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ class GraphVAE:
         self.first_stage_model, self.lavie = vae, info
         self.patcher = host.make_patcher(vae)
         self.device, self.output_device = self.patcher.load_device, host.storage_device()
-        self.scaling_factor = vae.config.scaling_factor
-        self.upscale_ratio = self.downscale_ratio = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.scaling_factor = vae.config["scaling_factor"]
+        self.upscale_ratio = self.downscale_ratio = 2 ** (len(vae.config["block_out_channels"]) - 1)
 
     @property
     def vae_dtype(self) -> torch.dtype:

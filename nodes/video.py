@@ -58,7 +58,8 @@ class LaVieTemporalInterpolator(SamplerNode):
         def sample(job: Job) -> Tensor:
             return sample_interpolation(job, key_frames)
 
-        frames = run.decoded(vae, run.sampled(sample, key_frames.shape[2:], generators))
+        size = (key_frames.shape[2], key_frames.shape[3], key_frames.shape[4])
+        frames = run.decoded(vae, run.sampled(sample, size, generators))
         return frames[:, : images.shape[1], : images.shape[2]], fps * run.config.fps / 8
 
 
@@ -93,7 +94,8 @@ class LaVieVideoUpscaler(SamplerNode):
         def sample(job: Job) -> tuple[Tensor, int]:
             return sample_upscale(job, video), job.config.tile
 
-        latents, tile = run.sampled(sample, video.shape[2:], run.generators())
+        size = (video.shape[2], video.shape[3], video.shape[4])
+        latents, tile = run.sampled(sample, size, run.generators())
         enlarged = run.decoded(vae, latents, tile)
         return (_color_corrected(enlarged, images[..., :3], run.config.color_correction),)
 

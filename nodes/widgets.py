@@ -60,12 +60,18 @@ def widget(knob: Knob, note: str = "the model's own", **changed: Any) -> Input:
         kind, options = switch(default, tooltip)
     elif knob.kind is str:
         kind, options = text(default, tooltip)
-    elif knob.kind is int:
-        kind, options = integer(default, min(default, knob.least), knob.most, tooltip, knob.step or 1)
     else:
-        default, least, most = (float(each) for each in (default, min(default, knob.least), knob.most))
-        kind, options = number(default, least, most, tooltip, knob.step or 0.1)
+        kind, options = _number_widget(knob, default, tooltip)
     return kind, {**options, **changed}
+
+
+def _number_widget(knob: Knob, default: float, tooltip: str) -> Input:
+    if knob.least is None or knob.most is None:
+        raise TypeError(f"{knob.name} needs a range to be shown")
+    least, most = min(default, knob.least), knob.most
+    if knob.kind is int:
+        return integer(int(default), int(least), int(most), tooltip, int(knob.step or 1))
+    return number(float(default), float(least), float(most), tooltip, knob.step or 0.1)
 
 
 def stage_knobs(stages: Sequence[str]) -> dict[str, Knob]:

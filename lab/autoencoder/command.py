@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 from lavie.errors import UsageError
 from lavie.models.vae import load_vae
@@ -17,14 +17,14 @@ from lavie.training.processes import chosen_device, tell
 from lavie.training.settings import LoopSettings, Start
 from lavie.training.start import SCRATCH, autoencoder_of
 
-from .network import new_autoencoder
+from .network import Autoencoder, new_autoencoder
 from .pictures import picture_data
 from .recipes import RECIPES, AutoencoderRecipe
 from .stage import AutoencoderStage
 from .targets import AutoencoderTraining
 
 
-def train_autoencoder(settings: AutoencoderTraining) -> TrainResult | None:
+def train_autoencoder(settings: AutoencoderTraining) -> TrainResult[Autoencoder] | None:
     """Everything that `train` does for an autoencoder; None where nothing was trained.
 
     Raises:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -35,7 +37,8 @@ def loss_terms(
         "kl": recipe.kl_weight,
         "guide": guide,
     }
-    return {"total": sum(weight * terms[name] for name, weight in weights.items()), **terms}
+    total = cast("Tensor", sum(weight * terms[name] for name, weight in weights.items()))
+    return {"total": total, **terms}
 
 
 def _block_error(error: Tensor, mask: Tensor) -> Tensor:
@@ -52,7 +55,7 @@ def _edge_error(error: Tensor, weight: Tensor) -> Tensor:
 
 
 def _guide_error(mean: Tensor, picture: Tensor) -> Tensor:
-    colours = F.adaptive_avg_pool2d(picture, mean.shape[-2:])
+    colours = F.adaptive_avg_pool2d(picture, (mean.shape[-2], mean.shape[-1]))
     return (mean[:, :3] - 2 * colours).abs().mean()
 
 

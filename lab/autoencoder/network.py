@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
 from .recipes import AutoencoderRecipe
@@ -30,32 +32,39 @@ class Autoencoder(nn.Module):
     def __init__(self, vae: AutoencoderKL, decoder_only: bool = False, decoder_noise: float = 0.0) -> None:
         super().__init__()
         self.vae = vae.requires_grad_(True)
-        self.spread = decoder_noise / vae.config.scaling_factor if decoder_only else None
+        self.spread = decoder_noise / vae.config["scaling_factor"] if decoder_only else None
         if decoder_only:
             for name, parameter in vae.named_parameters():
                 parameter.requires_grad_(not name.startswith(ENCODER))
 
     def forward(self, picture: Tensor, noise: Tensor) -> Reconstruction:
         """Of pictures [b, 3, h, w] in −1…1; `noise` has the latents' shape."""
-        posterior = self.vae.encode(picture).latent_dist
+        posterior = posterior_of(self.vae, picture)
         spread = posterior.std if self.spread is None else self.spread
-        decoded = self.vae.decode(posterior.mean + spread * noise).sample
+        decode: Callable[[Tensor], Any] = cast("Any", self.vae.decode)  # diffusers declares another input
+        decoded = decode(posterior.mean + spread * noise).sample
         return Reconstruction(decoded, posterior.mean, posterior.logvar)
 
     def latent_shape(self, picture: Tensor) -> tuple[int, int, int]:
         """Channels, height and width of the latents of pictures [..., h, w]."""
         config = self.vae.config
-        factor = 2 ** (len(config.block_out_channels) - 1)
-        return config.latent_channels, picture.shape[-2] // factor, picture.shape[-1] // factor
+        factor = 2 ** (len(config["block_out_channels"]) - 1)
+        return config["latent_channels"], picture.shape[-2] // factor, picture.shape[-1] // factor
+
+
+def posterior_of(vae: AutoencoderKL, picture: Tensor) -> DiagonalGaussianDistribution:
+    """Of unscaled latents, by pictures [b, 3, h, w] in −1…1."""
+    return cast("Any", vae.encode(picture)).latent_dist
 
 
 def new_autoencoder(recipe: AutoencoderRecipe) -> AutoencoderKL:
     """With fresh weights: four latent channels and one layer per block."""
     levels = len(recipe.block_out_channels)
     return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=recipe.block_out_channels,
+        # diffusers says tuples of one, and means tuples of any length.
+        down_block_types=("DownEncoderBlock2D",) * levels,  # pyright: ignore[reportArgumentType]
+        up_block_types=("UpDecoderBlock2D",) * levels,  # pyright: ignore[reportArgumentType]
+        block_out_channels=recipe.block_out_channels,  # pyright: ignore[reportArgumentType]
         layers_per_block=1,
         latent_channels=4,
         norm_num_groups=recipe.norm_groups,

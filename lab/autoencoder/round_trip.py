@@ -20,7 +20,7 @@ from ..sprites.held_out import rendered_with_sprite
 from ..sprites.score import score
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 
 def measure(vae: AutoencoderKL, clips: int, frames: int, height: int, width: int, seed: int = 4242) -> dict:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 
 from lavie.atomic import written_whole
@@ -15,7 +15,7 @@ from lavie.models.latents import to_uint8
 from lavie.training.data import Example
 
 from .loss import loss_terms
-from .network import Autoencoder
+from .network import Autoencoder, posterior_of
 from .pictures import whole_pictures
 from .recipes import AutoencoderRecipe
 
@@ -43,14 +43,14 @@ class AutoencoderStage:
         guide = self.recipe.guide(examples[0].number // self.batch_size, self.steps)
         return loss_terms(picture, mask, model(picture, noise.to(device)), self.recipe, guide)
 
-    def samples(self, model: nn.Module) -> dict[str, np.ndarray]:
+    def samples(self, model: Autoencoder) -> dict[str, np.ndarray]:
         """Whole pictures, each above what becomes of it: uint8 [pictures, 2 · height, width, 3]."""
         pictures = whole_pictures(self.recipe, SAMPLES, seed=0)
         decoded = [model(*self._as_batch(picture, model)).decoded[0].float().cpu() for picture in pictures]
         both = torch.cat((pictures, torch.stack(decoded)), dim=2)
         return {"pictures and reconstructions": to_uint8(both).permute(0, 2, 3, 1).numpy()}
 
-    def save(self, model: nn.Module, folder: Path) -> None:
+    def save(self, model: Autoencoder, folder: Path) -> None:
         """Writes diffusers' folder, float16, into the family's, with the scaling factor measured anew.
 
         Where only the decoder learnt, latents mean what they meant before, and the factor stays.
@@ -74,5 +74,5 @@ class AutoencoderStage:
 def latent_scale(vae: AutoencoderKL, recipe: AutoencoderRecipe) -> float:
     """The scaling factor: 1 / standard deviation of the latents' means over rendered pictures."""
     pictures = whole_pictures(recipe, SCALE_PICTURES, SCALE_SEED)
-    means = [vae.encode(picture[None]).latent_dist.mean for picture in pictures]
+    means = [posterior_of(vae, picture[None]).mean for picture in pictures]
     return 1 / torch.cat(means).std().item()

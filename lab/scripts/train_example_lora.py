@@ -9,9 +9,10 @@ no trigger word. The layers that look along the frames stay as they are.
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lab.sprites.source import SyntheticClips
 from lavie.checkpoints import load_unet
@@ -47,7 +48,7 @@ def sunset(video: Tensor, mask: Tensor) -> Tensor:
     weights = torch.tensor((0.35, 0.5, 0.15)).view(3, 1, 1, 1)
     place = (picture * weights).sum(1, keepdim=True).mul(sky).clamp(0, 1) * (len(DUSK) - 1)
     colours = torch.tensor(DUSK)[:, None, :, None, None, None]  # [points, 1, 3, 1, 1, 1]
-    near = sum((1 - (place - i).abs()).clamp_min(0) * colour for i, colour in enumerate(colours))
+    near = cast("Tensor", sum((1 - (place - i).abs()).clamp_min(0) * colour for i, colour in enumerate(colours)))
     return torch.lerp(picture, near, STRENGTH + (ON_SPRITE - STRENGTH) * mask) * 2 - 1
 
 
@@ -63,7 +64,7 @@ class SunsetClips(SyntheticClips):
 class Sunset(Base):
     """The base stage, of which only the LoRA is written."""
 
-    def save(self, model: nn.Module, folder: Path) -> None:
+    def save(self, model: Denoiser, folder: Path) -> None:
         tensors = {name: tensor.half().cpu() for name, tensor in lora_state_dict(model.unet).items()}
         write_safetensors(tensors, FILE, metadata())
         print(f"{FILE}: {FILE.stat().st_size} bytes, {len(tensors) // 3} layers")
@@ -77,10 +78,10 @@ def main(run: Path) -> None:
     text_encoder, _ = load_text_of(family, "base", None, learns=False)
     text_encoder.model.requires_grad_(False)
     parts = StageNetworks(family, family.base, text_encoder, load_vae_of(family, "base"))
-    size = {"height": family.base.height, "width": family.base.width}
-    settings = StageSettings((FRAMES,), **size, loss_weight="clean", mask_weight=MASK_WEIGHT)
+    height, width = family.base.height, family.base.width
+    settings = StageSettings((FRAMES,), height, width, loss_weight="clean", mask_weight=MASK_WEIGHT)
     stage = Sunset(Denoiser(unet), parts, settings)
-    request = ClipRequest(FRAMES, **size, fps=family.base.fps)
+    request = ClipRequest(FRAMES, height, width, fps=family.base.fps)
     clips = precompute([SunsetClips(CLIPS, SEED)], request, stage, run / "latents", torch.device("cpu"))
     data = TrainingData(Mixture(clips), request, BATCH, SEED)
     loop = LoopSettings(

@@ -68,7 +68,7 @@ def prior_prompts() -> tuple[list[str], int]:
     generator = torch.Generator().manual_seed(SEED)
     of_class = [{"colour": COLOUR, "shape": "ball", "motion": motion} for motion in MOTIONS * CLIPS_OF_CLASS]
     others = [{"motion": motion} for motion in MOTIONS * (OTHER_CLIPS + PROMPTS_ALONE)]
-    prompts = [caption(sample_scene(generator, **given)) for given in (*of_class, *others)]
+    prompts = [caption(sample_scene(generator, False, **given)) for given in (*of_class, *others)]
     clips = len(set(prompts[: len(MOTIONS) * (CLIPS_OF_CLASS + OTHER_CLIPS)]))
     return list(dict.fromkeys(prompts)), clips
 

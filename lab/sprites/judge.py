@@ -113,7 +113,7 @@ def _find(frames: Tensor, background: str) -> Sprite:
     evidence, explained = sprite_evidence(frames, background)
     mask = largest_component(evidence.amax(1) > 0)[0]
     votes = (explained * mask[:, None]).sum((2, 3))
-    colour = votes.sum(0).argmax().item()
+    colour = int(votes.sum(0).argmax())
     mask, share = largest_component(fill_holes(evidence[:, colour] > 0))
     one_colour = (votes.argmax(1) == colour).float().mean().item()
     return Sprite(frames, mask, _path(mask), EVERY_COLOUR[colour], one_colour, share.min().item())
@@ -154,7 +154,7 @@ def _motion(path: SpritePath, turning: float) -> str:
 
 def _area_is_steady(area: Tensor, motion: str) -> bool:
     expected = _trend(area.sqrt())[1] ** 2 if motion in ("growing", "shrinking") else area.median()
-    return ((area / expected - 1).abs() <= AREA_TOLERANCE).all().item()
+    return bool(((area / expected - 1).abs() <= AREA_TOLERANCE).all())
 
 
 def patches(pictures: Tensor, path: SpritePath) -> Tensor:
@@ -194,4 +194,4 @@ def _nearest_silhouette(mask: Tensor, path: SpritePath, shapes: tuple[str, ...])
     shared = seen @ known.T
     overlap = shared / (seen.sum(1)[:, None] + known.sum(1) - shared)
     best = overlap.unflatten(1, (len(shapes), -1)).amax(2).mean(0)
-    return shapes[best.argmax().item()], best.max().item()
+    return shapes[int(best.argmax())], best.max().item()

@@ -96,7 +96,7 @@ def _window(p: Tensor, q: Tensor, reach: float = 1.3) -> tuple[int, int, int, in
     rows = (q.abs() < reach).any(0).any(-1).nonzero()
     if not len(columns) or not len(rows):
         return None
-    return columns[0].item(), columns[-1].item() + 1, rows[0].item(), rows[-1].item() + 1
+    return int(columns[0]), int(columns[-1]) + 1, int(rows[0]), int(rows[-1]) + 1
 
 
 def _trail(motion: str, p: Tensor, q: Tensor) -> Tensor:

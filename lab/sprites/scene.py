@@ -147,7 +147,8 @@ def _sample_path(generator: torch.Generator, motion: str, shape: str) -> dict:
 def _reach(shape: str, motion: str, mirrored: bool) -> tuple[float, float, float, float]:
     """How far the sprite reaches to the left, right, top and bottom of its place during the clip, in radii."""
     if motion == "spinning":
-        return (reach_around(shape),) * 4
+        around = reach_around(shape)
+        return around, around, around, around
     left, right, top, bottom = reach(shape, heading(shape, motion))
     return (right, left, top, bottom) if mirrored else (left, right, top, bottom)
 

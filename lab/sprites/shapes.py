@@ -5,7 +5,7 @@ negative inside.
 """
 
 import math
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import torch
 from torch import Tensor
@@ -37,12 +37,11 @@ def rounded_box(u: Tensor, v: Tensor, x: float, y: float, a: float, b: float, co
 
 def polygon(u: Tensor, v: Tensor, *points: tuple[float, float]) -> Tensor:
     """A convex polygon, its corners clockwise on the screen; the distance is to the nearest edge line."""
-    distance = None
+    edges = []
     for (x0, y0), (x1, y1) in zip(points, points[1:] + points[:1], strict=True):
         length = math.hypot(x1 - x0, y1 - y0)
-        edge = ((u - x0) * (y1 - y0) - (v - y0) * (x1 - x0)) / length
-        distance = edge if distance is None else torch.maximum(distance, edge)
-    return distance
+        edges.append(((u - x0) * (y1 - y0) - (v - y0) * (x1 - x0)) / length)
+    return reduce(torch.maximum, edges)
 
 
 def union(*distances: Tensor) -> Tensor:

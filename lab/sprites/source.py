@@ -156,7 +156,7 @@ class SyntheticStills(_Scenes):
         return Clip(text, f"{self.name}, picture {row}", self._render(row, times, request, generator))
 
 
-KINDS: dict[str, type[_Scenes]] = {
+KINDS: dict[str, type[SyntheticClips | SyntheticStills]] = {
     "synthetic": SyntheticClips,
     "synthetic-courses": SyntheticCourses,
     "synthetic-stills": SyntheticStills,

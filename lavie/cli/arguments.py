@@ -56,7 +56,7 @@ def chosen_memory(args: argparse.Namespace) -> int | None:
     return memory_limit(args.memory, choose_device(args.device))
 
 
-def teller(args: argparse.Namespace) -> Callable[[str], None]:
+def notifier(args: argparse.Namespace) -> Callable[[str], None]:
     """A function that prints a line on standard error, unless the user asked for --quiet."""
     return lambda words: None if args.quiet else print(words, file=sys.stderr)
 

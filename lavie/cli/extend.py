@@ -24,9 +24,9 @@ from .arguments import (
     check_schedule,
     chosen_loras,
     chosen_memory,
+    notifier,
     sampling_settings,
     size_settings,
-    teller,
 )
 from .progress import StageProgress
 from .result import print_results, write_result
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     elif re.match(r"\s*\d+\s*:", args.prompt):
         prompt = PromptSchedule.parse(args.prompt)
     pipeline = LongVideoPipeline.from_pretrained(family, args.device, args.dtype, memory)
-    pipeline.tell = teller(args)
+    pipeline.tell = notifier(args)
     pipeline.set_loras(loras)
     started = time.perf_counter()
     with StageProgress(args.quiet) as progress:

@@ -20,9 +20,9 @@ from .arguments import (
     check_schedule,
     chosen_loras,
     chosen_memory,
+    notifier,
     sampling_settings,
     size_settings,
-    teller,
 )
 from .progress import StageProgress
 from .result import print_results, write_result
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from ..pipelines import CascadePipeline
 
     pipeline = CascadePipeline.from_pretrained(args.model, args.device, args.dtype, memory)
-    pipeline.tell = teller(args)
+    pipeline.tell = notifier(args)
     pipeline.set_loras(loras)
     settings = {**sampling_settings(args, "base"), **size_settings(args)}
     results = []

@@ -19,8 +19,8 @@ from .arguments import (
     check_schedule,
     chosen_loras,
     chosen_memory,
+    notifier,
     sampling_settings,
-    teller,
 )
 from .progress import SegmentProgress, StageProgress
 from .result import describe_streamed, print_results, write_result
@@ -77,7 +77,7 @@ def transform(args: argparse.Namespace, stage: str, pipeline_name: str) -> int:
     cut = None if args.stream is False else Cut.of(config, settings, args.segment)
     clip = None if args.stream else _short_clip(args.input, cut)
     pipeline = getattr(pipelines, pipeline_name).from_pretrained(args.model, args.device, args.dtype, memory)
-    pipeline.tell = teller(args)
+    pipeline.tell = notifier(args)
     if "float8" in args and args.float8:
         pipeline.store_as_float8()
     if loras:

@@ -19,8 +19,8 @@ from .arguments import (
     check_schedule,
     chosen_loras,
     chosen_memory,
+    notifier,
     sampling_settings,
-    teller,
 )
 from .progress import StageProgress
 from .result import print_results, write_result
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from ..pipelines import TransitionPipeline
 
     pipeline = TransitionPipeline.from_pretrained(args.model, args.device, args.dtype, memory)
-    pipeline.tell = teller(args)
+    pipeline.tell = notifier(args)
     pipeline.set_loras(loras)
     started = time.perf_counter()
     with StageProgress(args.quiet) as progress:

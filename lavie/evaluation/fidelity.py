@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d
 from ..models.latents import decode_latents, encode_video, to_uint8
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 PEAK = 255.0
 

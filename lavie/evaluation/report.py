@@ -29,7 +29,7 @@ class SuiteRequest:
     videos: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    progress: Callable[[int], None] = lambda clips: None
+    progress: Callable[[int], object] = lambda clips: None
 
     @property
     def method(self) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from statistics import median
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..errors import UsageError
-from ..pipelines import InterpolationPipeline, TextToVideoPipeline, UpscalePipeline
-from ..pipelines.stage import StagePipeline
+from ..pipelines import InterpolationPipeline, TextToVideoPipeline, UpscalePipeline, VideoOutput
+from ..pipelines.stage import Stage
 from ..speed import SPEEDS, Speed
 from .arithmetic import counted_arithmetic
 from .fidelity import psnr, squared_error, ssim
@@ -87,6 +88,14 @@ class Given:
     truth: np.ndarray | None = None
 
 
+class Pipeline(Protocol):
+    """A stage's pipeline, called with frames where it takes some, and with the prompt."""
+
+    stage: Stage
+
+    def __call__(self, *inputs: Any, **settings: Any) -> VideoOutput: ...
+
+
 @dataclass
 class Case:
     """What was made at one speed; seconds: of every clip but the first; operations: of the first."""
@@ -116,7 +125,7 @@ def _measured(stage: str, clips: TrueClips, request: SuiteRequest) -> dict[str, 
 
 
 def _made(
-    pipeline: StagePipeline, given: list[Given], speeds: dict[str, str | Speed], request: SuiteRequest
+    pipeline: Pipeline, given: list[Given], speeds: dict[str, str | Speed], request: SuiteRequest
 ) -> dict[str, Case]:
     cases, clock = {name: Case() for name in speeds}, clock_of(pipeline.stage.device)
     for index, each in enumerate(given):

@@ -31,12 +31,15 @@ class TrueClips(Protocol):
 
     def clip(self, number: int, num_frames: int, height: int, width: int) -> TrueClip:
         """The whole clip, in so many frames."""
+        ...
 
     def reduced(self, number: int, height: int, width: int, scale: int) -> tuple[np.ndarray, TrueClip]:
         """A few frames of the clip of that size, uint8 [f, h, w, 3], and `scale` times as large."""
+        ...
 
     def shares(self, clips: Sequence[np.ndarray]) -> dict[str, float]:
         """Of clips made from all captions, the shares that show what these say, 0…1; nothing if nobody can tell."""
+        ...
 
 
 _clips: list[Callable[[int, int], TrueClips]] = []

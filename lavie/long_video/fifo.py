@@ -46,12 +46,12 @@ def ddim_step(prediction: Tensor, latents: Tensor, before: Tensor, after: Tensor
 
     prediction_type: see `lavie.schedulers.PREDICTION_TYPES`.
     """
-    signal, spread = before.sqrt(), (1 - before).sqrt()
+    signal, noise_std = before.sqrt(), (1 - before).sqrt()
     if prediction_type == "epsilon":
-        x0 = (latents - spread * prediction) / signal
+        x0 = (latents - noise_std * prediction) / signal
     else:
-        x0 = prediction if prediction_type == "sample" else signal * latents - spread * prediction
-    noise = (latents - signal * x0) / spread
+        x0 = prediction if prediction_type == "sample" else signal * latents - noise_std * prediction
+    noise = (latents - signal * x0) / noise_std
     return after.sqrt() * x0 + (1 - after).sqrt() * noise
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import LavieError, UsageError
@@ -134,7 +135,7 @@ def _in_slices(
     try:
         for start in range(0, total, frames_per_batch):
             part = video[:, :, start : start + frames_per_batch]
-            frames = part.transpose(1, 2).flatten(0, 1).to(vae.device)  # (b f) c h w
+            frames = rearrange(part, "b c f h w -> (b f) c h w").to(vae.device)
             result = network(frames.to(vae.dtype))
             if vae.dtype == torch.float16 and not result.isfinite().all():
                 nn.Module.to(vae, torch.float32)  # diffusers' own .to(dtype) warns
@@ -146,7 +147,7 @@ def _in_slices(
                 )
             if callback is not None:
                 callback(start + part.shape[2], total)
-            yield result.float().unflatten(0, (len(video), -1)).transpose(1, 2)
+            yield rearrange(result.float(), "(b f) c h w -> b c f h w", b=len(video))
     finally:
         nn.Module.to(vae, precision)
 

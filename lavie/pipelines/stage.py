@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -148,7 +149,7 @@ class Stage:
         with pooled_keys(self.vae, plan.config.speed.vae_keys):
             for part in decode_slices(self.vae, latents, plan.vae_frames, plan.vae_tile or None, progress):
                 changed = part if change is None else change(part, start)
-                frames.append(to_uint8(changed, rounding).permute(0, 2, 3, 4, 1).cpu())
+                frames.append(rearrange(to_uint8(changed, rounding), "b c f h w -> b f h w c").cpu())
                 start += part.shape[2]
         return torch.cat(frames, dim=1).numpy()
 
@@ -296,7 +297,7 @@ def _work(stage: Stage, latents: tuple[int, int, int], batch: int, encodes: bool
 def to_video(frames: np.ndarray, device: torch.device) -> Tensor:
     """uint8 [frames, height, width, 3] → float32 [1, 3, frames, height, width] in −1…1, in the storage that its size
     allows."""
-    video = torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2)[None]
+    video = rearrange(torch.from_numpy(np.ascontiguousarray(frames)), "f h w c -> 1 c f h w")
     return video.to(storage_device(video.numel(), device)).float() / 127.5 - 1
 
 

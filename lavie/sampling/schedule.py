@@ -83,10 +83,10 @@ class Schedule:
     def noised(self, latents: Tensor, noise: Tensor, step: int) -> Tensor:
         """Clean latents as they stand before `step`, in the scheduler's own scale: what `model_input` takes."""
         alpha = self._alpha(step)
-        signal, spread = alpha**0.5, (1 - alpha) ** 0.5
+        signal, noise_std = alpha**0.5, (1 - alpha) ** 0.5
         if self.init_noise_sigma != 1:  # euler and its kin count in sigmas: x0 + sigma noise
-            return latents + spread / signal * noise
-        return signal * latents + spread * noise
+            return latents + noise_std / signal * noise
+        return signal * latents + noise_std * noise
 
     def step(self, prediction: Tensor, step: int, latents: Tensor, generators: list[torch.Generator]) -> Tensor:
         """The latents after `step`; stochastic schedulers draw from one generator per clip, on the CPU."""
@@ -101,10 +101,10 @@ class Schedule:
         if self.prediction_type == "sample":
             return prediction
         alpha = self._alpha(step)
-        signal, spread = alpha**0.5, (1 - alpha) ** 0.5
+        signal, noise_std = alpha**0.5, (1 - alpha) ** 0.5
         if self.prediction_type == "v_prediction":
-            return signal * model_input - spread * prediction
-        return (model_input - spread * prediction) / signal
+            return signal * model_input - noise_std * prediction
+        return (model_input - noise_std * prediction) / signal
 
     def alphas(self) -> Tensor:
         """ᾱ of the latents before every step and after the last, rising: float64 [steps + 1]."""

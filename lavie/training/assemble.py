@@ -47,7 +47,7 @@ class StepRequest:
         return ClipRequest(frames, self.height, self.width, rate, self.crop)
 
 
-def train_stage(settings: StageTraining) -> TrainResult | None:
+def train_stage(settings: StageTraining) -> TrainResult[Denoiser] | None:
     """Everything that `lavie train` does for a stage; None where nothing was trained.
 
     Raises:
@@ -169,7 +169,7 @@ class Collection:
     """Opened sources, and the weights that were asked for, by the specs that name them (None: by their sizes)."""
 
     sources: list[ClipSource]
-    weights: list[float | None]
+    weights: Sequence[float | None]
     specs: list[str]
 
     @classmethod
@@ -182,7 +182,7 @@ class Collection:
             tell(source.report.text())
         return cls(sources, [weight for _, weight in split], [spec for spec, _ in split])
 
-    def joined(self, others: list[ClipSource], share: float) -> Collection:
+    def joined(self, others: Sequence[ClipSource], share: float) -> Collection:
         """These, and others that get `share` of the steps."""
         own = [1 if weight is None else weight for weight in self.weights]
         weights = [(1 - share) * weight / sum(own) for weight in own] + [share / len(others)] * len(others)

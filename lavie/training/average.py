@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class Average:
@@ -62,6 +62,6 @@ class Average:
             self._model.load_state_dict(state | {"decay": self._model.decay})
 
 
-def _local(parameters: list[nn.Parameter]) -> list[Tensor]:
-    """This process's shards of sharded parameters (they share memory with it), others as they are."""
+def _local(parameters: Iterable[Any]) -> list[Any]:
+    """This process's shards of sharded parameters (tensors that share memory with them), others as they are."""
     return [parameter.to_local() if hasattr(parameter, "to_local") else parameter for parameter in parameters]

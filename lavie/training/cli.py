@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..flags import add_flags, flags_of, refuse_flags, settings_from
 from .registry import registered_sources
@@ -57,7 +57,7 @@ def _elsewhere(name: str) -> dict[str, str]:
     }
 
 
-def _exit_code(result: TrainResult | LoraResult | None) -> int:
+def _exit_code(result: TrainResult[Any] | LoraResult | None) -> int:
     """0, or 128 and the signal that stopped the run."""
     if result is None or not result.stopped:
         return 0

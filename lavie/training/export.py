@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..errors import LavieError, UsageError
 from .average import Average
@@ -10,7 +11,7 @@ from .loop import Trainable
 from .run_state import checkpoints
 
 
-def load_last(stage: Trainable, run: Path, ema_decay: float) -> int:
+def load_last(stage: Trainable[Any], run: Path, ema_decay: float) -> int:
     """Give the stage's network the averaged weights of the last checkpoint; returns its step.
 
     Raises:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,10 +67,10 @@ def merged(unet: VideoUNet) -> VideoUNet:
     if not has_adapters(unet):
         return unet
     tensors = {name.replace(_WITHIN, "."): value for name, value in unet.state_dict().items() if "lora_" not in name}
-    for name, layer in unet.named_modules():
-        if hasattr(layer, "get_delta_weight"):
-            (adapter,) = layer.active_adapters
-            tensors[f"{name}.weight"] = tensors[f"{name}.weight"] + layer.get_delta_weight(adapter)
+    layers: dict[str, Any] = {name: layer for name, layer in unet.named_modules() if hasattr(layer, "get_delta_weight")}
+    for name, layer in layers.items():
+        (adapter,) = layer.active_adapters
+        tensors[f"{name}.weight"] = tensors[f"{name}.weight"] + layer.get_delta_weight(adapter)
     plain = build_unet(unet.config)
     plain.load_state_dict(tensors, strict=True)
     return plain.to(device=unet.conv_in.weight.device, dtype=unet.dtype).train(unet.training)
@@ -105,6 +106,8 @@ def inject_adapters(network: nn.Module, layers: str, rank: int, alpha: float) ->
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise UsageError('Training a LoRA needs PEFT: pip install "peft>=0.11".') from error
-    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, target_modules=layers), network)
+    # PEFT says int, and divides.
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=layers)  # pyright: ignore[reportArgumentType]
+    inject_adapter_in_model(config, network)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_("lora_" in name)

@@ -106,8 +106,8 @@ def silence_temporal(unet: VideoUNet) -> None:
     ends = ("attn_temp.to_out.0", "attn_temporal.to_out.0", "resblock_temporal.conv2", "shift_conv")
     for name, module in unet.named_modules():
         if name.endswith(ends):
-            nn.init.zeros_(module.weight)
-            nn.init.zeros_(module.bias)
+            for parameter in module.parameters():
+                nn.init.zeros_(parameter)
 
 
 def _widened(base: VideoUNet, config: UNetConfig) -> VideoUNet:

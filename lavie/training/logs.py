@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -90,7 +90,7 @@ class RunLog:
             return None
         names = list(self._steps[0])
         values = torch.stack([torch.stack([terms[name].float() for name in names]) for terms in self._steps])
-        values = self.accelerator.reduce(values, "mean")
+        values = cast("Tensor", self.accelerator.reduce(values, "mean"))
         self._check(values)
         means = dict(zip(names, values.double().mean(0).tolist(), strict=True))
         seconds = self.seconds

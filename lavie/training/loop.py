@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -35,21 +35,28 @@ log = logging.getLogger(__name__)
 # A run must keep these: other examples, other state.
 FIXED = ("batch_size", "optimizer", "seed")
 
+Model = TypeVar("Model", bound=nn.Module)
 
-class Trainable(Protocol):
+
+class Trainable(Protocol[Model]):
     """What learns, and from what: see `lavie.training.stages`."""
 
-    model: nn.Module
+    model: Model
 
     def loss(self, model: nn.Module, examples: list[Example]) -> dict[str, Tensor]:
-        """Scalar means over the examples; "total" is what is minimised, the others are logged."""
+        """Scalar means over the examples; "total" is what is minimised, the others are logged.
 
-    def samples(self, model: nn.Module) -> dict[str, np.ndarray]:
+        The model is called alone: where several processes train it is wrapped.
+        """
+        ...
+
+    def samples(self, model: Model) -> dict[str, np.ndarray]:
         """Clips to look at, uint8 [frames, height, width, 3], by name; the model has its averaged weights."""
+        ...
 
 
 @dataclass(frozen=True)
-class TrainResult:
+class TrainResult(Generic[Model]):
     """What a run came to.
 
     model: with averaged weights, in evaluation mode, for `stage.save`; of several processes the main one's.
@@ -57,7 +64,7 @@ class TrainResult:
     skipped: "name" and "reason" of every file that could not be read. is_main: whether this process is to save.
     """
 
-    model: nn.Module
+    model: Model
     steps: int
     seconds: float
     stopped: bool
@@ -67,14 +74,14 @@ class TrainResult:
 
 
 def train(
-    stage: Trainable,
+    stage: Trainable[Model],
     data: TrainingData,
     settings: LoopSettings,
     folder: Path,
     on_step: Callable[[int, dict[str, Tensor]], bool | None] | None = None,
     recorded: Mapping[str, Any] | None = None,
     on_samples: Callable[[int, dict[str, np.ndarray]], None] | None = None,
-) -> TrainResult:
+) -> TrainResult[Model]:
     """Train `stage.model`, going on from the last checkpoint in `folder`.
 
     Args:
@@ -107,12 +114,12 @@ def train(
     return run.result(received)
 
 
-class _Run:
+class _Run(Generic[Model]):
     """One process's part in a run: what accelerate has prepared, and how far it has come."""
 
     def __init__(
         self,
-        stage: Trainable,
+        stage: Trainable[Model],
         settings: LoopSettings,
         folder: Path,
         recorded: dict[str, Any],
@@ -183,7 +190,7 @@ class _Run:
         if self.settings.max_grad_norm:
             norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
             if self.settings.mixed_precision != "fp16":  # whose overflows are skipped, and no failure
-                terms["gradient_norm"] = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+                terms["gradient_norm"] = _whole(norm)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
@@ -231,7 +238,7 @@ class _Run:
             self._whole.cpu()
         self.accelerator.wait_for_everyone()
 
-    def _gathered(self, at_the_end: bool = False) -> nn.Module:
+    def _gathered(self, at_the_end: bool = False) -> Model:
         """The model without its wrappers; sharded weights are gathered into a whole one on the main process."""
         if not self._sharded:
             return self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=not at_the_end)
@@ -240,7 +247,7 @@ class _Run:
             self._whole.load_state_dict(weights)
         return self.model if self._whole is None else self._whole
 
-    def result(self, received: int) -> TrainResult:
+    def result(self, received: int) -> TrainResult[Model]:
         self.average.copy_to_model()
         model = self._gathered(at_the_end=True).eval()
         self.accelerator.wait_for_everyone()
@@ -289,6 +296,11 @@ def _is_sharded(accelerator: Accelerator, settings: LoopSettings) -> bool:
     if settings.optimizer == "muon":
         raise UsageError("Muon needs whole weights, which FSDP does not keep: use AdamW, or DDP.")
     return True
+
+
+def _whole(norm: Any) -> Tensor:
+    """A norm of weights that may be sharded."""
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
 
 def _due(every: int, done: int) -> bool:

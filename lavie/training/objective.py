@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -20,8 +22,8 @@ def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
     latents, noise: [batch, channels, frames, height, width]. timesteps: int64 [batch], or [batch, frames] where frames
     have noise levels of their own (see `frame_timesteps`).
     """
-    signal, spread = _coefficients(latents, timesteps)
-    return signal * latents + spread * noise
+    signal, noise_std = _coefficients(latents, timesteps)
+    return signal * latents + noise_std * noise
 
 
 def target(latents: Tensor, noise: Tensor, timesteps: Tensor, prediction_type: str) -> Tensor:
@@ -31,8 +33,8 @@ def target(latents: Tensor, noise: Tensor, timesteps: Tensor, prediction_type: s
     """
     if prediction_type in ("epsilon", "sample"):
         return noise if prediction_type == "epsilon" else latents
-    signal, spread = _coefficients(latents, timesteps)
-    return signal * noise - spread * latents
+    signal, noise_std = _coefficients(latents, timesteps)
+    return signal * noise - noise_std * latents
 
 
 def frame_timesteps(timesteps: Tensor, num_frames: int) -> Tensor:
@@ -129,12 +131,13 @@ def joint_errors(
         timesteps = timesteps[:, None].expand(-1, 1 + num_images)
     of_video, of_images = timesteps[:, :-num_images], timesteps[:, -num_images:]
     of_video = of_video[:, 0] if of_video.shape[1] == 1 else of_video
-    images = [None if part is None else _as_clips(part[:, :, frames:]) for part in (prediction, truth, mask_weights)]
-    video = [None if part is None else part[:, :, :frames] for part in (prediction, truth, mask_weights)]
-    return (
-        example_errors(*video[:2], of_video, prediction_type, weighting, video[2]),
-        example_errors(*images[:2], of_images.flatten(), prediction_type, weighting, images[2]),
-    )
+
+    def errors(part: Callable[[Tensor], Tensor], levels: Tensor) -> Tensor:
+        weights = None if mask_weights is None else part(mask_weights)
+        return example_errors(part(prediction), part(truth), levels, prediction_type, weighting, weights)
+
+    video = errors(lambda x: x[:, :, :frames], of_video)
+    return video, errors(lambda x: _as_clips(x[:, :, frames:]), of_images.flatten())
 
 
 def joint_loss(video: Tensor, image: Tensor, alpha: float = 1.0) -> dict[str, Tensor]:

@@ -46,7 +46,7 @@ def stored_request(frames: tuple[int, ...], rates: tuple[float | None, ...], hei
     """
     known = [rate for rate in rates if rate is not None]
     fastest = max(known, default=None)
-    stretch = round(fastest / min(known)) if known else 1
+    stretch = round(max(known) / min(known)) if known else 1
     return ClipRequest((max(frames) - 1) * stretch + 1, height, width, fastest)
 
 

@@ -28,7 +28,7 @@ from .inflate import (
 from .registry import fresh_networks
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 SCRATCH = "scratch"
 
@@ -71,9 +71,11 @@ def load_start(family: Family, stage: str, init: str | None, conditioning: str, 
     """
     if init == SCRATCH:
         return _fresh(stage, seed)
-    known = family if init is None else _family_of(init)
-    if known is None:
-        return _inflated(stage, Path(init).expanduser(), seed)
+    known = family
+    if init is not None:
+        known = _family_of(init)
+        if known is None:
+            return _inflated(stage, Path(init).expanduser(), seed)
     file = _unet_file(known, stage)
     if file is not None:
         unet = load_unet(file, stage=stage, dtype=torch.float32)

@@ -33,10 +33,10 @@ class Target:
 
     help: str
     settings: type
-    train: Callable[[Any], TrainResult | LoraResult | None]
+    train: Callable[[Any], TrainResult[Any] | LoraResult | None]
 
 
-def _train_stage(settings: StageTraining) -> TrainResult | None:
+def _train_stage(settings: StageTraining) -> TrainResult[Any] | None:
     from .assemble import train_stage
 
     return train_stage(settings)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...lavie.runtime.fallback import SLICE_ELEMENTS
 from .devices import (
@@ -26,6 +26,7 @@ from .devices import (
     free_cache,
     free_models,
     out_of_memory,
+    required,
     storage_device,
     text_dtype,
     unet_dtype,
@@ -56,7 +57,6 @@ __all__ = [
     "compute_device",
     "files",
     "find_file",
-    "first_that_fits",
     "free_cache",
     "free_models",
     "interruption",
@@ -70,6 +70,8 @@ __all__ = [
     "output_folder",
     "register_folders",
     "released_folders",
+    "required",
+    "run_within_memory",
     "storage_device",
     "text_dtype",
     "unet_dtype",
@@ -94,7 +96,7 @@ def load(patcher: Any, memory: float = 0) -> torch.device:
     return patcher.load_device
 
 
-def first_that_fits(
+def run_within_memory(
     attempts: Iterable[Attempt], run: Callable[[Attempt], Result], advice: str, unet: VideoUNet
 ) -> Result:
     """Run the first attempt that memory allows, with the UNet in slices if the attempt says so; the log names every
@@ -131,7 +133,7 @@ def interruption() -> tuple[type[BaseException], ...]:
 
 
 @contextlib.contextmanager
-def cancellable(unet: nn.Module) -> Iterator[None]:
+def cancellable(unet: VideoUNet) -> Iterator[None]:
     """A context manager: within it, Cancel acts between the blocks of the UNet, not only between its calls."""
     blocks = [*unet.down_blocks, unet.mid_block, *unet.up_blocks]
     hooks = [block.register_forward_pre_hook(lambda *_: check_interrupt()) for block in blocks]
@@ -184,11 +186,15 @@ class Progress:
 
     def _previewer(self, total: int) -> Callable[..., None]:
         if self._preview is None:
-            module = comfy("latent_preview")
-            native = module is not None and not isinstance(self._model, (Patcher, type(None)))
-            self._preview = module.prepare_callback(self._model, total) if native else self._bar
+            self._preview = self._new_previewer(total)
         return self._preview
+
+    def _new_previewer(self, total: int) -> Callable[..., None]:
+        module = comfy("latent_preview")
+        if module is None or isinstance(self._model, (Patcher, type(None))):
+            return self._bar
+        return module.prepare_callback(self._model, total)
 
     @staticmethod
     def _bar(step: int, _x0: Tensor, _x: None, total: int) -> None:
-        comfy("comfy.utils").ProgressBar(total).update_absolute(step + 1, total)
+        required("comfy.utils").ProgressBar(total).update_absolute(step + 1, total)

@@ -22,6 +22,18 @@ def comfy(name: str) -> ModuleType | None:
         return None
 
 
+def required(name: str) -> ModuleType:
+    """A module of the host, where there has to be a ComfyUI.
+
+    Raises:
+        ImportError: there is none, or not this module.
+    """
+    module = comfy(name)
+    if module is None:
+        raise ImportError(f"there is no {name}")
+    return module
+
+
 class Patcher:
     """What LaVie's nodes need of a ModelPatcher, for use without ComfyUI."""
 

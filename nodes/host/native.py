@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...lavie.models import VideoUNet
 from ...lavie.models.text_encoder import TextEncoder
 from ...lavie.runtime.memory import activation_bytes
 from ...lavie.stages import STAGES
 from ..adapters import GraphText, GraphTokenizer, GraphUNet, StageInfo
-from .devices import Patcher, comfy, compute_device
+from .devices import Patcher, comfy, compute_device, required
 
 log = logging.getLogger(__name__)
 
@@ -29,21 +30,27 @@ SAMPLER_PATCHES = (
 MARKS = {"positive": 0, "negative": 1}  # with which the host marks the halves of the guidance
 
 
-def make_model(unet: nn.Module, info: StageInfo) -> Any:
+class PlainModel(nn.Module):
+    """What LaVie's nodes need of a BaseModel, where that class is missing."""
+
+    def __init__(self, unet: GraphUNet, info: StageInfo) -> None:
+        super().__init__()
+        self.diffusion_model, self.lavie = unet, info
+
+
+def make_model(unet: VideoUNet, info: StageInfo) -> Any:
     """A MODEL: ComfyUI's ModelPatcher around its BaseModel around the UNet."""
-    unet = GraphUNet.adopt(unet)
+    adopted = GraphUNet.adopt(unet)
     if comfy("comfy.model_base") is not None:
         try:
-            return _native_model(unet, info)
+            return _native_model(adopted, info)
         except (ImportError, AttributeError, TypeError) as lack:
             log.warning("This ComfyUI lacks what a native MODEL needs (%s): core samplers and LoRA are off.", lack)
-    shell = nn.Module()
-    shell.diffusion_model, shell.lavie = unet, info
-    return Patcher(shell, compute_device())
+    return Patcher(PlainModel(adopted, info), compute_device())
 
 
 def _native_model(unet: GraphUNet, info: StageInfo) -> Any:
-    base, management = comfy("comfy.model_base"), comfy("comfy.model_management")
+    base, management = required("comfy.model_base"), required("comfy.model_management")
     _use_host_layers(unet)
 
     class LaVie(base.BaseModel):
@@ -56,7 +63,7 @@ def _native_model(unet: GraphUNet, info: StageInfo) -> Any:
     model.diffusion_model = unet
     if info.config.prediction_type == "sample":
         model.model_sampling = _clean_sampling(model.model_config)
-    return comfy("comfy.model_patcher").ModelPatcher(
+    return required("comfy.model_patcher").ModelPatcher(
         model, load_device=management.get_torch_device(), offload_device=management.unet_offload_device()
     )
 
@@ -64,7 +71,7 @@ def _native_model(unet: GraphUNet, info: StageInfo) -> Any:
 def _native_config(unet: GraphUNet, info: StageInfo) -> Any:
     """ComfyUI's "sqrt_linear" betas are LaVie's truly linear ones; its "linear" is diffusers' scaled_linear."""
 
-    class LaVieConfig(comfy("comfy.supported_models_base").BASE):
+    class LaVieConfig(required("comfy.supported_models_base").BASE):
         sampling_settings = {"beta_schedule": "sqrt_linear", "linear_start": 1e-4, "linear_end": 2e-2}  # noqa: RUF012
 
     width = unet.config.block_out_channels[0]
@@ -80,7 +87,7 @@ def _model_type(base: ModuleType, info: StageInfo) -> Any:
 
 def _clean_sampling(config: Any) -> Any:
     """ComfyUI has no ModelType for networks that predict the clean latents, only the two halves of one."""
-    sampling = comfy("comfy.model_sampling")
+    sampling = required("comfy.model_sampling")
 
     class ModelSampling(sampling.ModelSamplingDiscrete, sampling.X0):
         pass
@@ -90,7 +97,7 @@ def _clean_sampling(config: Any) -> Any:
 
 def latent_format(info: StageInfo) -> Any:
     """The scale of the stage's latents and the colours of its previews; three dimensions, no TAESD (it is 2-D)."""
-    formats = comfy("comfy.latent_formats")
+    formats = required("comfy.latent_formats")
     chosen = formats.SD_X4() if STAGES[info.stage].vae_factor == X4_VAE_FACTOR else formats.SD15()
     chosen.latent_dimensions = 3
     chosen.taesd_decoder_name = None
@@ -104,7 +111,7 @@ def latent_format(info: StageInfo) -> Any:
 
 def _use_host_layers(unet: nn.Module) -> None:
     """Give every plain layer the host's class of its kind, which can be loaded partially (low VRAM)."""
-    layers = comfy("comfy.ops").disable_weight_init
+    layers = required("comfy.ops").disable_weight_init
     kinds = {nn.Linear: layers.Linear, nn.Conv2d: layers.Conv2d, nn.GroupNorm: layers.GroupNorm}
     kinds[nn.LayerNorm] = layers.LayerNorm
     made: dict[type, type] = {}
@@ -170,6 +177,6 @@ def make_patcher(network: nn.Module) -> Any:
     shell.network = network
     if management is None:
         return Patcher(shell, torch.device("cpu"))
-    return comfy("comfy.model_patcher").ModelPatcher(
+    return required("comfy.model_patcher").ModelPatcher(
         shell, load_device=management.vae_device(), offload_device=management.vae_offload_device()
     )

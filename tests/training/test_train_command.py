@@ -310,7 +310,7 @@ def test_an_autoencoder_goes_on_and_is_exported_like_any_other_stage(train, tmp_
     assert "steps 3, before 2" in caplog.text
     code, error = train("vae", "--steps", 4, "--sprite-weight", 2)
     assert code == 2
-    assert "mask_weight 8.0, now 2.0" in error
+    assert "sprite_weight 8.0, now 2.0" in error  # as runs of older versions call it
 
 
 def test_what_a_run_found_out_about_videos_is_not_looked_up_again(train, family, tmp_path, monkeypatch):

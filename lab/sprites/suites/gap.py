@@ -7,6 +7,7 @@ noise level, no sampling.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ from lavie.pipelines.stage import Stage
 from lavie.training.objective import add_noise, target
 
 from .. import COLOURS, DIRECTIONS, SHAPES, Scene, caption, frame_times, render, sample_scene
+
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 OPPOSITE = {
     "moving left": "moving right",
@@ -55,7 +59,7 @@ def show_gaps(figures: dict) -> str:
 def word_swap_gaps(
     unet: VideoUNet,
     text_encoder: TextEncoder,
-    vae: torch.nn.Module,
+    vae: AutoencoderKL,
     config: StageConfig,
     clips: int,
     seed: int,
@@ -68,7 +72,7 @@ def word_swap_gaps(
     """
     generator = torch.Generator().manual_seed(seed)
     scenes = [sample_scene(generator, motion=DIRECTIONS[index % len(DIRECTIONS)]) for index in range(clips)]
-    errors = {word: dict.fromkeys(LEVELS, 0.0) for word in ("", *WORDS)}
+    errors: dict[str, dict[int, float]] = {word: dict.fromkeys(LEVELS, 0.0) for word in ("", *WORDS)}
     device = next(unet.parameters()).device
     for start in range(0, clips, batch):
         some = scenes[start : start + batch]

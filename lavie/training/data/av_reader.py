@@ -1,5 +1,8 @@
 """Reading frames with PyAV, in this process."""
 
+# pyright: reportMissingImports=false
+# PyAV is an extra: where it is missing `ffmpeg_reader` is used.
+
 from __future__ import annotations
 
 import io
@@ -10,6 +13,8 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
 from av.stream import Disposition
 
 from ...video.ffmpeg import _READABLE
@@ -31,16 +36,18 @@ def list_frames(name: str, file: Path | bytes) -> Listing:
         if any(packet.is_corrupt for packet in packets) or len(packets) < stream.frames:
             whole = sum(not packet.is_corrupt for packet in packets)
             raise UnreadableClip(name, f"it is cut off: {whole} of {stream.frames or 'its'} frames are there")
-        ticks = [packet.pts for packet in packets if not packet.is_discard]
-        counted = None in ticks or len(set(ticks)) < len(ticks) or container.format.name in _WITHOUT_TIMES
+        shown = [packet.pts for packet in packets if not packet.is_discard]
+        ticks = {tick for tick in shown if tick is not None}
+        counted = len(ticks) < len(shown) or container.format.name in _WITHOUT_TIMES
         unit, rate = stream.time_base, stream.average_rate or 25
     first = next(_frames(name, file), None)
-    if first is None or not ticks:
+    if first is None or not shown:
         raise UnreadableClip(name, "it has no frames")
     height, width = (first.width, first.height) if first.rotation % 180 else (first.height, first.width)
     if counted:
         count = sum(1 for _ in _frames(name, file))
         return Listing(tuple(range(count)), 1 / Fraction(rate), height, width, counted=True)
+    assert unit is not None, "a stream that was read has a unit of time"
     return Listing(tuple(sorted(ticks)), unit, height, width)
 
 
@@ -65,13 +72,13 @@ def decode_frames(name: str, file: Path | bytes, listing: Listing, frames: list[
 def _shown(frames: Iterator[tuple[int, av.VideoFrame]], wanted: list[int], geometry: Geometry) -> list[np.ndarray]:
     """The pictures on screen at every wanted tick (ascending); fewer where the frames begin or end in between."""
     pictures: list[np.ndarray] = []
-    shown = None
+    shown: av.VideoFrame | None = None
     for tick, frame in frames:
         while wanted[len(pictures)] <= tick:
-            exact = wanted[len(pictures)] == tick
-            if not exact and shown is None:
+            on_screen = frame if wanted[len(pictures)] == tick else shown
+            if on_screen is None:
                 return pictures
-            pictures.append(_picture(frame if exact else shown, geometry))
+            pictures.append(_picture(on_screen, geometry))
             if len(pictures) == len(wanted):
                 return pictures
         shown = frame
@@ -79,7 +86,7 @@ def _shown(frames: Iterator[tuple[int, av.VideoFrame]], wanted: list[int], geome
 
 
 def _timed(frames: Iterator[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame]]:
-    return ((frame.pts, frame) for frame in frames)
+    return ((frame.pts, frame) for frame in frames if frame.pts is not None)
 
 
 def _frames(name: str, file: Path | bytes, tick: int | None = None) -> Iterator[av.VideoFrame]:
@@ -98,7 +105,7 @@ def _picture(frame: av.VideoFrame, geometry: Geometry) -> np.ndarray:
 
 
 @contextmanager
-def _opened(name: str, file: Path | bytes) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+def _opened(name: str, file: Path | bytes) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     """The container and its first stream of pictures that is not a cover; libav's errors become UnreadableClip."""
     # Of these formats and from files only: a text file renamed to .mp4 could name other files to open.
     options = {"format_whitelist": _READABLE, "protocol_whitelist": "file"}
@@ -111,5 +118,5 @@ def _opened(name: str, file: Path | bytes) -> Iterator[tuple[av.container.InputC
             stream.codec_context.thread_count = 1  # there are workers
             stream.codec_context.options = {"err_detect": "explode"}
             yield container, stream
-    except (av.FFmpegError, OSError) as error:
+    except (FFmpegError, OSError) as error:
         raise UnreadableClip(name, f"it is damaged or no video ({error.strerror or error})") from error

@@ -13,7 +13,7 @@ from ...errors import LavieError, UsageError
 from .clip import Clip, ClipRequest, UnreadableClip
 from .mixture import Mixture
 from .randomness import draw, generator_of
-from .transfer import pack, unpack
+from .transfer import Packed, pack, unpack
 
 PATIENCE = 20  # broken files in a row, after which something else is wrong
 
@@ -84,9 +84,15 @@ class TrainingData(Dataset):
         request = _at(self.request, number // self.batch_size)
         skipped: list[Skipped] = []
         clip = self._read(self.videos, number, self.batch_size, request, "clip", skipped)
-        images = tuple(
+        images = () if self.images is None else self._pictures(self.images, number, request, skipped)
+        return Example(number, clip, images, tuple(skipped), self.seed)
+
+    def _pictures(
+        self, mixture: Mixture, number: int, request: ClipRequest, skipped: list[Skipped]
+    ) -> tuple[Clip, ...]:
+        return tuple(
             self._read(
-                self.images,
+                mixture,
                 number * self.num_images + index,
                 self.batch_size * self.num_images,
                 self._image_request(number, request),
@@ -95,7 +101,6 @@ class TrainingData(Dataset):
             )
             for index in range(self.num_images)
         )
-        return Example(number, clip, images, tuple(skipped), self.seed)
 
     def _image_request(self, number: int, request: ClipRequest) -> ClipRequest:
         if self.image_request is None:
@@ -183,10 +188,11 @@ class _Loader(DataLoader):
             if not self.num_workers:
                 yield batch
                 continue
-            examples = unpack(batch)
-            for example in examples:
+            examples: list[Example] = []
+            for example in unpack(batch):
                 if isinstance(example, LavieError):
                     raise example
+                examples.append(example)
             yield examples
 
 
@@ -203,7 +209,7 @@ class _Guarded(Dataset):
             return error
 
 
-def _packed(examples: list[Example | LavieError]) -> object:
+def _packed(examples: list[Example | LavieError]) -> Packed[list[Example | LavieError]]:
     return pack(examples)
 
 

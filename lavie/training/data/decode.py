@@ -76,7 +76,7 @@ def read_picture(name: str, file: Path | bytes, request: ClipRequest, generator:
 
     with _picture_errors(name), Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
         pixels = np.array(_rgb(ImageOps.exif_transpose(picture)))
-    return _tensor(fit(name, *pixels.shape[:2], request, generator).apply(pixels)[None])
+    return _tensor(fit(name, pixels.shape[0], pixels.shape[1], request, generator).apply(pixels)[None])
 
 
 def _tensor(pictures: np.ndarray) -> Tensor:

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import cache
+from io import BufferedReader
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -54,9 +56,10 @@ def _decoded(path: Path, listing: Listing, first: int, frames: list[int], geomet
     source = [*_seek(listing, first), *input_file(path), *_PICTURES, "-xerror"]
     pictures: list[np.ndarray] = []
     with Ffmpeg([*source, *raw], stdout=subprocess.PIPE, bufsize=1 << 20) as run:
+        output = cast("BufferedReader", run.output)
         for place in range(first, frames[-1] + 1):
             picture = np.empty((listing.height, listing.width, 3), np.uint8)
-            if run.process.stdout.readinto(memoryview(picture).cast("B")) < picture.nbytes:
+            if output.readinto(picture.data.cast("B")) < picture.nbytes:
                 break
             if place in frames:
                 pictures += [geometry.apply(picture)] * frames.count(place)

@@ -63,9 +63,9 @@ def walk(frames: int, room: tuple[int, int], generator: torch.Generator, speed: 
         steps.append(INERTIA * steps[-1] + math.sqrt(1 - INERTIA**2) * kick)
     path = torch.stack(steps).cumsum(0) - steps[0]
     path = path - path.amin(0)
-    extent, room = path.amax(0), torch.tensor(room, dtype=torch.float32)
-    path = path * (room / extent.clamp_min(1e-6)).clamp_max(1)
-    return torch.minimum(path + start * (room - path.amax(0)), room).clamp_min(0)
+    extent, most = path.amax(0), torch.tensor(room, dtype=torch.float32)
+    path = path * (most / extent.clamp_min(1e-6)).clamp_max(1)
+    return torch.minimum(path + start * (most - path.amax(0)), most).clamp_min(0)
 
 
 def windows(picture: Tensor, path: Tensor, height: int, width: int) -> Tensor:
@@ -73,7 +73,7 @@ def windows(picture: Tensor, path: Tensor, height: int, width: int) -> Tensor:
 
     Between pixels it is interpolated bilinearly; at whole positions the window is an exact crop.
     """
-    return torch.stack([_window(picture, *corner, height, width) for corner in path.tolist()], dim=1)
+    return torch.stack([_window(picture, y, x, height, width) for y, x in path.tolist()], dim=1)
 
 
 def _window(picture: Tensor, y: float, x: float, height: int, width: int) -> Tensor:

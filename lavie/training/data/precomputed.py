@@ -34,7 +34,7 @@ def write_precomputed(
     folder: Path,
     batch: int = 16,
     identity: str = "",
-    on_rows: Callable[[int, int], None] | None = None,
+    on_rows: Callable[[int, int], object] | None = None,
 ) -> DataReport:
     """Encodes every row of a source; after a stop it goes on where whole shards end.
 
@@ -184,11 +184,13 @@ def _window(
 ) -> tuple[slice, slice, slice]:
     """Frames, rows and columns of pixels that the request gets of what is stored."""
     stored = data.request
-    stride = 1 if None in (request.fps, stored.fps) else round(stored.fps / request.fps)
-    if stride < 1 or (stride > 1 and abs(stored.fps / request.fps - stride) > 1e-6):
-        raise UsageError(
-            f"{data.folder} holds {stored.fps:g} frames a second; {request.fps:g} cannot be taken of them."
-        )
+    stride = 1
+    if request.fps is not None and stored.fps is not None:
+        stride = round(stored.fps / request.fps)
+        if stride < 1 or (stride > 1 and abs(stored.fps / request.fps - stride) > 1e-6):
+            raise UsageError(
+                f"{data.folder} holds {stored.fps:g} frames a second; {request.fps:g} cannot be taken of them."
+            )
     room = stored.num_frames - (request.num_frames - 1) * stride - 1
     if room < 0 or request.height > stored.height or request.width > stored.width:
         raise UsageError(f"{data.folder} holds {_form(stored)}; {_form(request)} cannot be taken of it.")
@@ -196,7 +198,8 @@ def _window(
     frames = slice(start, start + (request.num_frames - 1) * stride + 1, stride)
     cell = max(stored.height // t.shape[-2] for t in tensors.values() if t.ndim == 4)
     sides = ((stored.height, request.height), (stored.width, request.width))
-    return frames, *(_side(data, stored, asked, cell, request.crop, generator) for stored, asked in sides)
+    rows, columns = (_side(data, stored, asked, cell, request.crop, generator) for stored, asked in sides)
+    return frames, rows, columns
 
 
 def _side(data: Precomputed, stored: int, asked: int, cell: int, crop: str, generator: torch.Generator) -> slice:

@@ -19,7 +19,13 @@ def cut_scenes(video: Path, threshold: float = THRESHOLD) -> list[tuple[float, f
         UsageError: PySceneDetect is not installed.
     """
     try:
-        from scenedetect import AVAILABLE_BACKENDS, ContentDetector, SceneManager, VideoOpenFailure, open_video
+        from scenedetect import (  # pyright: ignore[reportMissingImports] (an extra)
+            AVAILABLE_BACKENDS,
+            ContentDetector,
+            SceneManager,
+            VideoOpenFailure,
+            open_video,
+        )
     except ImportError as error:
         raise UsageError('Cutting scenes needs PySceneDetect: pip install "scenedetect".') from error
     backend = "pyav" if "pyav" in AVAILABLE_BACKENDS else "opencv"

@@ -69,13 +69,14 @@ class ShardCache:
         return True
 
     def _download(self, url: str, partial: Path) -> None:
+        failure: Exception | None = None
         for attempt in range(ATTEMPTS):
             try:
                 return _fetch(url, partial)
             except urllib.error.HTTPError as error:
                 if error.code in (401, 403, 404, 410):
                     raise UnreadableClip(url, f"it cannot be downloaded ({error.code} {error.reason})") from error
-                failure: Exception = error
+                failure = error
             except (OSError, HTTPException, ValueError) as error:
                 failure = error
             time.sleep(0.5 * 4**attempt)

@@ -102,10 +102,13 @@ def _described(
     caption = _text(tar, parts[".txt"]) if ".txt" in parts else facts.get("caption", facts.get("text"))
     numbers = (facts.get(name) for name in ("height", "width", "aesthetic"))
     caption = None if caption is None else " ".join(str(caption).split())
-    return caption, tuple(None if number is None else float(number) for number in numbers)
+    height, width, aesthetic = (None if number is None else float(number) for number in numbers)
+    return caption, (height, width, aesthetic)
 
 
 def _text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
     if member.size > LARGEST_TEXT:
         raise ValueError("too long")
-    return caption_text(tar.extractfile(member).read())
+    file = tar.extractfile(member)
+    assert file is not None, "`_collect` takes files alone"
+    return caption_text(file.read())

@@ -64,10 +64,11 @@ class Shards(ClipSource):
         self.name, self.filters = name or pattern, filters
         self.report = DataReport(self.name)
         self.shards = expand(pattern)
-        remote = any(map(is_address, self.shards))
-        if remote and cache is None:
-            raise UsageError(f"{pattern} is downloaded piece by piece: name a folder for that.")
-        self.cache = ShardCache(cache, cache_bytes) if remote else None
+        self.cache = None
+        if any(map(is_address, self.shards)):
+            if cache is None:
+                raise UsageError(f"{pattern} is downloaded piece by piece: name a folder for that.")
+            self.cache = ShardCache(cache, cache_bytes)
         self._indices: dict[str, Index] = {}
         self.counts = self._counts()
         self._ends = torch.tensor(self.counts).cumsum(0).tolist()
@@ -175,7 +176,7 @@ class Shards(ClipSource):
         raise UnreadableClip(shard, reason)
 
     def _file(self, shard: str) -> Path:
-        return self.cache.get(shard) if is_address(shard) else Path(shard)
+        return self.cache.get(shard) if self.cache is not None and is_address(shard) else Path(shard)
 
 
 def is_address(shard: str) -> bool:

@@ -70,23 +70,19 @@ def choose_frames(
             raise UnreadableClip(name, f"{len(segment)} frames are too few: {request.num_frames} are asked for")
         start = segment.start + draw(generator, starts)
         return list(range(start, start + request.num_frames))
-    return _sampled(name, listing, segment, request, generator)
+    return _sampled(name, listing, segment, request.num_frames, request.fps, generator)
 
 
 def _sampled(
-    name: str, listing: Listing, segment: range, request: ClipRequest, generator: torch.Generator
+    name: str, listing: Listing, segment: range, num_frames: int, fps: float, generator: torch.Generator
 ) -> list[int]:
     times, slack = listing.times, SLACK * listing.gap
-    if not segment or request.fps > FASTEST * listing.rate:
-        raise UnreadableClip(
-            name, f"{listing.rate:.4g} frames a second are too few: {request.fps:g} a second are asked for"
-        )
-    length = (request.num_frames - 1) / request.fps
+    if not segment or fps > FASTEST * listing.rate:
+        raise UnreadableClip(name, f"{listing.rate:.4g} frames a second are too few: {fps:g} a second are asked for")
+    length = (num_frames - 1) / fps
     starts = bisect_right(times, times[segment[-1]] - length + slack) - segment.start
     if starts < 1:
         seconds = times[segment[-1]] - times[segment[0]] + listing.gap
-        raise UnreadableClip(
-            name, f"{seconds:.4g} s are too short for {request.num_frames} frames at {request.fps:g} a second"
-        )
+        raise UnreadableClip(name, f"{seconds:.4g} s are too short for {num_frames} frames at {fps:g} a second")
     start = times[segment.start + draw(generator, starts)]
-    return [bisect_right(times, start + index / request.fps + slack) - 1 for index in range(request.num_frames)]
+    return [bisect_right(times, start + index / fps + slack) - 1 for index in range(num_frames)]

@@ -8,13 +8,16 @@ from __future__ import annotations
 import io
 import pickle
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
-class Packed:
+class Packed(Generic[T]):
     """A pickled object whose tensors lie one after another in `blocks`, one block for each dtype."""
 
     skeleton: bytes
@@ -22,7 +25,7 @@ class Packed:
     shapes: list[tuple[torch.dtype, torch.Size]]
 
 
-def pack(value: object) -> Packed:
+def pack(value: T) -> Packed[T]:
     """The object with its tensors set apart; a gradient is not kept."""
     tensors: list[Tensor] = []
     stream = io.BytesIO()
@@ -34,7 +37,7 @@ def pack(value: object) -> Packed:
     return Packed(stream.getvalue(), blocks, [(t.dtype, t.shape) for t in tensors])
 
 
-def unpack(packed: Packed) -> object:
+def unpack(packed: Packed[T]) -> T:
     """The object again; its tensors are views of the blocks."""
     taken = dict.fromkeys(packed.blocks, 0)
     tensors = []

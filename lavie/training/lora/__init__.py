@@ -4,11 +4,16 @@ What a front end needs to ask for one stands here; what trains it is imported wh
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..layers import TARGETS
 from ..settings import WEIGHTINGS, LoopSettings
 from .settings import LoraSettings, camera_moves
+
+if TYPE_CHECKING:
+    from .data import Picture, picture_of, with_trigger
+    from .job import Events, LoraJob
+    from .train import LoraResult, train_lora
 
 _WHERE = {
     "Events": "job",
@@ -19,7 +24,20 @@ _WHERE = {
     "train_lora": "train",
     "with_trigger": "data",
 }
-__all__ = [*_WHERE, "TARGETS", "WEIGHTINGS", "LoopSettings", "LoraSettings", "camera_moves"]
+__all__ = [
+    "TARGETS",
+    "WEIGHTINGS",
+    "Events",
+    "LoopSettings",
+    "LoraJob",
+    "LoraResult",
+    "LoraSettings",
+    "Picture",
+    "camera_moves",
+    "picture_of",
+    "train_lora",
+    "with_trigger",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...lora.names import ALPHA
+from ...models import VideoUNet
 from ..freezing import inject_adapters, lora_state_dict
 from ..layers import TARGETS, TEXT_TARGETS
 from .settings import LoraSettings
@@ -41,7 +42,7 @@ def halve_frozen(model: nn.Module, dtype: torch.dtype) -> None:
             parameter.data = parameter.data.to(dtype)
 
 
-def lora_tensors(unet: nn.Module, text_model: nn.Module | None, settings: LoraSettings) -> dict[str, Tensor]:
+def lora_tensors(unet: VideoUNet, text_model: nn.Module | None, settings: LoraSettings) -> dict[str, Tensor]:
     """The adapters alone, float16 under kohya's names, with their alphas."""
     kohya = lora_state_dict(unet, text_model)
     alphas = {name: torch.tensor(settings.scale) for name in kohya if name.endswith(ALPHA)}

@@ -101,7 +101,8 @@ def _moved(pixels: Tensor, move: str, size: tuple[int, int], num_frames: int, ge
             path[:, 0] = high * (HOPPING * (time + between((0, 10)))).sin().abs()
         middle = torch.stack([_within(side, room, generator) for side in path.unbind(1)], dim=1)
     fine = (round(side / share.min().item()) for side in size)  # beyond, its grain would flicker
-    shown = resized(pixels, tuple(map(min, fine, pixels.shape[-2:])))[:, 0]
+    height, width = map(min, fine, pixels.shape[-2:])
+    shown = resized(pixels, (height, width))[:, 0]
     return torch.stack([_window(shown, *pose, size) for pose in zip(share, middle, strict=True)], dim=1)
 
 

@@ -119,7 +119,7 @@ def with_trigger(caption: str, trigger: str) -> str:
 def picture_of(number: int, pixels: np.ndarray, caption: str, size: tuple[int, int]) -> Picture:
     """Of pixels uint8 [H, W, 3] of any size: scaled until they cover height and width, and cut around the middle."""
     name = f"picture {number}"
-    geometry = fit(name, *pixels.shape[:2], ClipRequest(1, *size), generator_of(number))
+    geometry = fit(name, pixels.shape[0], pixels.shape[1], ClipRequest(1, *size), generator_of(number))
     video = torch.from_numpy(geometry.apply(pixels).copy()).permute(2, 0, 1)[:, None].float() / 127.5 - 1
     return Picture(name, caption, video)
 
@@ -229,7 +229,7 @@ def own_clips(
                 report(index + 1, count)
         latents = torch.stack(made)
         write_safetensors({"latents": latents}, file, {"asked": asked})
-    return OwnClips(captions, latents, settings)
+    return OwnClips(captions, latents.unbind(), settings)
 
 
 def _kept(file: Path, asked: str) -> Tensor | None:

@@ -20,11 +20,11 @@ class PersonalisedBase(Base):
     @torch.no_grad()
     def truth(self, batch: Batch, sample: Tensor, levels: Tensor) -> Tensor:
         truth = super().truth(batch, sample, levels).clone()
-        taught = [row for row, caption in enumerate(batch.teacher_captions) if caption is not None]
-        if not taught:
+        said = {row: caption for row, caption in enumerate(batch.teacher_captions) if caption is not None}
+        if not said:
             return truth
         frames = truth.shape[2] - self.settings.images_per_clip
-        captions = tuple((batch.teacher_captions[row],) for row in taught)
+        taught, captions = list(said), tuple((caption,) for caption in said.values())
         text = (self.parts.embed if self.model.text_model is None else self.parts.tokens)(captions)
         with without_adapters(self.model):
             alone = int(self.settings.pictures_alone)

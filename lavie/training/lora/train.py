@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -113,7 +114,7 @@ class _Sources:
 
 def _sources(stage: PersonalisedBase, pictures: Sequence[Picture], job: LoraJob, report: Report | None) -> _Sources:
     def phase(name: str) -> Callable[[int, int], None] | None:
-        return None if report is None else lambda done, total: report(name, done, total)
+        return None if report is None else partial(report, name)
 
     settings, seed = job.settings, job.loop.seed
     crops, crop_scale, frames = settings.random_crops, settings.crop_scale, settings.prior_frames

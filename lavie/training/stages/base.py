@@ -6,11 +6,11 @@ from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from ...job import Job
 from ...models.text_encoder import save_text_model
 from ...pipelines.text_to_video import sample_text_to_video
+from .denoiser import Denoiser
 from .preview import decoded, device_of, embedded, preview_config, prompts_of
 from .stage import DenoisingStage
 
@@ -23,7 +23,7 @@ class Base(DenoisingStage):
 
     name = "base"
 
-    def samples(self, model: nn.Module) -> dict[str, np.ndarray]:
+    def samples(self, model: Denoiser) -> dict[str, np.ndarray]:
         """A clip for each of a few prompts, always from the same noise."""
         config = preview_config(self, max(self.settings.frames))
         clips = {}
@@ -33,7 +33,7 @@ class Base(DenoisingStage):
             clips[prompt] = decoded(self, sample_text_to_video(job))
         return clips
 
-    def save(self, model: nn.Module, folder: Path) -> None:
+    def save(self, model: Denoiser, folder: Path) -> None:
         """The network, and the text encoder where it learnt or is not the family's own."""
         super().save(model, folder)
         if model.text_model is not None or self.parts.text_is_new:

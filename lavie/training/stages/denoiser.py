@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ...models import VideoUNet
 
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel
+
 
 class Denoiser(nn.Module):
     """A video UNet, with the text encoder where that learns, too: one module, which DDP and FSDP can wrap."""
 
-    def __init__(self, unet: VideoUNet, text_model: nn.Module | None = None) -> None:
+    def __init__(self, unet: VideoUNet, text_model: CLIPTextModel | None = None) -> None:
         super().__init__()
         self.unet = unet
         self.text_model = text_model
@@ -37,6 +41,7 @@ class Denoiser(nn.Module):
             num_images: M, how many pictures stand behind the T frames.
         """
         if not text.is_floating_point():
+            assert self.text_model is not None, "tokens are for a text encoder that learns"
             text = embed_tokens(self.text_model, text)
         text = text if num_images else text[:, 0]
         return self.unet(sample, timesteps, text, class_labels=class_labels, **_images(num_images))
@@ -89,9 +94,11 @@ class Batch:
 
     @classmethod
     def of(cls, parts: Sequence[Prepared], device: torch.device) -> Batch:
-        def stacked(name: str) -> Tensor | None:
-            values = [getattr(part, name) for part in parts]
-            return None if values[0] is None else torch.stack([value.to(device) for value in values])
+        def stacked(name: str) -> Tensor:
+            return torch.stack([getattr(part, name).to(device) for part in parts])
+
+        def stacked_if_there(name: str) -> Tensor | None:
+            return None if getattr(parts[0], name) is None else stacked(name)
 
         labels = [part.label for part in parts]
         return cls(
@@ -100,8 +107,8 @@ class Batch:
             timesteps=stacked("timesteps"),
             captions=tuple(part.captions for part in parts),
             teacher_captions=tuple(part.teacher_caption for part in parts),
-            condition=stacked("condition"),
+            condition=stacked_if_there("condition"),
             labels=None if labels[0] is None else torch.tensor(labels, device=device),
-            mask_weights=stacked("mask_weights"),
-            text=stacked("text"),
+            mask_weights=stacked_if_there("mask_weights"),
+            text=stacked_if_there("text"),
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...job import Job
 from ...long_video import METHODS
@@ -14,6 +14,7 @@ from ...long_video.conditioned import continued
 from ...models.latents import encode_video
 from ...sampling.conditioning import first_frame_condition, mask_condition
 from ..family_file import add_stage
+from .denoiser import Denoiser
 from .preview import decoded, device_of, embedded, preview_config
 from .stage import DenoisingStage
 
@@ -39,11 +40,11 @@ class Extension(DenoisingStage):
 
     def _grey(self, latents: Tensor) -> Tensor:
         """What the VAE makes of a grey picture of the size of [4, f, h, w]: scaled latents [1, 4, 1, h, w]."""
-        factor = 2 ** (len(self.parts.vae.config.block_out_channels) - 1)
+        factor = 2 ** (len(self.parts.vae.config["block_out_channels"]) - 1)
         height, width = (side * factor for side in latents.shape[2:])
         return encode_video(self.parts.vae, latents.new_zeros(1, 3, 1, height, width))
 
-    def samples(self, model: nn.Module) -> dict[str, np.ndarray]:
+    def samples(self, model: Denoiser) -> dict[str, np.ndarray]:
         """The first clips again, each from its first frame alone."""
         device, clips = device_of(model), {}
         for seed, clip in enumerate(self.sample_clips):
@@ -55,7 +56,7 @@ class Extension(DenoisingStage):
             clips[clip.caption] = decoded(self, torch.cat((first, made), dim=2))
         return clips
 
-    def save(self, model: nn.Module, folder: Path) -> None:
+    def save(self, model: Denoiser, folder: Path) -> None:
         """The network; family.json learns of the stage."""
         super().save(model, folder)
         add_stage(folder, self.name, self.parts.family.stage(self.name))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...errors import UsageError
 from ...job import Job
 from ...pipelines.interpolate import FACTOR, sample_interpolation
 from ...sampling.conditioning import key_frame_of
+from .denoiser import Denoiser
 from .preview import decoded, device_of, embedded, preview_config
 from .stage import DenoisingStage
 
@@ -25,7 +26,7 @@ class Interpolation(DenoisingStage):
     def conditioned(self, encoded: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, None]:
         return between(encoded["latents"].float()), None
 
-    def samples(self, model: nn.Module) -> dict[str, np.ndarray]:
+    def samples(self, model: Denoiser) -> dict[str, np.ndarray]:
         """The first clips again, from their own key frames."""
         config, clips = preview_config(self), {}
         for seed, clip in enumerate(self.sample_clips):

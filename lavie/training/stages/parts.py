@@ -13,7 +13,7 @@ from ...models.text_encoder import TextEncoder
 from .denoiser import embed_tokens
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 
 @dataclass

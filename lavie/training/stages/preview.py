@@ -12,6 +12,7 @@ from ...config import StageConfig
 from ...models.latents import decode_latents, to_uint8
 from ...models.text_encoder import TextEncoder
 from ...sampling import TextCondition
+from .denoiser import Denoiser
 
 if TYPE_CHECKING:
     from .stage import DenoisingStage
@@ -33,7 +34,7 @@ def prompts_of(stage: DenoisingStage) -> tuple[str, ...]:
     return stage.settings.prompts or tuple(dict.fromkeys(clip.caption for clip in stage.sample_clips))
 
 
-def embedded(stage: DenoisingStage, model: nn.Module, prompt: str, config: StageConfig) -> TextCondition:
+def embedded(stage: DenoisingStage, model: Denoiser, prompt: str, config: StageConfig) -> TextCondition:
     """A prompt and the stage's negative prompt, by the text encoder as it is now."""
     encoder = stage.parts.text_encoder
     if model.text_model is not None:

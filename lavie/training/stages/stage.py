@@ -76,10 +76,10 @@ class DenoisingStage(ABC):
         return self._loss_of(model, batch)
 
     @abstractmethod
-    def samples(self, model: nn.Module) -> dict[str, np.ndarray]:
+    def samples(self, model: Denoiser) -> dict[str, np.ndarray]:
         """A few clips as the stage makes them now: uint8 [frames, height, width, 3] by prompt."""
 
-    def save(self, model: nn.Module, folder: Path) -> None:
+    def save(self, model: Denoiser, folder: Path) -> None:
         """Writes the stage's network into the family's folder, float16 with its config; a LoRA also on its own."""
         save_unet(merged(model.unet), self.unet_file(folder), dtype=torch.float16, config_file=True)
         if has_adapters(model.unet):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ...job import Job
@@ -12,6 +12,7 @@ from ...models.latents import decode_latents, encode_video
 from ...pipelines.upscale import sample_upscale
 from ...sampling.conditioning import low_resolution_noise
 from ..data.clip import Clip
+from .denoiser import Denoiser
 from .preview import decoded, device_of, embedded, preview_config
 from .stage import DenoisingStage
 
@@ -48,7 +49,7 @@ class Upscaler(DenoisingStage):
         noise = torch.randn(pixels.shape, generator=generator)
         return low_resolution_noise(pixels, noise.to(pixels), noise_level), noise_level
 
-    def samples(self, model: nn.Module) -> dict[str, np.ndarray]:
+    def samples(self, model: Denoiser) -> dict[str, np.ndarray]:
         """The first clips again, from their own low resolution."""
         config, clips = preview_config(self), {}
         for seed, clip in enumerate(self.sample_clips):
