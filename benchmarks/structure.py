@@ -47,6 +47,12 @@ FRONT = {
         *("lavie/training/cli.py", "lavie/training/cli/**/*.py", "lavie/training/arguments.py"),
         *("lavie/training/options.py", "lavie/training/options/**/*.py", "lavie/training/commands/**/*.py"),
         *("lavie/training/assemble.py", "lavie/training/**/command.py", "lab/**/command.py"),
+        *(
+            "lavie/training/settings.py",
+            "lavie/training/lora/settings.py",
+            "lavie/training/target*.py",
+            "lab/**/targets.py",
+        ),
     ),
 }
 OUTSIDE = (("nodes",), ("lab", "scripts"))  # layers above those of pyproject.toml
