@@ -141,7 +141,7 @@ def test_interrupt_stops_a_run_and_the_next_one_succeeds(server, prompt_of):
 @pytest.mark.parametrize(
     ("widget", "value", "message"),
     [
-        ("LaVieBaseSampler.steps", 0, "steps is 0"),
+        ("LaVieBaseSampler.steps", 0, "steps must be between 1 and 1000"),
         ("LaVieBaseSampler.width", 20, "divisible by 8"),
         ("LaVieTextEncode.prompt", " ", "prompt is empty"),
         ("LaVieLoader.stage", "upscaler", "upscaler stage"),
