@@ -126,8 +126,16 @@ def main() -> None:
     args = parser.parse_args()
     height, width = SIZES[args.part]
     settings = LoopSettings(
-        args.steps, args.batch, learning_rate=args.learning_rate, optimizer="muon", warmup=50, weight_decay=1e-3,
-        ema_decay=0.995, mixed_precision=args.precision, save_every=100, log_every=20,
+        args.steps,
+        args.batch,
+        learning_rate=args.learning_rate,
+        optimizer="muon",
+        warmup=50,
+        weight_decay=1e-3,
+        ema_decay=0.995,
+        mixed_precision=args.precision,
+        save_every=100,
+        log_every=20,
     )
     stage = AutoencoderStage(load_vae(BUNDLED / args.part, dtype=torch.float32), height, width)
     data = TrainingData(Mixture([World(10**7, 1, stills=True)]), ClipRequest(1, height, width), args.batch, 0)

@@ -6,7 +6,7 @@ import torch
 
 from lavie.errors import UsageError
 from lavie.training.data import Clip, ClipRequest, DataReport, Source
-from lavie.training.data.randomness import generator_of, uniform
+from lavie.training.data.randomness import uniform
 
 from ..world.captions import caption
 from ..world.grammar import scene_of
@@ -24,7 +24,9 @@ class World(Source):
     hold words of motion only where a single picture shows the motion, and then in `moving_captions` of the readings.
     """
 
-    def __init__(self, count: int, seed: int = 0, stills: bool = False, held_out: bool = False, moving_captions: float = 0.5):
+    def __init__(
+        self, count: int, seed: int = 0, stills: bool = False, held_out: bool = False, moving_captions: float = 0.5
+    ):
         if count < 1:
             raise UsageError(f"A world holds at least one scene, not {count}.")
         self.count, self.seed, self.stills, self.held_out = count, seed, stills, held_out

@@ -96,7 +96,11 @@ def caption(scene: Scene, rng: torch.Generator | None = None, still: bool = Fals
 def _guest(scene: Scene, rng: torch.Generator | None, still: bool) -> str:
     guest = scene.guest
     if guest is None:
-        return f"{_pick(rng, ADJECTIVES)} " if rng is not None and not _starts_with_article(scene) and uniform(rng) < 0.2 else ""
+        return (
+            f"{_pick(rng, ADJECTIVES)} "
+            if rng is not None and not _starts_with_article(scene) and uniform(rng) < 0.2
+            else ""
+        )
     name, motion = _pick(rng, NAMES[guest.kind]), _pick(rng, MOTIONS[guest.motion])
     where = _pick(rng, ("on", "over") if guest.kind == "sailboat" else ("over", "above"))
     article = "an" if guest.colour[0] in "aeiou" else "a"

@@ -7,7 +7,7 @@ import torch
 from lavie.training.data.randomness import draw, generator_of, uniform
 
 from .guests import KINDS, REACH, STEP
-from .palette import GUEST_RGB, TIMES
+from .palette import TIMES
 from .scene import Guest, Scene
 from .view import MOVES
 
@@ -40,8 +40,11 @@ HIDDEN = {  # colour of a guest: before what it would be lost
 }
 TIMES_OF = {"lantern": ("dawn", "sunset", "night"), "kite": ("dawn", "noon", "sunset")}
 WATERS_FOR_BOATS = ("sea", "lake")
+WEATHER_LOTS = (*WEATHERS, "rain", *3 * ("leaves",), "stars")  # what few scenes allow is drawn more often
+KIND_LOTS = (*KINDS[:-1], "kite", "kite", *4 * ("sailboat",))
 ASPECT = 1.5
-GUEST_SHARE, MOVING_CAMERA_SHARE = 0.55, 0.5
+GUEST_SHARE, MOVING_CAMERA_SHARE = 0.55, 0.6  # of scenes; of those without a guest, or with one that hovers
+STILL_PLACE_SHARE, STILL_COLOUR_SHARE = 0.08, 0.25  # of pictures
 
 
 def is_held_out(scene: Scene) -> bool:
@@ -68,9 +71,9 @@ def makes_sense(scene: Scene) -> bool:
         return True
     if scene.weather not in GUEST_WEATHERS or scene.time not in TIMES_OF.get(guest.kind, TIMES):
         return False
-    if (guest.kind == "sailboat") != (scene.place in WATERS_FOR_BOATS and guest.kind == "sailboat"):
-        return False
-    if guest.kind == "sailboat" and guest.motion in ("moving up", "moving down"):
+    if guest.kind == "sailboat" and (
+        scene.place not in WATERS_FOR_BOATS or guest.motion in ("moving up", "moving down")
+    ):
         return False
     if scene.camera != "still" and not (guest.motion == "hovering" and scene.camera.startswith("pan")):
         return False
@@ -87,11 +90,20 @@ def scene_of(seed: int, number: int, held_out: bool = False, still: bool = False
         ValueError: no such scene makes sense.
     """
     generator = generator_of("world", seed, number)
+    rare = still and uniform(generator) < STILL_PLACE_SHARE
+    fixed = {"place": _choice(generator, STILL_PLACES if rare else _places_for(fixed)), **fixed}
+    if uniform(generator) >= GUEST_SHARE:
+        fixed = {"kind": None, **fixed}
     for _ in range(2000):
         scene = _drawn(generator, still, fixed)
         if makes_sense(scene) and is_held_out(scene) == held_out:
             return scene
     raise ValueError(f"No {'held-out' if held_out else 'training'} scene has {fixed}.")
+
+
+def _places_for(fixed: dict) -> tuple[str, ...]:
+    places = WATERS_FOR_BOATS if fixed.get("kind") == "sailboat" else PLACES
+    return tuple(place for place in places if place in WEATHERS_OF.get(fixed.get("weather"), PLACES))
 
 
 def _choice(generator: torch.Generator, options: tuple):
@@ -100,35 +112,34 @@ def _choice(generator: torch.Generator, options: tuple):
 
 def _drawn(generator: torch.Generator, still: bool, fixed: dict) -> Scene:
     """Any combination, sensible or not."""
-    special = uniform(generator)
-    place = _choice(generator, STILL_PLACES if still and special < 0.12 else PLACES)
     moving = uniform(generator) < MOVING_CAMERA_SHARE
     camera = _choice(generator, CAMERAS[1:]) if moving else "still"
-    names = {"place": place, "time": _choice(generator, TIMES), "weather": _choice(generator, WEATHERS), "camera": camera}
-    names |= {name: value for name, value in fixed.items() if name in names}
+    names = {"time": _choice(generator, TIMES), "weather": _choice(generator, WEATHER_LOTS), "camera": camera}
+    names |= {name: value for name, value in fixed.items() if name in ("place", *names)}
     horizon = uniform(generator, 0.58, 0.68)
-    guest = _drawn_guest(generator, names, horizon, still and special > 0.75, fixed)
+    guest = _drawn_guest(generator, names["place"], horizon, still, fixed)
     low = {"dawn": (0.55, 0.95), "sunset": (0.55, 0.98), "noon": (0.18, 0.4), "night": (0.18, 0.5)}[names["time"]]
     return Scene(
         **names,
         guest=guest,
         horizon=horizon,
         sun=(uniform(generator, 0.35, 1.15), horizon * uniform(generator, *low)),
-        sun_radius={"dawn": 0.065, "noon": 0.055, "sunset": 0.08, "night": 0.06}[names["time"]] * uniform(generator, 0.9, 1.15),
+        sun_radius={"dawn": 0.065, "noon": 0.055, "sunset": 0.08, "night": 0.06}[names["time"]]
+        * uniform(generator, 0.9, 1.15),
         wind=_choice(generator, (-1.0, 1.0)),
         seed=int(torch.randint(2**31, (), generator=generator)),
     )
 
 
-def _drawn_guest(generator: torch.Generator, names: dict, horizon: float, special: bool, fixed: dict) -> Guest | None:
-    here = uniform(generator) < GUEST_SHARE if "kind" not in fixed else fixed["kind"] is not None
-    kind = fixed.get("kind") or _choice(generator, KINDS)
-    if kind == "sailboat" and names["place"] not in WATERS_FOR_BOATS and "kind" not in fixed:
-        kind = _choice(generator, KINDS[:-1])
-    colour = fixed.get("colour") or _choice(generator, STILL_COLOURS if special else COLOURS)
+def _drawn_guest(generator: torch.Generator, place: str, horizon: float, still: bool, fixed: dict) -> Guest | None:
+    if "kind" in fixed and fixed["kind"] is None:
+        return None
+    kind = fixed.get("kind") or _choice(generator, KIND_LOTS if place in WATERS_FOR_BOATS else KIND_LOTS[:-4])
+    rare = still and uniform(generator) < STILL_COLOUR_SHARE
+    colour = fixed.get("colour") or _choice(generator, STILL_COLOURS if rare else COLOURS)
     motion = fixed.get("motion") or _choice(generator, MOTIONS)
     way = _way(generator, kind, motion, horizon)
-    return Guest(kind, colour, motion, *way) if here else None
+    return Guest(kind, colour, motion, *way)
 
 
 def _way(generator: torch.Generator, kind: str, motion: str, horizon: float) -> tuple:

@@ -20,6 +20,7 @@ DARK = (0.20, 0.14, 0.16)
 WOOD = (0.42, 0.24, 0.14)
 STEP = {"moving left": (-1, 0), "moving right": (1, 0), "moving up": (0, -1), "moving down": (0, 1)}
 TRAIL = 1.7  # radii
+HALO = 3.4  # radii: how far anything of a guest reaches
 NEARNESS = 0.85
 
 
@@ -95,6 +96,26 @@ def place(guest: Guest, view: View) -> tuple[Tensor, Tensor, Tensor]:
 
 def paint_guest(scene: Scene, view: View, canvas: Canvas) -> Tensor:
     """Paints the guest; returns its coverage [frames, h, w], its light and its trail left out."""
+    frames, height, width = len(view.t), view.y.shape[1], view.x.shape[2]
+    rows, columns = _window(scene.guest, view)
+    part = canvas.window(rows, columns)
+    mask = torch.zeros(frames, height, width)
+    mask[:, rows, columns] = _painted(scene, view.window(rows, columns), part)
+    canvas.put(part, rows, columns)
+    return mask
+
+
+def _window(guest: Guest, view: View) -> tuple[slice, slice]:
+    """Rows and columns that its light and its trail reach at any time."""
+    x, y, radius = place(guest, view)
+    spans = []
+    for at, axis in ((y, view.y), (x, view.x)):
+        near = ((axis.flatten() - at.flatten()[:, None]).abs() < HALO * radius.flatten()[:, None]).any(0).nonzero()
+        spans.append(slice(int(near[0]), int(near[-1]) + 1))
+    return spans[0], spans[1]
+
+
+def _painted(scene: Scene, view: View, canvas: Canvas) -> Tensor:
     guest = scene.guest
     x, y, radius = place(guest, view)
     u, v = (view.x - x) / radius, (view.y - y) / radius

@@ -111,7 +111,9 @@ def _fields(scene: Scene, view: View, canvas: Canvas, dark: tuple, bright: tuple
     for k, offset in enumerate(offsets):
         layer = Layer(0.50 - 0.22 * k, 0.86 + 0.12 * k, 0.2 + 0.25 * k)
         x = view.across(layer.parallax)
-        crest = scene.horizon + (-0.02, 0.06, 0.16)[k] - (0.13, 0.12, 0.08)[k] * (hills((1.5 - 0.3 * k) * x, offset) - 0.3)
+        crest = (
+            scene.horizon + (-0.02, 0.06, 0.16)[k] - (0.13, 0.12, 0.08)[k] * (hills((1.5 - 0.3 * k) * x, offset) - 0.3)
+        )
         depth, cover = below(view, crest)
         sway = 0.10 * torch.sin(2.6 * view.t + 5 * x) if k == 2 else 0.0
         strokes = noise(3.2 * x + sway, (9 - 2 * k) * depth + 9 * offset + 0.4 * x, 3, seed=5)
@@ -121,7 +123,14 @@ def _fields(scene: Scene, view: View, canvas: Canvas, dark: tuple, bright: tuple
 
 def meadow(scene: Scene, view: View, canvas: Canvas) -> None:
     white = scene.weather == "snow"
-    _fields(scene, view, canvas, (0.62, 0.72, 0.84) if white else (0.14, 0.42, 0.20), SNOW_COVER if white else (0.62, 0.84, 0.30), "meadow")
+    _fields(
+        scene,
+        view,
+        canvas,
+        (0.62, 0.72, 0.84) if white else (0.14, 0.42, 0.20),
+        SNOW_COVER if white else (0.62, 0.84, 0.30),
+        "meadow",
+    )
 
 
 def lavender(scene: Scene, view: View, canvas: Canvas) -> None:
@@ -228,6 +237,16 @@ def lake_shores(scene: Scene, view: View, canvas: Canvas) -> None:
     mountains(scene, view, canvas, lift=0.10)
 
 
+def paint_land(scene: Scene, view: View, canvas: Canvas) -> None:
+    """Paints the place, in the rows that it can reach."""
+    highest = float(view.row_of(scene.horizon - HIGHEST.get(scene.place, 0.25)).min()) / view.pixel
+    rows = slice(max(0, int(highest)), None)
+    part = canvas.window(rows)
+    LANDS[scene.place](scene, view.window(rows, slice(None)), part)
+    canvas.put(part, rows)
+
+
+HIGHEST = {"mountains": 0.45, "lake": 0.55, "forest": 0.36, "city": 0.36, "canyon": 0.26}  # heights above the horizon
 LANDS: dict[str, Callable[[Scene, View, Canvas], None]] = {
     "sea": island,
     "lake": lake_shores,

@@ -19,7 +19,7 @@ def random_numbers(seed: int, name: str, count: int) -> Tensor:
     return torch.rand(count, generator=generator)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def texture(octaves: int, seed: int = 0) -> Tensor:
     """Fractal value noise that repeats at its borders, [1, 1, SIZE + 1, SIZE + 1], mean 0.5, deviation 0.18."""
     generator = torch.Generator().manual_seed(seed)

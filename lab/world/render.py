@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .guests import paint_guest
-from .land import LANDS
+from .land import paint_land
 from .scene import Scene
 from .sky import sky
 from .view import SECONDS, View, view
@@ -37,7 +37,7 @@ def render(scene: Scene, seconds: Tensor, height: int = 64, width: int = 96) -> 
     """Paints the scene at these moments, [frames]; at another size or frame rate it is the same scene."""
     seen = view(scene.camera, seconds, height, width)
     canvas = sky(scene, seen)
-    LANDS[scene.place](scene, seen, canvas)
+    paint_land(scene, seen, canvas)
     if scene.place in WATERS:
         water(scene, seen, canvas)
     weather(scene, seen, canvas)

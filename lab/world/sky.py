@@ -99,7 +99,9 @@ def _stars(scene: Scene, view: View, canvas: Canvas) -> None:
     beat = 0.72 + 0.28 * torch.sin(2 * math.pi * (pace * 1.2 + 0.4) * view.t[:, 0] + 40 * pace)
     radius = 0.016 + 0.016 * size**2
     total = splats(view.across(SKY_PARALLAX), view.down(), place_x, place_y, radius, radius, beat * (0.75 + 0.5 * size))
-    canvas.glow(rgb((0.95, 0.97, 1.0)), total.clamp(0, 1) * smooth(scene.horizon + 0.02, scene.horizon - 0.10, view.down()))
+    canvas.glow(
+        rgb((0.95, 0.97, 1.0)), total.clamp(0, 1) * smooth(scene.horizon + 0.02, scene.horizon - 0.10, view.down())
+    )
 
 
 def _aurora(scene: Scene, view: View, canvas: Canvas) -> None:

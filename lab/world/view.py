@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ MOVES = {  # camera: pan, tilt (heights from the start to the end of a clip), zo
 class View:
     """What a camera sees over time. Lengths are in heights of the picture; x goes right, y down.
 
-    x: [1, 1, w], y: [1, h, 1], the middle of every pixel. t: seconds, [frames, 1, 1]. pan, tilt, zoom: [frames, 1, 1],
+    x: [1, 1, w], y: [1, h, 1], the middle of every pixel. middle: of the picture's width. pixel: its height. t: seconds, [frames, 1, 1]. pan, tilt, zoom: [frames, 1, 1],
     or [1, 1, 1] where the camera stands, so that what does not move is painted once.
     """
 
@@ -36,11 +36,12 @@ class View:
     pan: Tensor
     tilt: Tensor
     zoom: Tensor
+    middle: float
+    pixel: float
 
     def across(self, parallax: float = 1.0) -> Tensor:
         """World x of every column, [f, 1, w]: layers farther away pass by more slowly."""
-        middle = self.middle
-        return (self.x - middle) / self.zoom + middle + parallax * self.pan
+        return (self.x - self.middle) / self.zoom + self.middle + parallax * self.pan
 
     def down(self) -> Tensor:
         """World y of every row, [f, h, 1]."""
@@ -50,14 +51,9 @@ class View:
         """Where a world y lies in the picture, [f, 1, 1]."""
         return (level - 0.5 - self.tilt) * self.zoom + 0.5
 
-    @property
-    def middle(self) -> float:
-        return self.x.shape[-1] / self.y.shape[-2] / 2
-
-    @property
-    def pixel(self) -> float:
-        """Heights of a pixel."""
-        return 1 / self.y.shape[-2]
+    def window(self, rows: slice, columns: slice) -> View:
+        """The same view of a part of the picture."""
+        return replace(self, x=self.x[..., columns], y=self.y[:, rows])
 
 
 def view(camera: str, seconds: Tensor, height: int, width: int) -> View:
@@ -72,6 +68,8 @@ def view(camera: str, seconds: Tensor, height: int, width: int) -> View:
         pan=pan * (part - 0.5) if pan else torch.zeros(1, 1, 1),
         tilt=tilt * (part - 0.5) if tilt else torch.zeros(1, 1, 1),
         zoom=zoom_from * (zoom_to / zoom_from) ** part,
+        middle=width / height / 2,
+        pixel=1 / height,
     )
 
 
@@ -89,7 +87,7 @@ class Canvas:
 
     def paint(self, colour: Tensor, cover: Tensor, nearness: Tensor | float | None = None) -> None:
         """Lays colour [3, f, h, w] over what is there; cover: [f, h, w] in 0…1. Without nearness it is thin air."""
-        self.colour = self.colour + (colour - self.colour) * cover
+        self.colour = torch.lerp(*torch.broadcast_tensors(self.colour, colour), cover)
         if nearness is not None:
             near = torch.as_tensor(nearness)
             self.nearness = torch.where(cover > 0.5, near, self.nearness)
@@ -98,4 +96,21 @@ class Canvas:
     def glow(self, colour: Tensor, strength: Tensor) -> None:
         """Adds light, as a screen does: never beyond white."""
         light = colour * strength
-        self.colour = self.colour + light - self.colour * light.clamp(0, 1)
+        self.colour = torch.addcmul(self.colour + light, self.colour, light.clamp(0, 1), value=-1)
+
+    def window(self, rows: slice, columns: slice = slice(None)) -> Canvas:
+        """A part of the canvas to paint on, which costs less than the whole; `put` lays it back."""
+        part, (height, width) = Canvas(self.colour), self.colour.shape[-2:]
+        for name in ("colour", "nearness", "edges"):
+            whole = getattr(self, name)
+            setattr(part, name, whole.expand(*whole.shape[:-2], height, width)[..., rows, columns])
+        return part
+
+    def put(self, part: Canvas, rows: slice, columns: slice = slice(None)) -> None:
+        height, width = self.colour.shape[-2:]
+        for name in ("colour", "nearness", "edges"):
+            whole, piece = getattr(self, name), getattr(part, name)
+            frames = max(whole.shape[-3], piece.shape[-3])
+            whole = whole.expand(*whole.shape[:-3], frames, height, width).clone()
+            whole[..., rows, columns] = piece
+            setattr(self, name, whole)

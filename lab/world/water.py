@@ -19,20 +19,28 @@ WATERS = tuple(DEEP)
 
 def water(scene: Scene, view: View, canvas: Canvas) -> None:
     """Everything below the horizon becomes water."""
-    light, rough = light_of(scene), ROUGHNESS[scene.place]
+    picture = canvas.colour
+    top = int(float(view.row_of(scene.horizon).min()) / view.pixel) - 1
+    rows = slice(max(0, top), None)
+    part, view = canvas.window(rows), view.window(rows, slice(None))
     shore = view.row_of(scene.horizon)
-    depth = (view.y - shore).clamp(min=0)  # in the picture
-    near = (depth / 0.45).clamp(0, 1)
+    near = ((view.y - shore).clamp(min=0) / 0.45).clamp(0, 1)
     ripples = _ripples(scene, view, near)
-    mirrored = _mirrored(canvas.colour, view, 2 * shore - view.y - 0.01, rough * (0.05 + 0.16 * near) * (ripples - 0.5))
+    rough = ROUGHNESS[scene.place]
+    mirrored = _mirrored(picture, view, 2 * shore - view.y - 0.01, rough * (0.05 + 0.16 * near) * (ripples - 0.5))
+    cover = smooth(-view.pixel, view.pixel, view.y - shore)
+    part.paint(_surface(scene, mirrored, ripples, near), cover, 0.1 + 0.8 * near)
+    _path_of_light(scene, view, part, ripples, near, cover)
+    canvas.put(part, rows)
+
+
+def _surface(scene: Scene, mirrored: Tensor, ripples: Tensor, near: Tensor) -> Tensor:
+    """What is mirrored, what the deep lets through, and pale crests."""
+    light, rough = light_of(scene), ROUGHNESS[scene.place]
     deep = greyed(rgb(DEEP[scene.place]) * rgb(light.land) + 0.10 * rgb(light.zenith), scene)
     clear = 0.80 - 0.42 * near * (0.6 + 0.8 * rough) - 0.14 * rough
-    colour = mix(deep, 0.94 * mirrored, clear)
     crests = smooth(0.60, 0.80, ripples) * (0.10 + 0.30 * rough) * (0.25 + near)
-    colour = mix(colour, greyed(rgb(light.horizon), scene), crests.clamp(0, 0.5))
-    cover = smooth(-view.pixel, view.pixel, view.y - shore)
-    canvas.paint(colour, cover, 0.1 + 0.8 * near)
-    _path_of_light(scene, view, canvas, ripples, near, cover)
+    return mix(mix(deep, 0.94 * mirrored, clear), greyed(rgb(light.horizon), scene), crests.clamp(0, 0.5))
 
 
 def _ripples(scene: Scene, view: View, near: Tensor) -> Tensor:
@@ -56,7 +64,9 @@ def _mirrored(picture: Tensor, view: View, row: Tensor, shake: Tensor) -> Tensor
 
 
 def _path_of_light(scene: Scene, view: View, canvas: Canvas, ripples: Tensor, near: Tensor, cover: Tensor) -> None:
-    strength = {"rain": 0.0, "snow": 0.3, "mist": 0.5, "aurora": 0.0}.get(scene.weather, 1.0 - OVERCAST.get(scene.weather, 0))
+    strength = {"rain": 0.0, "snow": 0.3, "mist": 0.5, "aurora": 0.0}.get(
+        scene.weather, 1.0 - OVERCAST.get(scene.weather, 0)
+    )
     if not strength:
         return
     light, dx = light_of(scene), sun_place(scene, view)[0]

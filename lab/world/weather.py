@@ -51,7 +51,9 @@ def _rain(scene: Scene, view: View, canvas: Canvas) -> None:
     for k in range(3):
         reach = 0.045 * (k - 1) * (0.8 + 0.6 * near)
         width, height = torch.full_like(x, 0.011), torch.full_like(x, 0.034)
-        total = total + splats(view.x, view.y, x + 0.16 * scene.wind * reach, y + reach, width, height, 0.4 + 0.35 * near)
+        total = total + splats(
+            view.x, view.y, x + 0.16 * scene.wind * reach, y + reach, width, height, 0.4 + 0.35 * near
+        )
     pale = mix(rgb(light_of(scene).horizon), rgb((0.9, 0.95, 1.0)), 0.6) * (0.75 if scene.time == "night" else 1.0)
     canvas.paint(pale, total.clamp(0, 0.75))
 

@@ -1,0 +1,71 @@
+"""Reads a clip: place, time, weather, camera, and the guest with its kind, colour, number, motion and outline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .camera import camera_of
+from .classes import Classes
+from .colours import Colours
+from .features import features, small_frames
+from .fit import FITTED
+from .guest import Sight, find, is_steady, motion_of
+
+ALONE = 0.85  # share of the frames that show one guest only
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the judge saw. guests: 0, 1 or 2 (and more); the rest of the guest is None, False or 0 where there is none.
+
+    steady: one guest on a smooth way, of one size. overlap: of the guest with its outline, the mean over the frames;
+    fall: how much of that is lost from the best to the last quarter.
+    """
+
+    place: str
+    time: str
+    weather: str
+    camera: str
+    guests: int
+    kind: str | None = None
+    colour: str | None = None
+    motion: str | None = None
+    steady: bool = False
+    overlap: float = 0.0
+    fall: float = 0.0
+
+
+@lru_cache(maxsize=1)
+def what_was_fitted() -> tuple[dict[str, Classes], Colours]:
+    return torch.load(FITTED, weights_only=False)
+
+
+def read(video: np.ndarray | Tensor) -> Reading:
+    """Reads a clip, uint8 [frames, h, w, 3] of any size near 2:3; it is averaged down to 64×96."""
+    frames = small_frames(video)
+    classes, colours = what_was_fitted()
+    seen = features(frames)
+    names = {name: each.name(seen) for name, each in classes.items()}
+    camera = camera_of(frames)
+    sight = find(frames, colours.evidence(frames, names["place"], names["time"]))
+    return Reading(**names, camera=camera, **({"guests": 0} if sight is None else _of_guest(sight)))
+
+
+def _of_guest(sight: Sight) -> dict:
+    alone = float((sight.others == 0).float().mean()) >= ALONE
+    quarter = max(1, len(sight.overlap) // 4)
+    first, last = sight.overlap[:quarter].mean(), sight.overlap[-quarter:].mean()
+    return {
+        "guests": 1 if alone else 2,
+        "kind": sight.kind,
+        "colour": sight.colour,
+        "motion": motion_of(sight),
+        "steady": is_steady(sight) and alone,
+        "overlap": float(sight.overlap.mean()),
+        "fall": max(0.0, float(first - last)),
+    }
