@@ -48,7 +48,7 @@ def features(frames: Tensor) -> Tensor:
     rows = frames.unflatten(2, (2 * BANDS, -1)).permute(0, 1, 2, 4, 3).flatten(3)
     colours = rows.median(dim=3).values.median(dim=0).values.flatten()
     spread = (rows.quantile(0.9, dim=3) - rows.quantile(0.1, dim=3)).mean(0).flatten()
-    fine = (luma - blurred(luma[:, None], 7)[:, 0])
+    fine = luma - blurred(luma[:, None], 7)[:, 0]
     across, down = F.pad(luma.diff(dim=2).abs(), (0, 1)), F.pad(luma.diff(dim=1).abs(), (0, 0, 0, 1))
     change = fine.diff(dim=0).abs()
     red = frames[:, 0] - frames[:, 2]

@@ -26,8 +26,9 @@ MOVES = {  # camera: pan, tilt (heights from the start to the end of a clip), zo
 class View:
     """What a camera sees over time. Lengths are in heights of the picture; x goes right, y down.
 
-    x: [1, 1, w], y: [1, h, 1], the middle of every pixel. middle: of the picture's width. pixel: its height. t: seconds, [frames, 1, 1]. pan, tilt, zoom: [frames, 1, 1],
-    or [1, 1, 1] where the camera stands, so that what does not move is painted once.
+    x: [1, 1, w], y: [1, h, 1], the middle of every pixel. t: seconds, [frames, 1, 1]. pan, tilt, zoom: [frames, 1, 1],
+    or [1, 1, 1] where the camera stands, so that what does not move is painted once. middle: of the whole picture's
+    width; pixel: its height.
     """
 
     x: Tensor
