@@ -69,8 +69,8 @@ STILL_OPENINGS = ("a picture of", "an image of", "a painting of", "a view of")
 OTHER_WORDS = (
     "the and an to of on with small little big tiny large very fast slowly quickly slow high quality soft colorful "
     "colourful style background one two is are it its there while under through across from into by sun moon light "
-    "warm cold winter summer autumn spring glow glowing water wind windy sky cinematic watercolor oil ink flying floating "
-    "sailing gliding boat tree trees grass sand rock waves night day evening"
+    "warm cold winter summer autumn spring glow glowing water wind windy sky cinematic watercolor oil ink flying "
+    "floating sailing gliding boat tree trees grass sand rock waves night day evening"
 )
 
 

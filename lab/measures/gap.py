@@ -1,6 +1,6 @@
 """The word-swap gap: how much the base loses when a word of the caption is wrong; it tells long before the clips do.
 
-python -m lab.suites.gap FAMILY [--clips 60]
+python -m lab.measures.gap FAMILY [--clips 60]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Does a family's base do what the prompt says? Held-out prompts, read by the judge, its own accuracy beside it.
 
-python -m lab.suites.fidelity FAMILY [--clips 400] [--stills] [--sheet FILE.png]
+python -m lab.measures.fidelity FAMILY [--clips 400] [--stills] [--sheet FILE.png]
 """
 
 from __future__ import annotations
