@@ -6,7 +6,7 @@ import torch
 
 from lavie.errors import UsageError
 from lavie.training.data import Clip, ClipRequest, DataReport, Source, UnreadableClip
-from lavie.training.data.randomness import uniform
+from lavie.training.data.randomness import draw, uniform
 
 from ..world.captions import caption
 from ..world.grammar import scene_of
