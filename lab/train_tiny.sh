@@ -8,7 +8,7 @@ runs=${1:-runs}
 scale=${SCALE:-1}
 family=$runs/family
 python=${PYTHON:-python}
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} TQDM_MININTERVAL=10
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} TQDM_MININTERVAL=60
 
 # once NAME COMMAND…: what has been done is marked by a file
 once() {

@@ -16,12 +16,17 @@ SKY_WEIGHT = 0.35
 PARALLAX = 0.95
 
 
-def camera_scores(frames: Tensor) -> dict[str, float]:
-    """How well each move explains frames [f, 3, 64, 96]: a correlation, at most 1."""
+def camera_scores(frames: Tensor, guest: Tensor | None = None) -> dict[str, float]:
+    """How well each move explains frames [f, 3, 64, 96]: a correlation, at most 1.
+
+    guest: what of the pixels is no scenery and does not count, [f, 64, 96] in 0…1.
+    """
     lag = max(1, round(LAG * (len(frames) - 1)))
     part = lag / (len(frames) - 1)
     luma = (frames * LUMA).sum(1, keepdim=True)
     detail = blurred(luma, 3) - blurred(luma, 15)
+    if guest is not None:
+        detail = detail * (1 - F.max_pool2d(guest[:, None], 7, stride=1, padding=3))
     before, after = detail[:-lag], detail[lag:]
     starts = torch.arange(len(before)) / (len(frames) - 1)
     scores = {"still": _agreement(before, after, torch.ones_like(after)) + STILL_BONUS}
@@ -31,8 +36,8 @@ def camera_scores(frames: Tensor) -> dict[str, float]:
     return scores
 
 
-def camera_of(frames: Tensor) -> str:
-    scores = camera_scores(frames)
+def camera_of(frames: Tensor, guest: Tensor | None = None) -> str:
+    scores = camera_scores(frames, guest)
     return max(scores, key=scores.get)
 
 

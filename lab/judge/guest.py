@@ -27,32 +27,37 @@ JUMP = 6.0  # pixels off a smooth way
 
 @dataclass(frozen=True)
 class Sight:
-    """The guest in every frame. x, y, radius: pixels of 64×96, [frames]. score: evidence; overlap: of the pixels of
-    its colour with its outline, in 0…1; others: how many more there are; [frames]."""
+    """The guest in every frame. x, y, radius: pixels of 64×96, [frames]. outline: its body, [frames, 64, 96] in 0…1.
+    score: evidence; overlap: of the pixels of its colour with its outline, in 0…1; others: how many more there are;
+    [frames]."""
 
     kind: str
     colour: str
     x: Tensor
     y: Tensor
     radius: Tensor
+    outline: Tensor
     score: Tensor
     overlap: Tensor
     others: Tensor
 
 
+def body_of(kind: str, mirrored: bool, u: Tensor, v: Tensor, radius: Tensor | float) -> Tensor:
+    """What a body covers, in 0…1, at (u, v) in radii; radius: in pixels."""
+    return (0.5 - OUTLINES[kind](-u if mirrored else u, v)[0] * radius).clamp(0, 1)
+
+
 @lru_cache(maxsize=1)
-def templates() -> tuple[list[tuple[str, float]], Tensor]:
-    """(kind, radius) of every outline, and bodies [outlines, 2 · REACH, 2 · REACH] in 0…1."""
-    grid = torch.arange(2 * REACH) - REACH + 0.0
-    names, bodies = [], []
-    for kind in KINDS:
-        for radius in SIZES:
-            for mirrored in (False, True) if kind in FACING else (False,):
-                u, v = (grid / radius).expand(2 * REACH, -1), (grid / radius)[:, None].expand(-1, 2 * REACH)
-                distance = OUTLINES[kind](-u if mirrored else u, v)[0]
-                names.append((kind, radius))
-                bodies.append((0.5 - distance * radius).clamp(0, 1))
-    return names, torch.stack(bodies)
+def templates() -> tuple[list[tuple[str, bool, float]], Tensor]:
+    """(kind, mirrored, radius) of every outline, and bodies [outlines, 2 · REACH, 2 · REACH] in 0…1."""
+    grid = (torch.arange(2 * REACH) - REACH + 0.0).expand(2 * REACH, -1)
+    names = [
+        (kind, mirrored, radius)
+        for kind in KINDS
+        for radius in SIZES
+        for mirrored in ((False, True) if kind in FACING else (False,))
+    ]
+    return names, torch.stack([body_of(kind, m, grid / r, grid.T / r, r) for kind, m, r in names])
 
 
 @lru_cache(maxsize=1)
@@ -67,8 +72,8 @@ def matched(evidence: Tensor) -> Tensor:
     return torch.fft.irfft2(torch.fft.rfft2(padded)[:, None] * _spectra(), s=padded.shape[-2:])[..., :HEIGHT, :WIDTH]
 
 
-def find(frames: Tensor, evidence: dict[str, Tensor]) -> Sight | None:
-    """The guest of frames [f, 3, 64, 96], by the evidence for each colour, [f, 64, 96]; None where there is none."""
+def find(evidence: dict[str, Tensor]) -> Sight | None:
+    """The guest, by the evidence for each colour, [frames, 64, 96]; None where there is none."""
     clear = {name: blurred(each[:, None], 3)[:, 0].clamp(-MOST, MOST) for name, each in evidence.items()}
     colour = max(clear, key=lambda name: float(_best_blob(clear[name])))
     scores = matched(clear[colour])
@@ -79,7 +84,7 @@ def find(frames: Tensor, evidence: dict[str, Tensor]) -> Sight | None:
     if float(best.amax(1).median()) < LEAST_SCORE:
         return None
     own = [i for i, n in enumerate(names) if n[0] == kind]
-    return _sight(kind, colour, clear[colour], scores[:, own], own)
+    return _sight(kind, colour, evidence[colour].clamp(-MOST, MOST), scores[:, own], own)
 
 
 def _best_blob(evidence: Tensor) -> Tensor:
@@ -88,35 +93,47 @@ def _best_blob(evidence: Tensor) -> Tensor:
 
 
 def _sight(kind: str, colour: str, evidence: Tensor, scores: Tensor, own: list[int]) -> Sight:
-    names, bodies = templates()
-    values, x, y, radius, overlap, others = [], [], [], [], [], []
+    names, _ = templates()
+    found = []
     for frame, score in zip(evidence, scores, strict=True):
-        index = int(score.argmax())
-        outline, place = divmod(index, HEIGHT * WIDTH)
-        row, column = divmod(place, WIDTH)
-        body = bodies[own[outline]]
-        values.append(score.flatten()[index])
-        x.append(column)
-        y.append(row)
-        radius.append(names[own[outline]][1])
-        overlap.append(_overlap(frame, body, row, column))
-        others.append(_others(score, row, column, float(values[-1]), radius[-1]))
-    as_floats = (torch.tensor(each, dtype=torch.float32) for each in (x, y, radius, values, overlap, others))
-    return Sight(kind, colour, *as_floats)
+        outline, place = divmod(int(score.argmax()), HEIGHT * WIDTH)
+        y, x = divmod(place, WIDTH)
+        _, mirrored, radius = names[own[outline]]
+        others = _others(score, y, x, float(score.max()), radius)
+        x, y, radius, body, value = _refined(frame, kind, mirrored, float(x), float(y), radius)
+        found.append((x, y, radius, body, value, _overlap(frame, body), others))
+    x, y, radius, outline, score, overlap, others = zip(*found, strict=True)
+    x, y, radius, score, overlap, others = (
+        torch.tensor(each).float() for each in (x, y, radius, score, overlap, others)
+    )
+    return Sight(kind, colour, x, y, radius, torch.stack(outline), score, overlap, others)
 
 
-def _placed(body: Tensor, row: int, column: int) -> Tensor:
-    """A body [2 · REACH, 2 · REACH] at its place in the picture, [64, 96]."""
-    whole = torch.zeros(HEIGHT + 4 * REACH, WIDTH + 4 * REACH)
-    whole[row + REACH : row + 3 * REACH, column + REACH : column + 3 * REACH] = body
-    return whole[2 * REACH : -2 * REACH, 2 * REACH : -2 * REACH]
+def _refined(
+    evidence: Tensor, kind: str, mirrored: bool, x: float, y: float, radius: float
+) -> tuple[float, float, float, Tensor, float]:
+    """The place and size nearby, by fractions of a pixel, that have most evidence: x, y, radius, body, evidence."""
+    rows, columns = torch.arange(HEIGHT) + 0.0, torch.arange(WIDTH) + 0.0
+    for step in (0.5, 0.25):
+        shifts = torch.tensor([-step, 0.0, step])
+        dx, dy, grow = (
+            each.flatten()[:, None, None] for each in torch.meshgrid(shifts, shifts, 0.06 * shifts, indexing="ij")
+        )
+        size = radius * (1 + grow)
+        u, v = (columns - x - dx) / size, ((rows - y)[:, None] - dy) / size
+        u, v = torch.broadcast_tensors(u, v)
+        bodies = body_of(kind, mirrored, u, v, size)
+        values = (bodies * evidence).sum((1, 2))
+        best = int(values.argmax())
+        x, y, radius = x + float(dx[best]), y + float(dy[best]), float(size[best])
+    return x, y, radius, bodies[best], float(values[best])
 
 
-def _overlap(evidence: Tensor, body: Tensor, row: int, column: int) -> float:
-    """Intersection over union of the outline and the pixels of its colour near it."""
-    outline = _placed(body, row, column) > 0.5
+def _overlap(evidence: Tensor, body: Tensor) -> float:
+    """Intersection over union of the outline [64, 96] and the pixels of its colour near it."""
+    outline = body > 0.5
     near = F.max_pool2d(outline[None].float(), 9, stride=1, padding=4)[0] > 0
-    seen = (evidence > 0) & near
+    seen = (blurred((evidence > 0)[None, None].float(), 3)[0, 0] > 0.5) & near
     return float((seen & outline).sum() / (seen | outline).sum().clamp(min=1))
 
 

@@ -51,8 +51,8 @@ def read(video: np.ndarray | Tensor) -> Reading:
     classes, colours = what_was_fitted()
     seen = features(frames)
     names = {name: each.name(seen) for name, each in classes.items()}
-    camera = camera_of(frames)
-    sight = find(frames, colours.evidence(frames, names["place"], names["time"]))
+    sight = find(colours.evidence(frames, names["place"], names["time"]))
+    camera = camera_of(frames, None if sight is None else sight.outline)
     return Reading(**names, camera=camera, **({"guests": 0} if sight is None else _of_guest(sight)))
 
 

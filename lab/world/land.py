@@ -202,7 +202,7 @@ def city(scene: Scene, view: View, canvas: Canvas) -> None:
     lamps = {"dawn": 0.45, "noon": 0.0, "sunset": 0.8, "night": 1.0}[scene.time]
     for k in range(2):
         layer = Layer((0.50, 0.14)[k], (0.9, 1.0)[k], (0.25, 0.45)[k])
-        wide, least, most = ((0.105, 0.14, 0.34), (0.15, 0.06, 0.27))[k]
+        wide, least, most = ((0.15, 0.16, 0.36), (0.21, 0.05, 0.27))[k]
         x = view.across(layer.parallax)
         place = x / wide + 40
         number = random_numbers(scene.seed, f"towers {k}", 128)
@@ -214,8 +214,8 @@ def city(scene: Scene, view: View, canvas: Canvas) -> None:
         lit = 0.35 + 0.4 * number[(tower * 5 + 1) % 128] + 0.25 * (inside < 0.5) * (scene.sun[0] < 0.75) + 0.0 * depth
         albedo = mix(rgb((0.22, 0.26, 0.38)), rgb((0.74, 0.72, 0.74)), lit)
         colour = coloured(albedo, scene, layer.haze)
-        storey = (view.down() - crest) / 0.062
-        pane = ((inside * 2 % 1 - 0.5).abs() < 0.27) * ((storey % 1 - 0.5).abs() < 0.27) * (depth > 0.02)
+        storey = (view.down() - crest) / 0.095
+        pane = ((inside * 2 % 1 - 0.5).abs() < 0.27) * ((storey % 1 - 0.5).abs() < 0.26) * (depth > 0.02)
         column = (place * 2).floor().long()
         at_home = number[(column * 13 + storey.floor().long() * 29) % 128] > 0.42
         windows = (pane & at_home).float() * cover

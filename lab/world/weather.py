@@ -13,7 +13,7 @@ from .scene import Scene
 from .sky import greyed, light_of
 from .view import Canvas, View
 
-FLAKES, DROPS, LEAVES = 40, 40, 16
+FLAKES, DROPS, LEAVES = 34, 26, 14
 LEAF_COLOURS = ((0.86, 0.20, 0.10), (0.98, 0.56, 0.10), (0.98, 0.80, 0.22))
 LEVEL = 1.3  # heights of the column that things fall through before they begin again above
 
@@ -37,7 +37,7 @@ def _snow(scene: Scene, view: View, canvas: Canvas) -> None:
     near = random_numbers(scene.seed, "size of flakes", FLAKES)[None]
     x, y = _falling(scene, view, "flakes", FLAKES, 0.34 + 0.30 * near, 0.10)
     x = x + 0.02 * torch.sin(2.5 * view.t[:, 0] + 30 * near)
-    size = 0.018 + 0.016 * near
+    size = 0.020 + 0.016 * near
     flakes = splats(view.x, view.y, x, y, size, size, 0.75 + 0.6 * near)
     bright = rgb((1.0, 1.0, 1.0)) * (0.85 if scene.time == "night" else 1.0)
     canvas.paint(bright, flakes.clamp(0, 0.96))
@@ -49,8 +49,8 @@ def _rain(scene: Scene, view: View, canvas: Canvas) -> None:
     x, y = _falling(scene, view, "drops", DROPS, 1.3 + 0.5 * near, 0.22)
     total = torch.zeros(1, 1, 1)
     for k in range(3):
-        reach = 0.045 * (k - 1) * (0.8 + 0.6 * near)
-        width, height = torch.full_like(x, 0.011), torch.full_like(x, 0.034)
+        reach = 0.055 * (k - 1) * (0.8 + 0.6 * near)
+        width, height = torch.full_like(x, 0.015), torch.full_like(x, 0.040)
         total = total + splats(
             view.x, view.y, x + 0.16 * scene.wind * reach, y + reach, width, height, 0.4 + 0.35 * near
         )
