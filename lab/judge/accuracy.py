@@ -23,6 +23,7 @@ def right(scene: Scene, reading: Reading) -> dict[str, bool | float]:
     names = ("place", "time", "weather", "camera")
     found: dict[str, bool | float] = {name: getattr(reading, name) == getattr(scene, name) for name in names}
     guest = scene.guest
+    found["flicker"] = reading.flicker
     found["guests"] = reading.guests == (guest is not None)
     if guest is not None:
         found |= {name: getattr(reading, name) == getattr(guest, name) for name in ("kind", "colour")}
@@ -53,7 +54,7 @@ def main() -> None:
             seen = {name: getattr(reading, name, reading.motion) for name in wrong}
             print(number, caption(scene), "| seen:", seen, flush=True)
     for name, share in shares(rows).items():
-        print(f"{name:10} {100 * share:6.2f} %")
+        print(f"{name:10} {share:6.2f} of 255" if name == "flicker" else f"{name:10} {100 * share:6.2f} %")
 
 
 if __name__ == "__main__":

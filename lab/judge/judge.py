@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .camera import camera_of
@@ -24,7 +25,8 @@ class Reading:
     """What the judge saw. guests: 0, 1 or 2 (and more); the rest of the guest is None, False or 0 where there is none.
 
     steady: one guest on a smooth way, of one size. overlap: of the guest with its outline, the mean over the frames;
-    fall: how much of that is lost from the best to the last quarter.
+    fall: how much of that is lost from the first to the last quarter. flicker: what changes from frame to frame and
+    changes back, outside the guest, of 255.
     """
 
     place: str
@@ -38,6 +40,7 @@ class Reading:
     steady: bool = False
     overlap: float = 0.0
     fall: float = 0.0
+    flicker: float = 0.0
 
 
 @lru_cache(maxsize=1)
@@ -53,7 +56,19 @@ def read(video: np.ndarray | Tensor) -> Reading:
     names = {name: each.name(seen) for name, each in classes.items()}
     sight = find(colours.evidence(frames, names["place"], names["time"]))
     camera = camera_of(frames, None if sight is None else sight.outline)
-    return Reading(**names, camera=camera, **({"guests": 0} if sight is None else _of_guest(sight)))
+    flicker = flicker_of(frames, None if sight is None else sight.outline)
+    of_guest = {"guests": 0} if sight is None else _of_guest(sight)
+    return Reading(**names, camera=camera, flicker=flicker, **of_guest)
+
+
+def flicker_of(frames: Tensor, guest: Tensor | None = None) -> float:
+    """The mean second difference of frames [f, 3, h, w] in 0…1 over time, of 255, where no guest [f, h, w] is."""
+    back_and_forth = (frames[:-2] - 2 * frames[1:-1] + frames[2:]).abs().mean(1) / 2
+    free = torch.ones_like(back_and_forth)
+    if guest is not None:
+        near = F.max_pool2d(guest[:, None], 9, stride=1, padding=4)[:, 0]
+        free = 1 - torch.maximum(torch.maximum(near[:-2], near[1:-1]), near[2:])
+    return float(255 * (back_and_forth * free).sum() / free.sum().clamp(min=1))
 
 
 def _of_guest(sight: Sight) -> dict:

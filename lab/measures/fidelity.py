@@ -33,6 +33,7 @@ BARS = {
     "steady": 0.97,
     "overlap": 0.88,
     "fall": 0.03,
+    "flicker": 1.3,  # times that of rendered clips
 }
 IN_A_STILL = ("place", "time", "weather", "guests", "kind", "colour", "overlap")
 SHEET = 32
@@ -50,6 +51,8 @@ def judged(scene: Scene, clip) -> dict[str, bool | float]:
 
 def table(made: dict[str, float], rendered: dict[str, float]) -> str:
     lines = [f"{'':10} {'made':>8} {'bar':>8} {'the judge on rendered clips':>28}"]
+    if "flicker" in made:
+        made, rendered = {**made, "flicker": made["flicker"] / rendered["flicker"]}, {**rendered, "flicker": 1.0}
     for name in [name for name in BARS if name in made]:
         bar = "–" if BARS[name] is None else f"{100 * BARS[name]:.1f} %"
         lines.append(f"{name:10} {100 * made[name]:6.1f} % {bar:>8} {100 * rendered[name]:26.1f} %")
