@@ -1,4 +1,4 @@
-"""Which way the camera goes: each move is tried, and the one that lays frames over one another best is it."""
+"""Which way the camera goes: each move is tried, in the sky, at the horizon and on the ground."""
 
 from __future__ import annotations
 
@@ -9,56 +9,48 @@ from torch import Tensor
 from ..world.view import MOVES
 from .features import HEIGHT, LUMA, WIDTH, blurred
 
-PACES = (0.6, 0.85, 1.1)  # of a whole move; a slower one counts as none
+PACES = (0.6, 0.85, 1.1)  # of a whole move
 LAG = 1 / 3  # of the clip between the frames that are compared
-STILL_BONUS = 0.01
-SKY_WEIGHT = 0.35
+REGIONS = (slice(0, 26), slice(26, 44), slice(44, HEIGHT))  # rows: sky, horizon, ground
 PARALLAX = 0.95
+NOISE = 2e-5  # mean square of a difference that says nothing
 
 
-def camera_scores(frames: Tensor, guest: Tensor | None = None) -> dict[str, float]:
-    """How well each move explains frames [f, 3, 64, 96]: a correlation, at most 1.
+def camera_features(frames: Tensor, guest: Tensor | None = None) -> Tensor:
+    """How much of the change in each region of frames [f, 3, 64, 96] each move explains, [features].
 
     guest: what of the pixels is no scenery and does not count, [f, 64, 96] in 0…1.
     """
     lag = max(1, round(LAG * (len(frames) - 1)))
-    part = lag / (len(frames) - 1)
     luma = (frames * LUMA).sum(1, keepdim=True)
     detail = blurred(luma, 3) - blurred(luma, 15)
     if guest is not None:
         detail = detail * (1 - F.max_pool2d(guest[:, None], 7, stride=1, padding=3))
     before, after = detail[:-lag], detail[lag:]
-    starts = torch.arange(len(before)) / (len(frames) - 1)
-    scores = {"still": _agreement(before, after, torch.ones_like(after)) + STILL_BONUS}
+    part = lag / (len(frames) - 1)
+    inside = torch.ones(len(before), 1, HEIGHT, WIDTH)
+    rows = [torch.log(_difference(before, after, inside) + NOISE) / 4]
     for name in MOVES:
         if name != "still":
-            scores[name] = max(_explained(before, after, starts, part, name, pace) for pace in PACES)
-    return scores
+            rows += [_explained(before, after, part, name, pace) for pace in PACES]
+    return torch.cat(rows)
 
 
-def camera_of(frames: Tensor, guest: Tensor | None = None) -> str:
-    scores = camera_scores(frames, guest)
-    return max(scores, key=scores.get)
-
-
-def _explained(before: Tensor, after: Tensor, starts: Tensor, part: float, name: str, pace: float) -> float:
-    """How well `before` looks like `after` once the camera's move in between is taken out."""
+def _explained(before: Tensor, after: Tensor, part: float, name: str, pace: float) -> Tensor:
+    """How much smaller the difference is in each region once the camera's move is taken out, −1…1."""
     pan, tilt, zoom_from, zoom_to = MOVES[name]
     ratio = (zoom_to / zoom_from) ** (pace * part)
     y, x = torch.meshgrid(torch.linspace(-1, 1, HEIGHT), torch.linspace(-1, 1, WIDTH), indexing="ij")
     shift_x = PARALLAX * pan * pace * part * 2 * HEIGHT / WIDTH
     shift_y = tilt * pace * part * 2
     grid = torch.stack((x / ratio + shift_x, y / ratio + shift_y), dim=-1).expand(len(before), -1, -1, -1)
-    moved = F.grid_sample(before, grid, align_corners=True)
-    inside = (grid.abs() <= 1).all(-1, keepdim=True).permute(0, 3, 1, 2).float()
-    return _agreement(moved, after, inside)
+    inside = (grid.abs() <= 1).all(-1)[:, None].float()
+    still = _difference(before, after, inside)
+    moved = _difference(F.grid_sample(before, grid, align_corners=True), after, inside)
+    return (still - moved) / (still + moved + NOISE)
 
 
-def _agreement(first: Tensor, second: Tensor, weight: Tensor) -> float:
-    """The weighted correlation of two stacks of pictures [n, 1, h, w], averaged over the pairs; the sky counts less."""
-    rows = torch.full((HEIGHT, 1), 1.0)
-    rows[: HEIGHT * 7 // 16] = SKY_WEIGHT
-    weight = weight * rows
-    shared = (weight * first * second).sum((1, 2, 3))
-    size = ((weight * first**2).sum((1, 2, 3)) * (weight * second**2).sum((1, 2, 3))).sqrt()
-    return float((shared / size.clamp(min=1e-6)).mean())
+def _difference(first: Tensor, second: Tensor, inside: Tensor) -> Tensor:
+    """The mean square in each region of two stacks of pictures [n, 1, h, w], [regions]."""
+    squares = inside * (first - second).square()
+    return torch.stack([squares[:, :, rows].sum() / inside[:, :, rows].sum().clamp(min=1) for rows in REGIONS])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-DIRECTIONS = 40  # whose products count
+DIRECTIONS = 24  # whose products count
 
 
 @dataclass(frozen=True)

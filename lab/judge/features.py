@@ -32,9 +32,9 @@ def blurred(pictures: Tensor, size: int) -> Tensor:
     return F.avg_pool2d(padded, size, stride=1)
 
 
-def _by_band(values: Tensor) -> Tensor:
+def _by_band(values: Tensor, bands: int = BANDS) -> Tensor:
     """The mean of [frames, h, w] in each band of rows, over all frames: [bands]."""
-    return values.unflatten(1, (BANDS, -1)).mean(dim=(0, 2, 3))
+    return values.unflatten(1, (bands, -1)).mean(dim=(0, 2, 3))
 
 
 def _peak(values: Tensor) -> Tensor:
@@ -62,6 +62,7 @@ def features(frames: Tensor) -> Tensor:
     green = (frames[:, 1] - torch.maximum(frames[:, 0], frames[:, 2])).clamp(min=0)
     change, glow = (fine[1::2] - fine[::2]).abs(), (warm[1::2] - warm[::2]).abs()
     bright, dark = fine.clamp(min=0), (-fine).clamp(min=0)
-    means = torch.cat([_by_band(each) for each in (bright, dark, across, down, change, warm, glow, green)])
-    peaks = torch.cat([_peak(each) for each in (bright, dark, across, change, warm, green)])
-    return torch.cat((colours, spread, means.sqrt(), peaks))
+    means = torch.cat([_by_band(each) for each in (bright, dark, change, warm, glow, green)])
+    edges = torch.cat([_by_band(each, 2 * BANDS) for each in (across, down)])
+    peaks = torch.cat([_peak(each) for each in (bright, dark, across, down, change, warm, green)])
+    return torch.cat((colours, spread, means.sqrt(), edges.sqrt(), peaks))

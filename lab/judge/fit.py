@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,11 +11,12 @@ from torch import Tensor
 from ..world.grammar import STILL_PLACES, scene_of
 from ..world.render import Film, frame_seconds, render
 from ..world.scene import Scene
+from .camera import camera_features
 from .classes import Classes, fit
 from .colours import BINS, Colours, bin_of
 from .features import features
+from .store import FITTED, save
 
-FITTED = Path(__file__).with_name("fitted.pt")
 SEED, CLIPS = 7001, 3000
 READ = ("place", "time", "weather")
 
@@ -49,17 +49,24 @@ def count_colours(colours: Colours, scene: Scene, film: Film) -> None:
 
 
 def fitted(count: int = CLIPS, seed: int = SEED) -> tuple[dict[str, Classes], Colours]:
-    colours, rows, scenes = Colours({}, {}), [], []
+    colours, rows, moves, scenes = Colours({}, {}), [], [], []
     for scene, film in examples(seed, count):
-        rows.append(features(frames_of(film)))
+        frames = frames_of(film)
+        rows.append(features(frames))
+        moves.append(camera_features(frames, film.mask[0]))
         scenes.append(scene)
         count_colours(colours, scene, film)
-    stacked = torch.stack(rows)
-    return {name: fit(stacked, [getattr(scene, name) for scene in scenes]) for name in READ}, colours
+    return classes_of(torch.stack(rows), torch.stack(moves), scenes), colours
+
+
+def classes_of(rows: Tensor, moves: Tensor, scenes: list[Scene]) -> dict[str, Classes]:
+    """From the features of clips, [clips, features] each, to what tells their names."""
+    classes = {name: fit(rows, [getattr(scene, name) for scene in scenes]) for name in READ}
+    return {**classes, "camera": fit(moves, [scene.camera for scene in scenes])}
 
 
 def main() -> None:
-    torch.save(fitted(int(sys.argv[1]) if len(sys.argv) > 1 else CLIPS), FITTED)
+    save(*fitted(int(sys.argv[1]) if len(sys.argv) > 1 else CLIPS))
     print(f"wrote {FITTED.name}, {FITTED.stat().st_size >> 10} KiB")
 
 

@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .camera import camera_of
+from .camera import camera_features
 from .classes import Classes
 from .colours import Colours
 from .features import features, small_frames
-from .fit import FITTED
+from .fit import READ
 from .guest import Sight, find, is_steady, motion_of
+from .store import load
 
 ALONE = 0.85  # share of the frames that show one guest only
 
@@ -45,7 +46,7 @@ class Reading:
 
 @lru_cache(maxsize=1)
 def what_was_fitted() -> tuple[dict[str, Classes], Colours]:
-    return torch.load(FITTED, weights_only=False)
+    return load()
 
 
 def read(video: np.ndarray | Tensor) -> Reading:
@@ -53,9 +54,9 @@ def read(video: np.ndarray | Tensor) -> Reading:
     frames = small_frames(video)
     classes, colours = what_was_fitted()
     seen = features(frames)
-    names = {name: each.name(seen) for name, each in classes.items()}
+    names = {name: classes[name].name(seen) for name in READ}
     sight = find(colours.evidence(frames, names["place"], names["time"]))
-    camera = camera_of(frames, None if sight is None else sight.outline)
+    camera = classes["camera"].name(camera_features(frames, None if sight is None else sight.outline))
     flicker = flicker_of(frames, None if sight is None else sight.outline)
     of_guest = {"guests": 0} if sight is None else _of_guest(sight)
     return Reading(**names, camera=camera, flicker=flicker, **of_guest)

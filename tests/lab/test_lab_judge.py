@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from lab.judge.accuracy import right, shares
-from lab.judge.fit import FITTED, examples
+from lab.judge.fit import examples
 from lab.judge.judge import read
+from lab.judge.store import FITTED
 from lavie.errors import UsageError
 from lavie.models.latents import to_uint8
 
