@@ -12,6 +12,7 @@ from .features import HEIGHT, LUMA, WIDTH, blurred
 PACES = (0.6, 0.85, 1.1)  # of a whole move
 LAG = 1 / 3  # of the clip between the frames that are compared
 REGIONS = (slice(0, 26), slice(26, 44), slice(44, HEIGHT))  # rows: sky, horizon, ground
+SCALES = ((3, 15), (7, 31))  # pixels between which detail lies
 PARALLAX = 0.95
 NOISE = 2e-5  # mean square of a difference that says nothing
 
@@ -22,18 +23,23 @@ def camera_features(frames: Tensor, guest: Tensor | None = None) -> Tensor:
     guest: what of the pixels is no scenery and does not count, [f, 64, 96] in 0…1.
     """
     lag = max(1, round(LAG * (len(frames) - 1)))
-    luma = (frames * LUMA).sum(1, keepdim=True)
-    detail = blurred(luma, 3) - blurred(luma, 15)
-    if guest is not None:
-        detail = detail * (1 - F.max_pool2d(guest[:, None], 7, stride=1, padding=3))
-    before, after = detail[:-lag], detail[lag:]
-    part = lag / (len(frames) - 1)
-    inside = torch.ones(len(before), 1, HEIGHT, WIDTH)
-    rows = [torch.log(_difference(before, after, inside) + NOISE) / 4]
-    for name in MOVES:
-        if name != "still":
-            rows += [_explained(before, after, part, name, pace) for pace in PACES]
+    free = None if guest is None else 1 - F.max_pool2d(guest[:, None], 7, stride=1, padding=3)
+    luma, rows = _without_specks(frames), []
+    for fine, coarse in SCALES:
+        detail = blurred(luma, fine) - blurred(luma, coarse)
+        detail = detail if free is None else detail * free
+        before, after = detail[:-lag], detail[lag:]
+        rows.append(torch.log(_difference(before, after, torch.ones_like(before)) + NOISE) / 4)
+        for name in MOVES:
+            if name != "still":
+                rows += [_explained(before, after, lag / (len(frames) - 1), name, pace) for pace in PACES]
     return torch.cat(rows)
+
+
+def _without_specks(frames: Tensor) -> Tensor:
+    """The brightness of frames [f, 3, h, w], each averaged with its neighbours in time, so that rain and snow fade."""
+    luma = (frames * LUMA).sum(1, keepdim=True)
+    return (luma[[0, *range(len(luma) - 1)]] + luma + luma[[*range(1, len(luma)), -1]]) / 3
 
 
 def _explained(before: Tensor, after: Tensor, part: float, name: str, pace: float) -> Tensor:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-DIRECTIONS = 24  # whose products count
-
 
 @dataclass(frozen=True)
 class Classes:
@@ -38,13 +36,13 @@ def _terms(x: Tensor, axes: Tensor) -> Tensor:
     return torch.cat((torch.ones(len(x), 1), x, main[:, i] * main[:, j]), dim=1)
 
 
-def fit(features: Tensor, labels: list[str], ridge: float = 3.0) -> Classes:
-    """Ridge regression onto one-hot labels; features: [n, features]."""
+def fit(features: Tensor, labels: list[str], directions: int = 40, ridge: float = 10.0) -> Classes:
+    """Ridge regression onto one-hot labels; features: [n, features]. directions: whose products count."""
     names = tuple(sorted(set(labels)))
     mean, scale = features.mean(0), features.std(0).clamp(min=1e-3)
     x = (features - mean) / scale
     _, values, axes = torch.linalg.svd(x, full_matrices=False)
-    axes = axes[:DIRECTIONS].T / (values[:DIRECTIONS] / len(x) ** 0.5)
+    axes = axes[:directions].T / (values[:directions] / len(x) ** 0.5)
     terms = _terms(x, axes).double()
     wanted = torch.zeros(len(labels), len(names), dtype=torch.float64)
     wanted[torch.arange(len(labels)), torch.tensor([names.index(label) for label in labels])] = 1

@@ -17,7 +17,7 @@ from .colours import BINS, Colours, bin_of
 from .features import features
 from .store import FITTED, save
 
-SEED, CLIPS = 7001, 3000
+SEED, CLIPS = 7001, 4000
 READ = ("place", "time", "weather")
 
 
@@ -62,7 +62,7 @@ def fitted(count: int = CLIPS, seed: int = SEED) -> tuple[dict[str, Classes], Co
 def classes_of(rows: Tensor, moves: Tensor, scenes: list[Scene]) -> dict[str, Classes]:
     """From the features of clips, [clips, features] each, to what tells their names."""
     classes = {name: fit(rows, [getattr(scene, name) for scene in scenes]) for name in READ}
-    return {**classes, "camera": fit(moves, [scene.camera for scene in scenes])}
+    return {**classes, "camera": fit(moves, [scene.camera for scene in scenes], directions=16, ridge=3.0)}
 
 
 def main() -> None:

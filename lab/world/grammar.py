@@ -66,6 +66,8 @@ def makes_sense(scene: Scene) -> bool:
         return False
     if scene.weather in WEATHERS_OF and scene.place not in WEATHERS_OF[scene.weather]:
         return False
+    if scene.camera != "still" and scene.place == "sea" and scene.weather in ("rain", "mist"):
+        return False  # nothing there would show it
     guest = scene.guest
     if guest is None:
         return True
