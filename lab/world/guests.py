@@ -35,7 +35,7 @@ def _box(u: Tensor, v: Tensor, x: float, y: float, a: float, b: float) -> Tensor
 
 def balloon(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     hull = _circle(u, v, 0, -0.24, 0.80, 0.78)
-    neck = torch.maximum(u.abs() - (0.76 - 0.78 * (v - 0.02)), (v - 0.32).abs() - 0.36)
+    neck = torch.maximum(u.abs() - (0.637 - 0.78 * (v - 0.232)), (v - 0.46).abs() - 0.23)  # a tangent of the hull
     basket = _box(u, v, 0, 0.86, 0.20, 0.15)
     return torch.minimum(hull, neck), basket
 
