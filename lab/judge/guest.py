@@ -74,7 +74,7 @@ def matched(evidence: Tensor) -> Tensor:
 
 def find(evidence: dict[str, Tensor]) -> Sight | None:
     """The guest, by the evidence for each colour, [frames, 64, 96]; None where there is none."""
-    clear = {name: blurred(each[:, None], 3)[:, 0].clamp(-MOST, MOST) for name, each in evidence.items()}
+    clear = {name: each.clamp(-MOST, MOST) for name, each in evidence.items()}
     colour = max(clear, key=lambda name: float(_best_blob(clear[name])))
     scores = matched(clear[colour])
     names, _ = templates()
@@ -84,7 +84,7 @@ def find(evidence: dict[str, Tensor]) -> Sight | None:
     if float(best.amax(1).median()) < LEAST_SCORE:
         return None
     own = [i for i, n in enumerate(names) if n[0] == kind]
-    return _sight(kind, colour, evidence[colour].clamp(-MOST, MOST), scores[:, own], own)
+    return _sight(kind, colour, clear[colour], scores[:, own], own)
 
 
 def _best_blob(evidence: Tensor) -> Tensor:
