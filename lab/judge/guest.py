@@ -69,7 +69,10 @@ def _spectra() -> Tensor:
 def matched(evidence: Tensor) -> Tensor:
     """The evidence [frames, 64, 96] inside every outline at every place: [frames, outlines, 64, 96]."""
     padded = F.pad(evidence, (REACH,) * 4)
-    return torch.fft.irfft2(torch.fft.rfft2(padded)[:, None] * _spectra(), s=padded.shape[-2:])[..., :HEIGHT, :WIDTH]
+    spectra, size = _spectra(), padded.shape[-2:]
+    # A frame at a time: all of them together leave the processor's cache, and take three times as long.
+    frames = [torch.fft.irfft2(torch.fft.rfft2(frame) * spectra, s=size)[:, :HEIGHT, :WIDTH] for frame in padded]
+    return torch.stack(frames)
 
 
 def find(evidence: dict[str, Tensor]) -> Sight | None:

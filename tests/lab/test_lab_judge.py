@@ -10,18 +10,18 @@ from lab.judge.store import FITTED
 from lavie.errors import UsageError
 from lavie.models.latents import to_uint8
 
-SEED, CLIPS = 12, 40
+SEED = 12
 
 
 def as_file(film):
     return to_uint8(film.video).permute(1, 2, 3, 0)
 
 
-@pytest.fixture(scope="module")
-def readings():
+@pytest.fixture(scope="module", params=[12, pytest.param(40, marks=pytest.mark.slow)])
+def readings(request):
     if not FITTED.exists():
         pytest.skip("the judge is not fitted: python -m lab.judge.fit")
-    return [(scene, film, read(as_file(film))) for scene, film in examples(SEED, CLIPS)]
+    return [(scene, film, read(as_file(film))) for scene, film in examples(SEED, request.param)]
 
 
 def test_the_judge_reads_rendered_clips(readings):
