@@ -1,4 +1,4 @@
-"""The lab: the rendered world of lavie-tiny, how its networks were made, and how they are judged.
+"""The lab: the rendered worlds of lavie-tiny, how its networks are made, and how they are judged.
 
 It lies in a checkout only. `lavie` knows nothing of it; `register` gives `lavie` what the lab has:
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from lavie.models.text_encoder import TextEncoder
     from lavie.training.data import ClipSource
 
-SOURCES = ("synthetic", "synthetic-courses", "synthetic-stills")
+SPRITES = ("synthetic", "synthetic-courses", "synthetic-stills")
+PAINTED = ("world", "world-courses", "world-stills")
 
 
 def register() -> None:
@@ -29,8 +30,10 @@ def register() -> None:
     from .suites import SUITES
     from .targets import AUTOENCODERS
 
-    for kind in SOURCES:
-        register_source(kind, _open_rendered)
+    for kind in SPRITES:
+        register_source(kind, _open_sprites)
+    for kind in PAINTED:
+        register_source(kind, _open_painted)
     TARGETS.update(AUTOENCODERS)
     register_fresh_networks(FreshNetworks(_fresh_unet, _fresh_text_encoder))
     for name, suite in SUITES.items():
@@ -38,10 +41,16 @@ def register() -> None:
     register_default_clips(_held_out_clips)
 
 
-def _open_rendered(spec: str) -> tuple[ClipSource, bool]:
+def _open_sprites(spec: str) -> tuple[ClipSource, bool]:
     from .sprites.source import open_rendered
 
     return open_rendered(spec)
+
+
+def _open_painted(spec: str) -> tuple[ClipSource, bool]:
+    from .training.data import open_world
+
+    return open_world(spec)
 
 
 def _fresh_unet(stage: str) -> VideoUNet:

@@ -48,4 +48,4 @@ def test_neither_lavie_nor_the_nodes_import_the_lab():
 def test_the_lab_is_left_out_of_the_wheel_and_of_the_registry():
     find = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[tool.setuptools.packages.find]")[1]
     assert find.split("[")[1].startswith('"lavie", "lavie.*"]')
-    assert "lab/" in (ROOT / ".comfyignore").read_text(encoding="utf-8").splitlines()
+    assert "/lab/" in (ROOT / ".comfyignore").read_text(encoding="utf-8").splitlines()

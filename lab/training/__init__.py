@@ -1,0 +1,1 @@
+"""How lavie-tiny learns the world of `lab.world`: its data, and the stages that `lavie` has no command for."""

@@ -1,0 +1,115 @@
+"""The world as a source of captioned clips and pictures, rendered when they are asked for."""
+
+from __future__ import annotations
+
+import torch
+
+from lavie.errors import UsageError
+from lavie.training.data import Clip, ClipRequest, ClipSource, DataReport, UnreadableClip
+from lavie.training.data.randomness import draw, uniform
+
+from ..world.captions import caption
+from ..world.grammar import scene_of
+from ..world.render import frame_seconds, render
+from ..world.scene import Scene
+from ..world.view import SECONDS
+
+VERSION = 1  # of how the world looks: latents of another are stale
+PATCHED_SIZE = (256, 384)  # of the pictures that patches are cut from
+COUNT = 8192
+LATEST = 1.2  # seconds of a scene after which a course begins at the latest
+
+
+class World(ClipSource):
+    """`count` scenes that belong to `seed`. Without `fps` a request gets a whole clip, evenly sampled.
+
+    stills: pictures, at any moment of a clip, some of which show colours and places that no clip does. Their captions
+    hold words of motion only where a single picture shows the motion, and then in `moving_captions` of the readings.
+    latest: clips begin anywhere up to so many seconds later, as what goes on from the end of another clip; what
+    travels may leave the picture there.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        seed: int = 0,
+        stills: bool = False,
+        held_out: bool = False,
+        moving_captions: float = 0.5,
+        latest: float = 0.0,
+        name: str = "",
+    ) -> None:
+        if count < 1:
+            raise UsageError(f"A world holds at least one scene, not {count}.")
+        self.count, self.seed, self.stills, self.held_out = count, seed, stills, held_out
+        self.moving_captions, self.latest = moving_captions, latest
+        self.name = name or f"world-{'stills' if stills else 'clips'}"
+        self.report = DataReport(self.name, kept=count)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def scene(self, row: int) -> Scene:
+        return scene_of(self.seed, row, self.held_out, self.stills)
+
+    def caption(self, row: int, generator: torch.Generator) -> str:
+        scene = self.scene(row)
+        still = self.stills and not (shows_motion(scene) and uniform(generator) < self.moving_captions)
+        return caption(scene, generator, still)
+
+    def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
+        """The "video" [3, frames, h, w] in −1…1 and the guest's "mask" [1, frames, h, w] in 0…1."""
+        if self.stills and request.num_frames != 1:
+            raise UsageError(f"{self.name} holds pictures; clips of {request.num_frames} frames cannot be read of it.")
+        text, seconds = self.caption(row, generator), self._seconds(request, generator)
+        if request.crop != "patch":
+            film = render(self.scene(row), seconds, request.height, request.width)
+            return Clip(text, f"{self.name}, row {row}", {"video": film.video, "mask": film.mask})
+        height, width = PATCHED_SIZE
+        if request.height > height or request.width > width:
+            raise UsageError(f"Patches of {self.name} are at most {height}x{width}, not {request}.")
+        film = render(self.scene(row), seconds, height, width)
+        y, x = draw(generator, height - request.height + 1), draw(generator, width - request.width + 1)
+        window = (..., slice(y, y + request.height), slice(x, x + request.width))
+        tensors = {"video": film.video[window].clone(), "mask": film.mask[window].clone()}
+        return Clip(text, f"{self.name}, row {row}", tensors)
+
+    def _seconds(self, request: ClipRequest, generator: torch.Generator) -> torch.Tensor:
+        """The moments of the frames; a window of them at any place where the request's rate needs no whole clip."""
+        frames, later = request.num_frames, uniform(generator, 0, self.latest) if self.latest else 0.0
+        if frames == 1:
+            return torch.tensor([uniform(generator, 0, SECONDS) + later])
+        if request.fps is None:
+            return frame_seconds(frames) + later
+        length = (frames - 1) / request.fps
+        if length > SECONDS + 1e-6:
+            raise UnreadableClip(
+                self.name, f"{frames} frames at {request.fps:g} a second last longer than {SECONDS:g} s"
+            )
+        start = uniform(generator, 0, max(0.0, SECONDS - length)) + later
+        return torch.linspace(start, start + length, frames)
+
+    def fingerprint(self) -> str:
+        options = (self.count, self.seed, self.stills, self.held_out, self.moving_captions, self.latest)
+        return f"world {VERSION}: {options}"
+
+
+def shows_motion(scene: Scene) -> bool:
+    """Whether a single picture tells the motion: of a guest with a trail behind it, before a camera at rest."""
+    return scene.guest is not None and scene.guest.motion.startswith("moving") and scene.camera == "still"
+
+
+KINDS = {"world": {}, "world-courses": {"latest": LATEST}, "world-stills": {"stills": True}}
+
+
+def open_world(spec: str) -> tuple[World, bool]:
+    """The source `KIND[:COUNT[:SEED]]`, and whether it holds pictures only.
+
+    Raises:
+        UsageError: it is of another form.
+    """
+    kind, *numbers = spec.split(":")
+    if kind not in KINDS or len(numbers) > 2 or not all(number.isdecimal() for number in numbers):
+        raise UsageError(f"'{spec}' is not of the form {' or '.join(KINDS)}, then :COUNT:SEED with two whole numbers.")
+    count, seed = [*map(int, numbers), *(COUNT, 0)[len(numbers) :]]
+    return World(count, seed, name=spec, **KINDS[kind]), kind == "world-stills"

@@ -1,0 +1,1 @@
+"""The painted world: scenes as plain values, the painter, and captions."""
