@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 TORCH = os.environ.get("LAVIE_TORCH", "torch==2.13.0")
-TEST_PACKAGES = ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.90", "ruff>=0.6", "peft>=0.11", "pyright>=1.1.400"]
+TEST_PACKAGES = ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.90", "ruff>=0.6", "pyright>=1.1.400"]
 PYTEST = ["-m", "pytest", "-n", "auto", "--dist", "loadfile"]
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..lavie.config import BUNDLED, Family
 from ..lavie.errors import UsageError
 from ..lavie.training.lora import TARGETS, WEIGHTINGS, LoopSettings, LoraSettings, camera_moves
+from ..lavie.training.packages import check_packages
 from . import host
 from .loaders import model_names, resolve
 from .widgets import choice, integer, number, socket, switch, text
@@ -141,6 +142,7 @@ class LaVieLoraTrainer:
         }
 
     def train(self, images: Tensor, model: str, lora_name: str, captions: str, **inputs: Any) -> dict[str, Any]:
+        check_packages()
         output = host.loras_folder() / f"{_checked_name(lora_name)}.safetensors"
         family, _ = resolve(model, "base")
         device = host.compute_device()

@@ -44,6 +44,19 @@ def test_requirements_and_pyproject_agree():
     assert declared - frontend == required
 
 
+def test_what_the_modules_import_is_installed_with_the_pack():
+    """PEFT once was not, so that Train a LoRA failed after minutes of work."""
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in [*FILES, *sorted((ROOT / "nodes").rglob("*.py"))])
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    # Of the extra "train": what needs them goes on without, or names them at once. typing_extensions: of torch.
+    elsewhere = {"av", "scenedetect", "typing_extensions"}
+    foreign = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - elsewhere
+    required = {line.split(">=")[0].replace("-", "_") for line in (ROOT / "requirements.txt").read_text().split()}
+    assert {"pillow" if name == "PIL" else name for name in foreign} <= required
+
+
 def test_every_module_of_the_pack_is_shipped():
     """.comfyignore once left out lavie/pipelines/streaming/run.py, whose name is that of a script at the root."""
     modules = {str(path.relative_to(ROOT)) for folder in ("lavie", "nodes") for path in (ROOT / folder).rglob("*.py")}

@@ -20,6 +20,7 @@ from ..lora import to_kohya
 from ..lora.names import is_temporal
 from ..models import VideoUNet, build_unet
 from .layers import SPATIAL_LAYERS
+from .packages import check_packages
 from .settings import SCHEMES
 
 _WITHIN = ".base_layer."  # where PEFT keeps the weights of a layer that it wraps
@@ -98,14 +99,14 @@ def inject_adapters(network: nn.Module, layers: str, rank: int, alpha: float) ->
     They start as no change at all; their inner weights come from torch's global generator.
 
     Raises:
-        UsageError: a rank below 1, or PEFT is not installed.
+        UsageError: a rank below 1.
+        LavieError: PEFT is not installed.
     """
     if rank < 1:
         raise UsageError(f"The rank of a LoRA must be at least 1, not {rank}.")
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise UsageError('Training a LoRA needs PEFT: pip install "peft>=0.11".') from error
+    check_packages("peft")
+    from peft import LoraConfig, inject_adapter_in_model
+
     # PEFT says int, and divides.
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=layers)  # pyright: ignore[reportArgumentType]
     inject_adapter_in_model(config, network)

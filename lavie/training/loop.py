@@ -22,6 +22,7 @@ from . import run_state
 from .average import Average
 from .logs import RunLog, SkippedFiles
 from .optimizers import learning_rate, new_optimizers
+from .packages import check_packages
 from .settings import LoopSettings
 from .stopping import StopSignals
 
@@ -267,13 +268,13 @@ def new_accelerator(settings: LoopSettings) -> Accelerator:
     """Accelerate as torchrun or `accelerate launch` set it up (DDP or FSDP), or for one process.
 
     Raises:
-        UsageError: accelerate is not installed, or fp16 on a CPU.
+        UsageError: fp16 on a CPU.
+        LavieError: accelerate is not installed.
     """
-    try:
-        from accelerate import Accelerator, DistributedDataParallelKwargs
-        from accelerate.state import AcceleratorState
-    except ImportError as error:
-        raise UsageError('Training needs accelerate: pip install "accelerate>=0.30".') from error
+    check_packages("accelerate")
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.state import AcceleratorState
+
     # Accelerate keeps the precision for good; a process may train one stage after another.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     accelerator = Accelerator(

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from ..errors import UsageError
 from ..runtime import choose_device
+from .packages import check_packages
 
 
 def chosen_device(name: str) -> torch.device:
@@ -30,12 +30,11 @@ def first_goes_first(device: torch.device) -> AbstractContextManager[None]:
     """While the block lasts, the other processes wait for the first one.
 
     Raises:
-        UsageError: accelerate is not installed.
+        LavieError: accelerate is not installed.
     """
-    try:
-        from accelerate import PartialState
-    except ImportError as error:
-        raise UsageError('Training needs accelerate: pip install "accelerate>=0.30".') from error
+    check_packages("accelerate")
+    from accelerate import PartialState
+
     return PartialState(cpu=device.type == "cpu").main_process_first()
 
 

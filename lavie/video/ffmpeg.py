@@ -32,7 +32,7 @@ class Ffmpeg:
         own_group: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
             own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-        command = [_executable(), "-hide_banner", "-v", "error", *arguments]
+        command = [executable(), "-hide_banner", "-v", "error", *arguments]
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **streams}
         # Not a pipe: a long log would block it if nobody reads.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
@@ -79,11 +79,18 @@ def ffmpeg_output(arguments: list[str]) -> tuple[int, str, str]:
     return code, output, log
 
 
-def _executable() -> str:
-    from imageio_ffmpeg import get_ffmpeg_exe
+def executable() -> str:
+    """Where ffmpeg is.
 
+    Raises:
+        LavieError: there is none.
+    """
     try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+
         return get_ffmpeg_exe()
+    except ImportError as error:
+        raise LavieError('Video files need the package imageio-ffmpeg: pip install "imageio-ffmpeg>=0.4.9".') from error
     except RuntimeError as error:
         raise LavieError(
             "There is no ffmpeg for this system. Install one, or name it in IMAGEIO_FFMPEG_EXE."

@@ -17,6 +17,7 @@ import numpy as np
 from ..atomic import remove
 from ..errors import LavieError, UsageError
 from .encode import Film, Pictures
+from .ffmpeg import executable
 from .sequence import ImageSequence
 from .target import Target, find_target, make_work_folder
 
@@ -38,8 +39,12 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
     Raises:
         UsageError: unknown kind of file, or its folder is missing or not writable.
+        LavieError: a video file is wanted, and there is no ffmpeg.
     """
-    remove(make_work_folder(find_target(path)))
+    target = find_target(path)
+    if not isinstance(target, ImageSequence):
+        executable()
+    remove(make_work_folder(target))
 
 
 class VideoWriter:

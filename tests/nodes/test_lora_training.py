@@ -1,5 +1,6 @@
 """LaVie LoRA Trainer: pictures in, a file out that the loader takes; Cancel keeps what is done."""
 
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -107,6 +108,19 @@ def test_bad_input_is_answered_with_a_sentence(folders, given, message):
     with pytest.raises(UsageError, match=message):
         train(**given)
     assert not list(folders.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("package", ["peft", "accelerate"])
+def test_a_missing_package_is_named_before_any_work(folders, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)  # importing it raises
+    worked = []
+    monkeypatch.setattr(host.Progress, "step", lambda *told: worked.append(told))
+    monkeypatch.setattr(host, "free_models", lambda: worked.append("free_models"))
+    with pytest.raises(part("lavie.errors").LavieError, match=f"needs the package {package} .*pip install") as told:
+        train(prior_prompt="a red ball", prior_images=2)
+    assert str(told.value).endswith(".")
+    assert worked == []
+    assert not list(folders.iterdir())
 
 
 def test_it_learns_from_clips_as_long_as_those_that_were_sampled_before(folders):

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -268,6 +269,13 @@ def test_a_read_only_output_folder_is_told_before_anything_is_made(tmp_path, mon
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
     with pytest.raises(UsageError, match=r"cannot be written to \(Permission denied\)"):
         check_writable(tmp_path / "clip.mp4")
+
+
+def test_a_missing_ffmpeg_is_named_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # importing it raises
+    with pytest.raises(LavieError, match=r"need the package imageio-ffmpeg: pip install"):
+        check_writable(tmp_path / "clip.mp4")
+    check_writable(f"{tmp_path}/frames/")
 
 
 def test_a_folder_in_the_place_of_the_film_and_a_file_in_the_place_of_the_folder_are_told(tmp_path):

@@ -25,7 +25,7 @@ def add_adapters(unet: nn.Module, text_model: nn.Module, settings: LoraSettings,
     """Put adapters into both, in place; they alone learn, and start as no change at all.
 
     Raises:
-        UsageError: PEFT is not installed.
+        LavieError: PEFT is not installed.
     """
     text_model.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...config import find_family
+from ..packages import check_packages
 from ..processes import chosen_device, tell
 from ..targets import LoraTraining
 from .data import pictures_in
@@ -16,6 +17,7 @@ def train_lora_from(settings: LoraTraining) -> LoraResult:
     Raises:
         LavieError, UsageError: what is missing, unreadable or does not fit.
     """
+    check_packages()
     device = chosen_device(settings.loop.device)
     family = find_family(str(settings.start.family))
     size = settings.data.size or (family.base.height, family.base.width)

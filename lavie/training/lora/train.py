@@ -15,6 +15,7 @@ from ...errors import UsageError
 from ...sampling.schedule import NUM_TRAIN_TIMESTEPS
 from ..data import ClipRequest, Mixture, TrainingData
 from ..loop import train
+from ..packages import check_packages
 from ..settings import StageSettings
 from ..stages import Denoiser, StageNetworks
 from ..stages.preview import PREVIEW_PROMPTS
@@ -55,6 +56,7 @@ def train_lora(job: LoraJob, pictures: Sequence[Picture], events: Events | None 
         LavieError: the family's files are missing or broken, or the file cannot be written.
     """
     events = events or Events()
+    check_packages()
     if job.output.suffix != ".safetensors":
         raise UsageError(f"A LoRA is written as .safetensors, not {job.output.name}.")
     _check(pictures, job.size)
