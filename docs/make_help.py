@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "web" / "docs"
 START, END = "<!-- inputs -->", "<!-- /inputs -->"
-MOST_CHOICES = 12
+MAX_CHOICES = 12
 FILE_LISTS = ("LaVieLoader.model", "LaVieLoraTrainer.model", "LaVieLoraLoader.lora_name")  # differ by computer
 
 
@@ -52,7 +52,7 @@ def page_of(name: str, node: type) -> str:
 
 def _takes(kind: Any, options: dict[str, Any]) -> str:
     if isinstance(kind, list):
-        return ", ".join(f"`{value}`" for value in kind[:MOST_CHOICES])
+        return ", ".join(f"`{value}`" for value in kind[:MAX_CHOICES])
     if kind in ("INT", "FLOAT"):
         most = options["max"]
         return (

@@ -10,7 +10,7 @@ from .errors import UsageError
 from .models import VideoUNet
 from .runtime.memory import activation_bytes
 
-MOST_AT_ONCE = 1024  # frames in one pass of the network
+MAX_AT_ONCE = 1024  # frames in one pass of the network
 
 
 def check_num_frames(num_frames: int) -> None:
@@ -20,10 +20,10 @@ def check_num_frames(num_frames: int) -> None:
 
 def check_at_once(unet: VideoUNet, num_frames: int, height: int, width: int, instead: str) -> None:
     """Refuse more frames of this size, in latent pixels, than one pass is for; instead: a sentence on what to do."""
-    if num_frames > MOST_AT_ONCE:
+    if num_frames > MAX_AT_ONCE:
         gigabytes = activation_bytes(unet, (2, 4, num_frames, height, width)) / 1e9
         takes = f"{num_frames} frames in one pass would take {gigabytes:.0f} GB or more"
-        raise UsageError(f"{takes}; {MOST_AT_ONCE} are the most. {instead}")
+        raise UsageError(f"{takes}; {MAX_AT_ONCE} are the most. {instead}")
 
 
 def check_texts(texts: int | None, num_frames: int) -> None:
@@ -43,13 +43,13 @@ def check_seed(seed: int) -> None:
         raise UsageError(f"The seed must be between 0 and {2**64 - 1}, not {seed}.")
 
 
-def check_frames(frames: np.ndarray, least: int) -> np.ndarray:
-    """uint8 [frames, height, width, 3] with at least `least` frames."""
+def check_frames(frames: np.ndarray, minimum: int) -> np.ndarray:
+    """uint8 [frames, height, width, 3] with at least `minimum` frames."""
     frames = np.asarray(frames)
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
         raise UsageError("A video must be given as uint8 frames of shape [frames, height, width, 3].")
-    if len(frames) < least:
-        raise UsageError(f"The video has {len(frames)} frame(s); this stage needs at least {least}.")
+    if len(frames) < minimum:
+        raise UsageError(f"The video has {len(frames)} frame(s); this stage needs at least {minimum}.")
     if min(frames.shape[1:3]) < 8 or max(frames.shape[1:3]) > MAX_SIDE:
         raise UsageError(f"A video of {frames.shape[1]}×{frames.shape[2]} pixels is too small or too large.")
     return frames

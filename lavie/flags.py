@@ -23,7 +23,7 @@ from .errors import UsageError
 from .knobs import REQUIRED, Knob, knobs_of
 
 PART = "part"  # in a field's metadata
-MOST_SHOWN = 1000  # a range that ends higher is not shown
+MAX_SHOWN = 1000  # a range that ends higher is not shown
 Flags = argparse.ArgumentParser | argparse._ArgumentGroup
 Settings = TypeVar("Settings")
 
@@ -177,7 +177,8 @@ def _parser_of(knob: Knob) -> Callable[[str], Any]:
 def _help(knob: Knob, default: Any) -> str:
     """The knob's help with its range, if that is short, and its default."""
     notes = []
-    if knob.kind in (int, float) and knob.least is not None and knob.most is not None and knob.most <= MOST_SHOWN:
+    high = MAX_SHOWN + 1 if knob.maximum is None or knob.minimum is None else knob.maximum
+    if knob.kind in (int, float) and high <= MAX_SHOWN:
         notes.append(knob.range_words)
     words = knob.unset if default is None else _words(default)
     if words:

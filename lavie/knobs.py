@@ -23,20 +23,20 @@ REQUIRED = MISSING  # the default of a knob that has none
 class Knob:
     """The traits of one setting.
 
-    help: one or two sentences for the user: flag help and tooltip. least, most: its range, both included; None: open.
-    choices: the possible values of a name. stages: those that have it; empty: all. off: the widget's value, outside the
-    range, for the model's own setting. unset: what None means, in words. flag, widget: its name on the command line and
-    in a graph, if not the field's; aliases: other flags for it. step: of the widget. metavar: of the flag. parse: reads
-    a flag's text, if the type does not say how. many: True takes one value or more, a number that many, "append" the
-    flag several times; the field is then a tuple, and range and kind are those of one value. front_ends: where users
-    see it.
+    help: one or two sentences for the user, shown as flag help and tooltip. minimum, maximum: the range, both included;
+    None: open. choices: the possible values of a name. stages: those that have the setting; empty: all. off: the
+    widget's value, outside the range, that means "the model's own". unset: what None means, in words. flag, widget: the
+    name on the command line and in a graph, if it is not the field's; aliases: other flags for it. step: of the widget.
+    metavar: of the flag. parse: reads a flag's text, if the type does not say how. many: True for one value or more, a
+    number for exactly that many, "append" for a flag that can be repeated; the field is then a tuple, and range and
+    kind are those of one value. front_ends: where users see the setting.
 
     name, kind, default: the field's own, filled in by `knobs_of`; default: `REQUIRED` where there is none.
     """
 
     help: str
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     choices: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
     off: Any = None
@@ -72,9 +72,9 @@ class Knob:
         """As "0…100", "1 or more", "one of: a, b", or nothing."""
         if self.choices:
             return f"one of: {', '.join(self.choices)}"
-        if self.least is None or self.most is None:
-            return "" if self.least is None else f"{_digits(self.least)} or more"
-        return f"{_digits(self.least)}…{_digits(self.most)}"
+        if self.minimum is None or self.maximum is None:
+            return "" if self.minimum is None else f"{_digits(self.minimum)} or more"
+        return f"{_digits(self.minimum)}…{_digits(self.maximum)}"
 
     def check(self, value: Any) -> None:
         """Refuse a value outside the range.
@@ -94,8 +94,8 @@ class Knob:
             return
         if isinstance(value, bool) or not isinstance(value, int | float):
             return
-        low = -math.inf if self.least is None else self.least
-        high = math.inf if self.most is None else self.most
+        low = -math.inf if self.minimum is None else self.minimum
+        high = math.inf if self.maximum is None else self.maximum
         if not (low <= value <= high and math.isfinite(value)):
             bounded = math.isfinite(low) and math.isfinite(high)
             within = f"between {_digits(low)} and {_digits(high)}" if bounded else self.range_words

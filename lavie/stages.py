@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class StageSpec:
     """One row of `STAGES`.
 
-    in_channels: of its UNet, in all forms. vae_factor: pixels per latent pixel along an edge. least_frames: of its
+    in_channels: of its UNet, in all forms. vae_factor: pixels per latent pixel along an edge. min_frames: of its
     input. key_frame_distance: output frames from one input frame to the next. enlargement: of height and width.
     windowed, tiled: it works in windows of frames, in tiles of the image. encodes: input frames go through the VAE.
     takes_loras: those of Stable Diffusion 1.x fit. needs_prompt: an empty prompt is a mistake. optional: a family may
@@ -20,7 +20,7 @@ class StageSpec:
     in_channels: tuple[int, ...]
     node: str
     vae_factor: int = 8
-    least_frames: int = 1
+    min_frames: int = 1
     key_frame_distance: int = 1
     enlargement: int = 1
     windowed: bool = False
@@ -46,7 +46,7 @@ STAGES: dict[str, StageSpec] = {
             "interpolation",
             (8,),
             "LaVie Temporal Interpolator",
-            least_frames=2,
+            min_frames=2,
             key_frame_distance=4,
             windowed=True,
             encodes=True,

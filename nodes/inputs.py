@@ -108,21 +108,21 @@ def base_latents(latent: dict) -> Tensor:
     return video_latents(latent)
 
 
-def check_images(images: Tensor, least: int = 1) -> None:
+def check_images(images: Tensor, minimum: int = 1) -> None:
     """Refuse too few frames, or images that are too small.
 
     Raises:
         UsageError: it is so.
     """
-    if len(images) < least:
-        raise UsageError(f"The video has {len(images)} frame(s); this node needs at least {least}.")
+    if len(images) < minimum:
+        raise UsageError(f"The video has {len(images)} frame(s); this node needs at least {minimum}.")
     if min(images.shape[1:3]) < 8:
         raise UsageError(f"An image of {images.shape[2]}×{images.shape[1]} pixels is too small for LaVie.")
 
 
-def video_of(images: Tensor, least: int = 1) -> Tensor:
+def video_of(images: Tensor, minimum: int = 1) -> Tensor:
     """IMAGE [frames, height, width, channels] in 0…1 as video [1, 3, frames, height, width] in −1…1; checked."""
-    check_images(images, least)
+    check_images(images, minimum)
     if images.shape[3] < 3:
         images = images[..., :1].expand(*images.shape[:3], 3)
     return images[..., :3].permute(3, 0, 1, 2)[None].float() * 2 - 1

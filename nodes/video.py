@@ -51,7 +51,7 @@ class LaVieTemporalInterpolator(SamplerNode):
 
     def make(self, run: Run, vae: Any, images: Tensor, fps: float) -> tuple[Tensor, float]:
         require_vae(vae, INTERPOLATION.vae_factor, self.title)
-        check_images(images, INTERPOLATION.least_frames)
+        check_images(images, INTERPOLATION.min_frames)
         generators = run.generators()
         key_frames = run.encoded(vae, padded(images), *generators)
 

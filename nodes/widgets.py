@@ -20,12 +20,12 @@ STAGE_KNOBS = {knob.widget_name: knob for knob in knobs_of(StageConfig).values()
 METHOD_KNOBS = {knob.widget_name: knob for knob in knobs_of(LongVideoSettings).values() if "widget" in knob.front_ends}
 
 
-def integer(default: int, least: int, most: int, tooltip: str, step: int = 1, **more: Any) -> Input:
-    return "INT", {"default": default, "min": least, "max": most, "step": step, "tooltip": tooltip, **more}
+def integer(default: int, minimum: int, maximum: int, tooltip: str, step: int = 1, **more: Any) -> Input:
+    return "INT", {"default": default, "min": minimum, "max": maximum, "step": step, "tooltip": tooltip, **more}
 
 
-def number(default: float, least: float, most: float, tooltip: str, step: float = 0.1, **more: Any) -> Input:
-    options = {"default": default, "min": least, "max": most, "step": step, "round": 0.001, "tooltip": tooltip}
+def number(default: float, minimum: float, maximum: float, tooltip: str, step: float = 0.1, **more: Any) -> Input:
+    options = {"default": default, "min": minimum, "max": maximum, "step": step, "round": 0.001, "tooltip": tooltip}
     return "FLOAT", {**options, **more}
 
 
@@ -66,12 +66,12 @@ def widget(knob: Knob, note: str = "the model's own", **changed: Any) -> Input:
 
 
 def _number_widget(knob: Knob, default: float, tooltip: str) -> Input:
-    if knob.least is None or knob.most is None:
+    if knob.minimum is None or knob.maximum is None:
         raise TypeError(f"{knob.name} needs a range to be shown")
-    least, most = min(default, knob.least), knob.most
+    minimum, maximum = min(default, knob.minimum), knob.maximum
     if knob.kind is int:
-        return integer(int(default), int(least), int(most), tooltip, int(knob.step or 1))
-    return number(float(default), float(least), float(most), tooltip, knob.step or 0.1)
+        return integer(int(default), int(minimum), int(maximum), tooltip, int(knob.step or 1))
+    return number(float(default), float(minimum), float(maximum), tooltip, knob.step or 0.1)
 
 
 def stage_knobs(stages: Sequence[str]) -> dict[str, Knob]:

@@ -21,10 +21,10 @@ class Oven:
     """One knob of every kind."""
 
     dish: str = knob(REQUIRED, "what to bake", metavar="NAME")
-    heat: float = knob(180.0, "how hot, 100 % being normal", least=50, most=250, aliases=("temperature",))
-    minutes: int = knob(30, "how long", least=1)
-    racks: tuple[int, ...] = knob((1, 2), "which racks", least=1, most=5, many=True, metavar="N")
-    window: tuple[float, float] | None = knob(None, "when", many=2, least=0, most=24, unset="now")
+    heat: float = knob(180.0, "how hot, 100 % being normal", minimum=50, maximum=250, aliases=("temperature",))
+    minutes: int = knob(30, "how long", minimum=1)
+    racks: tuple[int, ...] = knob((1, 2), "which racks", minimum=1, maximum=5, many=True, metavar="N")
+    window: tuple[float, float] | None = knob(None, "when", many=2, minimum=0, maximum=24, unset="now")
     tray: tuple[int, int] | None = knob(None, "its size", parse=size, metavar="HxW")
     spices: tuple[str, ...] = knob((), "what to add; repeatable", flag="spice", many="append")
     mode: str = knob("fan", "which mode", choices=("fan", "grill"))

@@ -15,7 +15,7 @@ from lavie.speed import EXACT, SPEEDS, Speed
 from lavie.stages import STAGES
 
 EVERY = [*knobs_of(StageConfig).values(), *knobs_of(LongVideoSettings).values()]
-NUMBERS = [each for each in EVERY if each.least is not None]
+NUMBERS = [each for each in EVERY if each.minimum is not None]
 NAMES = [each for each in EVERY if each.choices]
 STAGE_SETTINGS = [(stage, name) for stage in STAGES for name in knobs_of(StageConfig)]
 TINY = find_family("lavie-tiny")
@@ -36,17 +36,18 @@ def numbers_of(knob, low, high):
 @pytest.mark.parametrize("knob", NUMBERS, ids=by_name)
 @given(data=st.data())
 def test_a_number_in_its_range_is_taken(knob, data):
-    knob.check(data.draw(numbers_of(knob, knob.least, knob.most)))
+    knob.check(data.draw(numbers_of(knob, knob.minimum, knob.maximum)))
 
 
 @pytest.mark.parametrize("knob", NUMBERS, ids=by_name)
 @given(data=st.data())
 def test_a_number_outside_its_range_is_refused_with_name_range_and_value(knob, data):
-    beyond = numbers_of(knob, knob.most + 1, knob.most + 1e6) | numbers_of(knob, knob.least - 1e6, knob.least - 1)
-    value = data.draw(beyond.filter(lambda value: value != knob.default))
+    above = numbers_of(knob, knob.maximum + 1, knob.maximum + 1e6)
+    below = numbers_of(knob, knob.minimum - 1e6, knob.minimum - 1)
+    value = data.draw((above | below).filter(lambda value: value != knob.default))
     with pytest.raises(UsageError) as refusal:
         knob.check(value)
-    low, high = (edge if isinstance(edge, int) else f"{edge:g}" for edge in (knob.least, knob.most))
+    low, high = (edge if isinstance(edge, int) else f"{edge:g}" for edge in (knob.minimum, knob.maximum))
     assert str(refusal.value).startswith(f"The {knob.words} must be between {low} and {high}, not ")
 
 
@@ -58,7 +59,7 @@ def test_what_is_no_finite_number_is_in_no_range(knob, value):
 
 
 def test_a_range_may_be_open_above():
-    steps = Knob("How often.", least=1, name="max_steps", kind=int)
+    steps = Knob("How often.", minimum=1, name="max_steps", kind=int)
     steps.check(10**9)
     with pytest.raises(UsageError, match=r"^The max steps must be 1 or more, not 0\.$"):
         steps.check(0)
@@ -101,9 +102,9 @@ def test_every_setting_is_explained_in_sentences(knob):
 @dataclass(frozen=True)
 class Lamp:
     room: str
-    brightness: float = knob(0.5, "How bright it is.", least=0, most=1)
+    brightness: float = knob(0.5, "How bright it is.", minimum=0, maximum=1)
     colour: str | None = knob(None, "Its colour.", choices=("red", "green"))
-    shades: tuple[int, ...] = knob((), "Paper around it.", least=1, most=3, many=True, stages=("evening",))
+    shades: tuple[int, ...] = knob((), "Paper around it.", minimum=1, maximum=3, many=True, stages=("evening",))
 
 
 def test_settings_are_the_fields_that_were_declared_as_such_with_their_types_and_defaults():

@@ -15,7 +15,7 @@ from ..sprites import COLOURS, STILL_COLOURS, Scene, caption, render, sample_sce
 from .recipes import AutoencoderRecipe
 
 COUNT = 65536
-MOST_SPRITES = 3
+MAX_SPRITES = 3
 SPECIAL_SHARE = 0.5  # of sprites whose colour is drawn from all, those that no clip shows included
 SPRITE_SHARE = 0.75  # of crops that lie around a point of a sprite
 
@@ -38,7 +38,7 @@ class RenderedPictures(ClipSource):
     def scenes(self, row: int) -> list[Scene]:
         """What the picture shows, one over the other; the background is that of the first."""
         generator = generator_of(self.seed, self.name, row)
-        return [_scene(generator) for _ in range(1 + draw(generator, MOST_SPRITES))]
+        return [_scene(generator) for _ in range(1 + draw(generator, MAX_SPRITES))]
 
     def caption(self, row: int, generator: torch.Generator) -> str:
         return caption(self.scenes(row)[0], generator, still=True)
@@ -51,7 +51,7 @@ class RenderedPictures(ClipSource):
             picture, mask = _painted(scenes, request.height, request.width, generator)
         else:
             picture, mask = _painted(scenes, self.height, self.width, generator)
-            rows, columns = _window(mask[0], request, generator)
+            rows, columns = _crop_around(mask[0], request, generator)
             picture, mask = picture[:, rows, columns].clone(), mask[:, rows, columns].clone()
         return Clip(text, f"picture {row}", {"video": picture[:, None], "mask": mask[:, None]})
 
@@ -101,7 +101,7 @@ def _painted(scenes: list[Scene], height: int, width: int, generator: torch.Gene
     return picture, mask
 
 
-def _window(mask: Tensor, request: ClipRequest, generator: torch.Generator) -> tuple[slice, slice]:
+def _crop_around(mask: Tensor, request: ClipRequest, generator: torch.Generator) -> tuple[slice, slice]:
     """Rows and columns around a point, inside a picture whose sprites `mask` [h, w] shows.
 
     Raises:

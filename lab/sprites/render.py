@@ -80,17 +80,17 @@ def _draw(scene: Scene, times: Tensor, video: Tensor, mask: Tensor, trails: bool
             mask.copy_(trail)
     if scene.motion == "bouncing":
         video.mul_(1 - 0.35 * _shadow(scene, x, y, width / height, radius))
-    window = _window(p, q)
-    if window is None:
+    touched = _touched(p, q)
+    if touched is None:
         return
-    left, right, top, bottom = window
+    left, right, top, bottom = touched
     p, q = p[:, :, left:right], q[:, top:bottom]
     coverage = _sprite(scene, p, q, angle, pixel, colour, video[:, :, top:bottom, left:right])
     covered = mask[:, top:bottom, left:right]
     torch.maximum(covered, coverage, out=covered)
 
 
-def _window(p: Tensor, q: Tensor, reach: float = 1.3) -> tuple[int, int, int, int] | None:
+def _touched(p: Tensor, q: Tensor, reach: float = 1.3) -> tuple[int, int, int, int] | None:
     """The columns and rows that the sprite touches in any frame; None where it has left the picture."""
     columns = (p.abs() < reach).any(0).any(0).nonzero()
     rows = (q.abs() < reach).any(0).any(-1).nonzero()

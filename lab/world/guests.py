@@ -97,7 +97,7 @@ def place(guest: Guest, view: View) -> tuple[Tensor, Tensor, Tensor]:
 def paint_guest(scene: Scene, view: View, canvas: Canvas) -> Tensor:
     """Paints the guest; returns its coverage [frames, h, w], its light and its trail left out."""
     frames, height, width = len(view.t), view.y.shape[1], view.x.shape[2]
-    rows, columns = _window(scene.visitor, view)
+    rows, columns = _reached(scene.visitor, view)
     part = canvas.window(rows, columns)
     mask = torch.zeros(frames, height, width)
     mask[:, rows, columns] = _painted(scene, view.window(rows, columns), part)
@@ -105,7 +105,7 @@ def paint_guest(scene: Scene, view: View, canvas: Canvas) -> Tensor:
     return mask
 
 
-def _window(guest: Guest, view: View) -> tuple[slice, slice]:
+def _reached(guest: Guest, view: View) -> tuple[slice, slice]:
     """Rows and columns that its light and its trail reach at any time."""
     x, y, radius = place(guest, view)
     spans = []

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 class PooledKeys:
     """A processor for diffusers' `Attention`: every pixel attends to the means over squares of pixels.
 
-    The squares are the smallest that leave at most `most_keys` of them; a small picture's are single pixels.
+    The squares are the smallest that leave at most `max_keys` of them; a small picture's are single pixels.
     Source: ToDo (Smith et al. 2024), which does so in the UNet, with one pixel in place of the mean.
     """
 
-    def __init__(self, most_keys: int) -> None:
+    def __init__(self, max_keys: int) -> None:
         from diffusers.models.attention_processor import AttnProcessor2_0
 
-        self.most_keys = most_keys
+        self.max_keys = max_keys
         self._attend = AttnProcessor2_0()
 
     def __call__(
@@ -36,7 +36,7 @@ class PooledKeys:
         temb: Tensor | None = None,
     ) -> Tensor:
         """[batch, channels, height, width] to the same."""
-        side = math.ceil(math.sqrt(math.prod(hidden_states.shape[2:]) / self.most_keys))
+        side = math.ceil(math.sqrt(math.prod(hidden_states.shape[2:]) / self.max_keys))
         if side > 1:
             normed = attn.group_norm(hidden_states)
             encoder_hidden_states = avg_pool2d(normed, side, ceil_mode=True).flatten(2).transpose(1, 2)
@@ -44,15 +44,15 @@ class PooledKeys:
 
 
 @contextmanager
-def pooled_keys(vae: AutoencoderKL, most_keys: int) -> Generator[None]:
+def pooled_keys(vae: AutoencoderKL, max_keys: int) -> Generator[None]:
     """Inside, a pixel that the VAE decodes attends to at most so many keys, see `PooledKeys`; 0: to all."""
     from diffusers.models.attention_processor import Attention
 
-    attentions = [each for each in vae.decoder.modules() if isinstance(each, Attention)] if most_keys else []
+    attentions = [each for each in vae.decoder.modules() if isinstance(each, Attention)] if max_keys else []
     before = [each.processor for each in attentions]
     try:
         for each in attentions:
-            each.set_processor(PooledKeys(most_keys))  # pyright: ignore[reportArgumentType] (any callable is one)
+            each.set_processor(PooledKeys(max_keys))  # pyright: ignore[reportArgumentType] (any callable is one)
         yield
     finally:
         for each, processor in zip(attentions, before, strict=True):

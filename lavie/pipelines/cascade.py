@@ -83,7 +83,7 @@ class CascadePipeline:
         metadata = {**made.metadata, "stages": {}}
         for pipeline in (InterpolationPipeline, UpscalePipeline):
             name = pipeline.stage_name
-            if wanted[name] and len(made.frames) >= STAGES[name].least_frames:
+            if wanted[name] and len(made.frames) >= STAGES[name].min_frames:
                 made = self._load(pipeline)(made.frames, prompt, made.fps, **shared)
                 metadata["stages"][name] = made.metadata
         return VideoOutput(made.frames, made.fps, metadata)

@@ -65,7 +65,7 @@ class ExtensionPipeline(StagePipeline):
         own = {name: settings.pop(name) for name in (*METHOD.has, "motion") if name in settings}
         config = self.configured(**settings)
         how = METHOD.settings(config.clip_frames, **own)
-        videos = [check_frames(video, least=1) for video in videos]
+        videos = [check_frames(video, minimum=1) for video in videos]
         num_frames = _num_frames(num_frames, recursions, new_frames(how.context_frames, config.clip_frames))
         generators = seeded_generators(seeds)
         height, width = videos[0].shape[1:3]

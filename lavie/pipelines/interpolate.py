@@ -58,7 +58,7 @@ class InterpolationPipeline(StagePipeline):
         Raises:
             UsageError: fewer than two frames, or a setting that cannot work.
         """
-        frames = check_frames(frames, SPEC.least_frames)
+        frames = check_frames(frames, SPEC.min_frames)
         height, width = frames.shape[1:3]
         plan = self.planned(self.configured(**settings), *frames.shape[:3])
         video = padded_video(frames, self.stage.device)
@@ -86,8 +86,8 @@ def sample_interpolation(job: Job, key_frames: Tensor) -> Tensor:
         UsageError: fewer than two key frames, or a setting that cannot work.
     """
     config = job.config
-    if key_frames.shape[2] < SPEC.least_frames:
-        raise UsageError(f"Interpolation needs at least {SPEC.least_frames} frames, not {key_frames.shape[2]}.")
+    if key_frames.shape[2] < SPEC.min_frames:
+        raise UsageError(f"Interpolation needs at least {SPEC.min_frames} frames, not {key_frames.shape[2]}.")
     schedule = job.schedule()
     windows = key_frame_windows(key_frames.shape[2], config.window, config.overlap)
     num_frames = SPEC.frames_made(key_frames.shape[2])

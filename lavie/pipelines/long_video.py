@@ -198,7 +198,7 @@ def _resized(
     check_resize(resize)
     if video is None:
         return None
-    video = check_frames(video, least=1)
+    video = check_frames(video, minimum=1)
     if resize != "refuse":
         check_size(config.height, config.width)
         return resized_frames(video, (config.height, config.width), resize)

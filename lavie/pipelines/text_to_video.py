@@ -116,7 +116,7 @@ def _start(video: np.ndarray | None, strength: float, settings: dict[str, Any]) 
         return None
     if any(settings.get(name) is not None for name in ("num_frames", "height", "width")):
         raise UsageError("The video to start from sets the number of frames, the height and the width; give no others.")
-    video = check_frames(video, least=1)
+    video = check_frames(video, minimum=1)
     check_num_frames(len(video))
     height, width = video.shape[1:3]
     top, left = height % VAE_FACTOR // 2, width % VAE_FACTOR // 2

@@ -99,7 +99,7 @@ class TransitionPipeline(StagePipeline):
 
 def _sides(first: np.ndarray, second: np.ndarray, resize: str) -> tuple[np.ndarray, np.ndarray]:
     """Both videos in one size."""
-    first, second = (check_frames(frames, least=1) for frames in (first, second))
+    first, second = (check_frames(frames, minimum=1) for frames in (first, second))
     check_resize(resize)
     if resize != "refuse":
         second = resized_frames(second, first.shape[1:3], resize)

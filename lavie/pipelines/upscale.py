@@ -67,7 +67,7 @@ class UpscalePipeline(StagePipeline):
         Raises:
             UsageError: a setting that cannot work.
         """
-        frames = check_frames(frames, self.stage.spec.least_frames)
+        frames = check_frames(frames, self.stage.spec.min_frames)
         plan = self.planned(self.configured(**settings), *frames.shape[:3])
         config = plan.config
         video = to_video(frames, self.stage.device)

@@ -6,7 +6,7 @@ import torch
 
 from ..errors import UsageError
 
-MOST_ELEMENTS = 2**26  # of one float32 tensor of a clip that may stay on a GPU: 256 MiB
+MAX_ELEMENTS = 2**26  # of one float32 tensor of a clip that may stay on a GPU: 256 MiB
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -44,4 +44,4 @@ def storage_device(num_elements: int, device: torch.device) -> torch.device:
     """Where to keep a clip's tensor of so many numbers: on `device`, or in main memory if it is very long or large. The
     networks still see windows and tiles of it on `device`.
     """
-    return device if num_elements <= MOST_ELEMENTS else torch.device("cpu")
+    return device if num_elements <= MAX_ELEMENTS else torch.device("cpu")

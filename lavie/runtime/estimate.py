@@ -9,10 +9,10 @@ from ..models import UNetConfig
 from ..models.latents import pixels_per_batch
 from ..speed import Speed
 from ..stages import StageSpec
-from .device import MOST_ELEMENTS
+from .device import MAX_ELEMENTS
 
 SLICES = 16  # of the UNet's largest feature map
-LEAST_SLICE = 2**16  # numbers: smaller slices take time and save hardly any memory
+MIN_SLICE = 2**16  # numbers: smaller slices take time and save hardly any memory
 FLOAT32, UINT8 = 4, 1
 LATENT_COPIES = 8  # noise, latents, what the network sees, predictions and their blend
 PIXEL_COPIES = 3  # the low-resolution video, its noise, their sum
@@ -76,7 +76,7 @@ class Workload:
 
     def slice_elements(self, execution: Execution) -> int:
         """`VideoUNet.slice_elements` for the number of slices that the estimate assumes."""
-        return max(LEAST_SLICE, math.prod(self.seen(execution)) * self.unet.block_out_channels[0] // SLICES)
+        return max(MIN_SLICE, math.prod(self.seen(execution)) * self.unet.block_out_channels[0] // SLICES)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def kept_bytes(work: Workload, execution: Execution) -> int:
     elements *= _covered(work.frames, execution.window, execution.overlap)
     for side in (work.height, work.width):
         elements *= _covered(side, execution.tile, execution.tile_overlap)
-    return work.itemsize * (elements if work.device == "cpu" else min(elements, MOST_ELEMENTS))
+    return work.itemsize * (elements if work.device == "cpu" else min(elements, MAX_ELEMENTS))
 
 
 def _covered(length: int, size: int, overlap: int) -> int:
@@ -162,7 +162,7 @@ def decoding_bytes(work: Workload, execution: Execution) -> int:
 
 def _stored_latents(work: Workload) -> int:
     pixels = work.batch * work.frames * work.height * work.width
-    if work.device != "cpu" and 4 * pixels > MOST_ELEMENTS:
+    if work.device != "cpu" and 4 * pixels > MAX_ELEMENTS:
         return 0
     low_resolution = 3 * PIXEL_COPIES if work.unet.num_class_embeds else 0
     return (4 * LATENT_COPIES + low_resolution) * pixels * FLOAT32

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILE = "log.jsonl"
-MOST_FRAMES = 8  # of a clip in TensorBoard, side by side
+MAX_FRAMES = 8  # of a clip in TensorBoard, side by side
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class RunLog:
         if self._board is None:
             return
         for name, frames in clips.items():
-            chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).round().astype(int)]
+            chosen = frames[np.linspace(0, len(frames) - 1, min(len(frames), MAX_FRAMES)).round().astype(int)]
             self._board.add_image(
                 f"samples/{name}", np.concatenate(list(chosen), axis=1), self._done, dataformats="HWC"
             )

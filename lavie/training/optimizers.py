@@ -11,7 +11,7 @@ from ..errors import UsageError
 from .muon import Muon
 from .settings import LoopSettings
 
-LEAST_RATE = 0.02  # of the peak, at the end of "cosine"
+MIN_RATE = 0.02  # of the peak, at the end of "cosine"
 _BETAS = (0.9, 0.99)
 
 
@@ -47,4 +47,4 @@ def learning_rate(step: int, settings: LoopSettings) -> float:
     if settings.schedule == "constant":
         return settings.learning_rate * rise
     fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / settings.steps)))
-    return settings.learning_rate * rise * (LEAST_RATE + (1 - LEAST_RATE) * fall)
+    return settings.learning_rate * rise * (MIN_RATE + (1 - MIN_RATE) * fall)

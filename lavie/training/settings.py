@@ -16,7 +16,7 @@ CONDITIONINGS = ("first-frame", "mask")  # lavie.training.inflate.EXTENSIONS
 SCHEMES = ("all", "temporal", "spatial", "spatial-lora")
 WEIGHTINGS = ("uniform", "min-snr", "clean")
 SPEC = "a folder of files with .txt captions beside them, a .csv table, or .tar shards (brace {000..099} or URL)"
-MOST_RANK = 320
+MAX_RANK = 320
 BASE_FRAMES = (16,)
 
 
@@ -55,7 +55,7 @@ class Run:
         flag="run",
         metavar="FOLDER",
     )
-    threads: int = knob(0, "CPU threads. 0: torch's choice.", least=0, most=1024)
+    threads: int = knob(0, "CPU threads. 0: torch's choice.", minimum=0, maximum=1024)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +86,8 @@ class Clips:
     frames: tuple[int, ...] | None = knob(
         BASE_FRAMES,
         "Frames per clip. With several lengths, each step draws one.",
-        least=1,
-        most=1000,
+        minimum=1,
+        maximum=1000,
         many=True,
         metavar="N",
     )
@@ -98,8 +98,8 @@ class Clips:
         None,
         "Frame rate of the clips. With several rates, each step draws one. 0: every frame of the file.",
         unset="the rate of the family's base",
-        least=0,
-        most=1000,
+        minimum=0,
+        maximum=1000,
         many=True,
         metavar="X",
     )
@@ -170,8 +170,8 @@ class DenseClipsAndImages(DenseClips):
 class Filters:
     """Which clips are fit for training: the least that each must have (paper, section 4)."""
 
-    min_frames: int = knob(16, "Fewest frames of a video.", least=1)
-    min_words: int = knob(3, "Fewest words of a caption.", least=0)
+    min_frames: int = knob(16, "Fewest frames of a video.", minimum=1)
+    min_words: int = knob(3, "Fewest words of a caption.", minimum=0)
     min_size: tuple[int, int] | None = knob(
         None, "Smallest height and width of the file.", unset="any", parse=argument_types.size, metavar="HxW"
     )
@@ -190,9 +190,9 @@ class Filters:
             return f"caption of fewer than {self.min_words} words" if caption.strip() else "no caption"
         if aesthetic is not None and self.min_aesthetic is not None and not aesthetic >= self.min_aesthetic:
             return f"aesthetic score below {self.min_aesthetic:g}"
-        least_height, least_width = self.min_size or (0, 0)
-        if height is not None and width is not None and (height < least_height or width < least_width):
-            return f"smaller than {least_height}x{least_width}"
+        min_height, min_width = self.min_size or (0, 0)
+        if height is not None and width is not None and (height < min_height or width < min_width):
+            return f"smaller than {min_height}x{min_width}"
         if frames is not None and frames < self.min_frames:
             return f"fewer than {self.min_frames} frames"
         return None
@@ -215,11 +215,13 @@ class Objective:
         0.0,
         "Share of clips in which one frame has less noise than the rest. Teaches how frames follow one another, and "
         "words about motion.",
-        least=0,
-        most=1,
+        minimum=0,
+        maximum=1,
         metavar="P",
     )
-    text_dropout: float = knob(0.1, "Share of captions left out, which guidance needs.", least=0, most=1, metavar="P")
+    text_dropout: float = knob(
+        0.1, "Share of captions left out, which guidance needs.", minimum=0, maximum=1, metavar="P"
+    )
     loss_weight: str = knob(
         "uniform",
         "How much each noise level counts. uniform: as in the paper. min-snr: gamma 5. clean: by the error of the "
@@ -229,8 +231,8 @@ class Objective:
     mask_weight: float = knob(
         1.0,
         "How much an error inside a clip's mask counts, if the clip has one.",
-        least=0.01,
-        most=1000,
+        minimum=0.01,
+        maximum=1000,
         aliases=("sprite-weight",),
     )
     train: str | None = knob(
@@ -239,17 +241,17 @@ class Objective:
         unset="all",
         choices=SCHEMES,
     )
-    lora_rank: int = knob(16, "Rank of the changes with --train spatial-lora.", least=1, most=MOST_RANK)
+    lora_rank: int = knob(16, "Rank of the changes with --train spatial-lora.", minimum=1, maximum=MAX_RANK)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaseObjective(Objective):
     train: str | None = same_knob(Objective, "train", None, unset="all; from --images alone: spatial")
     images_per_clip: int | None = knob(
-        None, "How many images to learn beside each clip.", unset="4 with --images", least=0, most=64, metavar="M"
+        None, "How many images to learn beside each clip.", unset="4 with --images", minimum=0, maximum=64, metavar="M"
     )
     image_weight: float = knob(
-        1.0, "How much the images' loss counts beside the clips'.", least=0, most=1000, metavar="ALPHA"
+        1.0, "How much the images' loss counts beside the clips'.", minimum=0, maximum=1000, metavar="ALPHA"
     )
     train_text: bool = knob(False, "Also train the text encoder.")
     prompts: tuple[str, ...] = knob(
@@ -263,9 +265,9 @@ class BaseObjective(Objective):
 @dataclass(frozen=True, kw_only=True)
 class UpscalerObjective(Objective):
     train: str | None = same_knob(Objective, "train", None, unset="temporal; for fresh weights: all")
-    max_noise_level: int = knob(350, "Most noise on the low-resolution input.", least=0, most=350)
+    max_noise_level: int = knob(350, "Most noise on the low-resolution input.", minimum=0, maximum=350)
     handheld_share: float = knob(
-        0.3, "Share of clips made from --images, as if filmed by a hand-held camera.", least=0, most=1, metavar="P"
+        0.3, "Share of clips made from --images, as if filmed by a hand-held camera.", minimum=0, maximum=1, metavar="P"
     )
 
 
@@ -312,14 +314,14 @@ class LoopSettings:
     Fields keep their order: LaVie LoRA Trainer finds an unfinished run by their values.
     """
 
-    steps: int = knob(REQUIRED, "Steps of the whole run, including earlier sessions.", least=0)
-    batch_size: int = knob(8, "Examples per step, of all processes together.", flag="batch", least=1)
+    steps: int = knob(REQUIRED, "Steps of the whole run, including earlier sessions.", minimum=0)
+    batch_size: int = knob(8, "Examples per step, of all processes together.", flag="batch", minimum=1)
     micro_batch: int = knob(
-        0, "Examples at a time, with accumulated gradients. Fewer need less memory. 0: all.", least=0
+        0, "Examples at a time, with accumulated gradients. Fewer need less memory. 0: all.", minimum=0
     )
-    learning_rate: float = knob(1e-4, "Learning rate at its peak.", least=0, most=10)
+    learning_rate: float = knob(1e-4, "Learning rate at its peak.", minimum=0, maximum=10)
     optimizer: str = knob("adamw", "Optimizer of the weights.", choices=("adamw", "muon"))
-    warmup: int = knob(100, "Steps until the learning rate reaches its peak.", least=0)
+    warmup: int = knob(100, "Steps until the learning rate reaches its peak.", minimum=0)
     schedule: str = knob(
         "cosine",
         "Learning rate after the warmup. cosine: falls to 2 % of the peak. constant: stays.",
@@ -331,17 +333,17 @@ class LoopSettings:
         0.999,
         "Decay of the weights' moving average, which is what is written. 0: write the last weights.",
         flag="ema",
-        least=0,
-        most=0.999999,
+        minimum=0,
+        maximum=0.999999,
         metavar="DECAY",
     )
     mixed_precision: str = knob("no", "Precision of the computation; fp16 needs a GPU.", choices=("no", "bf16", "fp16"))
     gradient_checkpointing: bool = knob(False, "Take less memory and a third more time.")
-    seed: int = knob(0, "Seed of data, noise and fresh weights.", least=0, most=2**63 - 1)
-    save_every: int = knob(500, "Steps between checkpoints.", least=0)
-    sample_every: int = knob(0, "Steps between samples for TensorBoard; 0: none.", least=0)
-    log_every: int = knob(20, "Steps between lines of the log.", least=0)
-    workers: int = knob(0, "Processes that read data; 0: the training process itself.", least=0, most=256)
+    seed: int = knob(0, "Seed of data, noise and fresh weights.", minimum=0, maximum=2**63 - 1)
+    save_every: int = knob(500, "Steps between checkpoints.", minimum=0)
+    sample_every: int = knob(0, "Steps between samples for TensorBoard; 0: none.", minimum=0)
+    log_every: int = knob(20, "Steps between lines of the log.", minimum=0)
+    workers: int = knob(0, "Processes that read data; 0: the training process itself.", minimum=0, maximum=256)
     keep: int = 2
     save_frozen: bool = True
     device: str = knob("auto", "Where to train.", choices=("auto", "cpu", "cuda"))

@@ -23,14 +23,14 @@ def widget(kind, default, help="What it does.", **traits):
     ("given", "expected"),
     [
         (
-            widget(int, 50, least=1, most=1000, off=-1),
+            widget(int, 50, minimum=1, maximum=1000, off=-1),
             (
                 "INT",
                 {"default": -1, "min": -1, "max": 1000, "step": 1, "tooltip": "What it does. −1: the model's own."},
             ),
         ),
         (
-            widget(float, 7.5, least=0, most=100, off=-1.0, step=0.1),
+            widget(float, 7.5, minimum=0, maximum=100, off=-1.0, step=0.1),
             (
                 "FLOAT",
                 {

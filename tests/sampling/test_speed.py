@@ -14,7 +14,7 @@ from lavie.config import RELEASED_STAGES, StageConfig, find_family
 from lavie.errors import LavieError, UsageError
 from lavie.models import UNetConfig, build_unet
 from lavie.models.deep_feature import DeepFeature
-from lavie.runtime.device import MOST_ELEMENTS
+from lavie.runtime.device import MAX_ELEMENTS
 from lavie.runtime.estimate import Execution, Weights, Workload, denoising_bytes, kept_bytes, kept_channels
 from lavie.sampling import TextCondition, blended, create_schedule, denoise, draw_noise, regions, seeded, spans
 from lavie.sampling import step_cache as step_cache_module
@@ -283,7 +283,7 @@ def test_a_device_holds_no_more_than_a_clip_may_take_whatever_the_number_of_tile
             caches.at((slice(first, first + 1), *WHOLE[1:]), timestep).keep("x", torch.zeros(4))
     assert asked == [4, 8, 12, 16] + 4 * [16]
     work = Workload(STAGES["upscaler"], UNetConfig(), Weights(0, 0, 0, 0), 1, 61, 320, 512, 2, 4, 128, False, "cuda")
-    assert kept_bytes(work, Execution(kept_channels=256, tile=128, tile_overlap=32)) == 2 * MOST_ELEMENTS
+    assert kept_bytes(work, Execution(kept_channels=256, tile=128, tile_overlap=32)) == 2 * MAX_ELEMENTS
 
 
 # -- presets and settings ----------------------------------------------------------------------------------------------

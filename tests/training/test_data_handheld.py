@@ -8,7 +8,7 @@ from PIL import Image
 
 from lab.sprites.source import SyntheticStills
 from lavie.training.data import ClipRequest, Handheld, ImageFolder, UnreadableClip
-from lavie.training.data.handheld import walk, windows
+from lavie.training.data.handheld import crops, walk
 
 room = st.tuples(st.integers(0, 40), st.integers(0, 40))
 
@@ -25,7 +25,7 @@ def test_the_window_never_leaves_the_picture(frames, room, seed, speed):
     assert (path >= 0).all()
     assert (path <= torch.tensor(room)).all()
     picture = torch.rand(3, 8 + room[0], 9 + room[1], generator=generator(seed))
-    clip = windows(picture, path, 8, 9)
+    clip = crops(picture, path, 8, 9)
     assert clip.shape == (3, frames, 8, 9)
     assert clip.min() >= picture.min() - 1e-6
     assert clip.max() <= picture.max() + 1e-6
@@ -46,7 +46,7 @@ def test_the_walk_has_the_speed_that_was_asked():
 
 def test_whole_positions_are_exact_crops_and_others_lie_between():
     picture = torch.rand(3, 12, 14, generator=generator())
-    clip = windows(picture, torch.tensor([[0.0, 0.0], [4.0, 5.0], [2.0, 3.25], [1.5, 2.5]]), 8, 9)
+    clip = crops(picture, torch.tensor([[0.0, 0.0], [4.0, 5.0], [2.0, 3.25], [1.5, 2.5]]), 8, 9)
     assert torch.equal(clip[:, 0], picture[:, :8, :9])
     assert torch.equal(clip[:, 1], picture[:, 4:, 5:])
     assert torch.allclose(clip[:, 2], 0.75 * picture[:, 2:10, 3:12] + 0.25 * picture[:, 2:10, 4:13], atol=1e-6)
@@ -57,7 +57,7 @@ def test_whole_positions_are_exact_crops_and_others_lie_between():
 def test_a_ramp_tells_how_far_every_frame_has_moved():
     rows, columns = torch.meshgrid(torch.arange(40.0), torch.arange(50.0), indexing="ij")
     path = walk(24, (10, 12), generator(3))
-    clip = windows(torch.stack([rows, columns]), path, 30, 38)
+    clip = crops(torch.stack([rows, columns]), path, 30, 38)
     assert torch.allclose(clip[:, :, 0, 0].T, path, atol=1e-4)
     assert torch.allclose(clip - clip[:, :, :1, :1], clip[:, :1] - clip[:, :1, :1, :1], atol=1e-4)
 

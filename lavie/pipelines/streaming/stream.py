@@ -53,7 +53,7 @@ def stream_video(
     if cut is None:
         raise UsageError("A window of 0 takes all frames at once: say how many frames a segment may have (--segment).")
     video = InputVideo.survey(source)
-    _check_video(video, pipeline.stage.spec.least_frames)
+    _check_video(video, pipeline.stage.spec.min_frames)
     settings |= _within_memory(pipeline, video, cut, settings)
     stored = video.metadata.get("prompt")
     known = stored if isinstance(stored, str) else ""
@@ -80,8 +80,8 @@ def _within_memory(pipeline: Streamable, video: InputVideo, cut: Cut, settings: 
     return {name: getattr(chosen, name) for name in names if getattr(chosen, name) != getattr(asked, name)}
 
 
-def _check_video(video: InputVideo, least: int) -> None:
-    if video.num_frames < least:
-        raise UsageError(f"The video has {video.num_frames} frame(s); this stage needs at least {least}.")
+def _check_video(video: InputVideo, minimum: int) -> None:
+    if video.num_frames < minimum:
+        raise UsageError(f"The video has {video.num_frames} frame(s); this stage needs at least {minimum}.")
     if min(video.height, video.width) < 8 or max(video.height, video.width) > MAX_SIDE:
         raise UsageError(f"A video of {video.height}×{video.width} pixels is too small or too large.")

@@ -39,7 +39,7 @@ class Handheld(ClipSource):
         clip = self.pictures.read(row, still, generator)
         path = walk(request.num_frames, (height - request.height, width - request.width), generator, self.speed)
         moved = {
-            name: windows(tensor[:, 0], path, request.height, request.width) for name, tensor in clip.tensors.items()
+            name: crops(tensor[:, 0], path, request.height, request.width) for name, tensor in clip.tensors.items()
         }
         return replace(clip, tensors=moved)
 
@@ -63,20 +63,20 @@ def walk(frames: int, room: tuple[int, int], generator: torch.Generator, speed: 
         steps.append(INERTIA * steps[-1] + math.sqrt(1 - INERTIA**2) * kick)
     path = torch.stack(steps).cumsum(0) - steps[0]
     path = path - path.amin(0)
-    extent, most = path.amax(0), torch.tensor(room, dtype=torch.float32)
-    path = path * (most / extent.clamp_min(1e-6)).clamp_max(1)
-    return torch.minimum(path + start * (most - path.amax(0)), most).clamp_min(0)
+    extent, limit = path.amax(0), torch.tensor(room, dtype=torch.float32)
+    path = path * (limit / extent.clamp_min(1e-6)).clamp_max(1)
+    return torch.minimum(path + start * (limit - path.amax(0)), limit).clamp_min(0)
 
 
-def windows(picture: Tensor, path: Tensor, height: int, width: int) -> Tensor:
+def crops(picture: Tensor, path: Tensor, height: int, width: int) -> Tensor:
     """The picture [channels, H, W] seen through height×width windows at `path`, [channels, frames, height, width].
 
     Between pixels it is interpolated bilinearly; at whole positions the window is an exact crop.
     """
-    return torch.stack([_window(picture, y, x, height, width) for y, x in path.tolist()], dim=1)
+    return torch.stack([_crop_at(picture, y, x, height, width) for y, x in path.tolist()], dim=1)
 
 
-def _window(picture: Tensor, y: float, x: float, height: int, width: int) -> Tensor:
+def _crop_at(picture: Tensor, y: float, x: float, height: int, width: int) -> Tensor:
     part = _shifted(picture, 1, y, height)
     return _shifted(part, 2, x, width)
 

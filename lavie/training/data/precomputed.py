@@ -100,8 +100,8 @@ class Precomputed(ClipSource):
         caption = self.caption(row, generator)
         tensors = {name: stored[index] for name, stored in self._open(shard).tensors.items()}
         if request != self.request:
-            window = _window(self, request, tensors, generator)
-            tensors = {name: t[_scaled(window, t, self.request)] if t.ndim == 4 else t for name, t in tensors.items()}
+            part = _requested_part(self, request, tensors, generator)
+            tensors = {name: t[_scaled(part, t, self.request)] if t.ndim == 4 else t for name, t in tensors.items()}
         return Clip(caption, f"{self.name}, row {source_row}", {name: t.float() for name, t in tensors.items()})
 
     def fingerprint(self) -> str:
@@ -179,7 +179,7 @@ def _stack(name: str, parts: list[Tensor], rows: int) -> Tensor:
     return torch.stack(parts)
 
 
-def _window(
+def _requested_part(
     data: Precomputed, request: ClipRequest, tensors: dict[str, Tensor], generator: torch.Generator
 ) -> tuple[slice, slice, slice]:
     """Frames, rows and columns of pixels that the request gets of what is stored."""
@@ -210,9 +210,9 @@ def _side(data: Precomputed, stored: int, asked: int, cell: int, crop: str, gene
     return slice(start, start + asked)
 
 
-def _scaled(window: tuple[slice, slice, slice], tensor: Tensor, stored: ClipRequest) -> tuple[slice, ...]:
-    """The window in the units of a tensor [channels, frames, h, w]."""
-    frames, rows, columns = window
+def _scaled(part: tuple[slice, slice, slice], tensor: Tensor, stored: ClipRequest) -> tuple[slice, ...]:
+    """The same part in the units of a tensor [channels, frames, h, w]."""
+    frames, rows, columns = part
     scale = stored.height // tensor.shape[-2]
     return slice(None), frames, *(slice(s.start // scale, s.stop // scale) for s in (rows, columns))
 

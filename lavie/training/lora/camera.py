@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from ...errors import UsageError
-from ..data.handheld import ROOM, walk, windows
+from ..data.handheld import ROOM, crops, walk
 from ..data.randomness import generator_of
 from .data import Picture, resized
 from .settings import NONE, CameraMove
@@ -84,7 +84,7 @@ def _walked(
     share = _between((min(crop_scale[0], 1 / ROOM), min(crop_scale[1], 1 / ROOM)), generator)
     height, width = (round(side / share) for side in size)
     path = walk(num_frames, (height - size[0], width - size[1]), generator, HANDHELD_SPEED * size[0])
-    return windows(resized(pixels, (height, width))[:, 0], path, *size)
+    return crops(resized(pixels, (height, width))[:, 0], path, *size)
 
 
 def _moved(pixels: Tensor, move: str, size: tuple[int, int], num_frames: int, generator: torch.Generator) -> Tensor:
@@ -103,7 +103,7 @@ def _moved(pixels: Tensor, move: str, size: tuple[int, int], num_frames: int, ge
     fine = (round(side / share.min().item()) for side in size)  # beyond, its grain would flicker
     height, width = map(min, fine, pixels.shape[-2:])
     shown = resized(pixels, (height, width))[:, 0]
-    return torch.stack([_window(shown, *pose, size) for pose in zip(share, middle, strict=True)], dim=1)
+    return torch.stack([_seen_by_camera(shown, *pose, size) for pose in zip(share, middle, strict=True)], dim=1)
 
 
 def _within(path: Tensor, room: float, generator: torch.Generator) -> Tensor:
@@ -115,7 +115,7 @@ def _within(path: Tensor, room: float, generator: torch.Generator) -> Tensor:
     return path + _between((reach - room, room - reach), generator)
 
 
-def _window(picture: Tensor, share: Tensor, middle: Tensor, size: tuple[int, int]) -> Tensor:
+def _seen_by_camera(picture: Tensor, share: Tensor, middle: Tensor, size: tuple[int, int]) -> Tensor:
     """What [3, H, W] shows there, [3, height, width]; mirrored beyond its edges."""
     down, across = (middle[side] + share * ((torch.arange(size[side]) + 0.5) * 2 / size[side] - 1) for side in (0, 1))
     grid = torch.stack((across.expand(size), down[:, None].expand(size)), dim=-1)[None]

@@ -158,20 +158,22 @@ def pictures_in(folder: Path, height: int, width: int, trigger: str = "") -> tup
 def with_crops(
     pictures: Sequence[Picture], crops: int, crop_scale: tuple[float, float], seed: int, size: tuple[int, int]
 ) -> list[Picture]:
-    """Each picture whole, and then `crops` random windows of it, all in that height and width, so that neither place
-    nor size is learnt with the subject. crop_scale: a window's least and largest share of the height and width."""
+    """Each picture whole, and then `crops` random crops of it, all in that height and width, so that neither place
+    nor size is learnt with the subject. crop_scale: a crop's smallest and largest share of the height and width."""
     made = []
     for place, picture in enumerate(pictures):
-        windows = (_window(picture.pixels, crop_scale, generator_of(seed, index + 1, place)) for index in range(crops))
-        made += [replace(picture, pixels=resized(pixels, size)) for pixels in (picture.pixels, *windows)]
+        cropped = (
+            _random_crop(picture.pixels, crop_scale, generator_of(seed, index + 1, place)) for index in range(crops)
+        )
+        made += [replace(picture, pixels=resized(pixels, size)) for pixels in (picture.pixels, *cropped)]
     return made
 
 
-def _window(pixels: Tensor, crop_scale: tuple[float, float], generator: torch.Generator) -> Tensor:
+def _random_crop(pixels: Tensor, crop_scale: tuple[float, float], generator: torch.Generator) -> Tensor:
     height, width = pixels.shape[-2:]
     between, down, right = torch.rand(3, generator=generator).tolist()
-    least, largest = crop_scale
-    rows, columns = (round(side * (least + (largest - least) * between)) for side in (height, width))
+    smallest, largest = crop_scale
+    rows, columns = (round(side * (smallest + (largest - smallest) * between)) for side in (height, width))
     top, left = round(down * (height - rows)), round(right * (width - columns))
     return pixels[..., top : top + rows, left : left + columns]
 

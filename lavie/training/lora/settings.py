@@ -10,9 +10,9 @@ from typing import Any
 from ...errors import UsageError
 from ...knobs import check_knobs, knob, same_knob
 from ..layers import TARGETS
-from ..settings import MOST_RANK, BaseObjective
+from ..settings import MAX_RANK, BaseObjective
 
-LEAST_CROP = 0.1
+MIN_CROP = 0.1
 PRIOR_IMAGES = 50
 HANDHELD_MAX_TIMESTEP = 500
 PICTURE_MAX_TIMESTEP = 600  # of pictures whose subject has a class: above, that tells where things are
@@ -60,9 +60,15 @@ class LoraSettings:
             needed, a class word in none of them, or a handheld camera without clips.
     """
 
-    rank: int = knob(16, "How much the LoRA can hold. 4 to 32 is usual.", flag="lora-rank", least=1, most=MOST_RANK)
+    rank: int = knob(16, "How much the LoRA can hold. 4 to 32 is usual.", flag="lora-rank", minimum=1, maximum=MAX_RANK)
     alpha: float | None = knob(
-        None, "Scales the changes by alpha / rank.", unset="the rank", off=0.0, flag="lora-alpha", least=1e-6, most=1e6
+        None,
+        "Scales the changes by alpha / rank.",
+        unset="the rank",
+        off=0.0,
+        flag="lora-alpha",
+        minimum=1e-6,
+        maximum=1e6,
     )
     targets: str = knob(
         "attention-ff",
@@ -83,14 +89,14 @@ class LoraSettings:
         0,
         "Random crops of each image at its original pixels, learned beside the whole one, so that the subject is not "
         "tied to one place and size.",
-        least=0,
-        most=1000,
+        minimum=0,
+        maximum=1000,
     )
     crop_scale: tuple[float, float] = knob(
         (0.5, 1.0),
         "Smallest and largest share of an image's height and width that a crop shows.",
-        least=LEAST_CROP,
-        most=1,
+        minimum=MIN_CROP,
+        maximum=1,
         many=2,
         metavar=("MIN", "MAX"),
     )
@@ -106,11 +112,11 @@ class LoraSettings:
         None,
         "How many images to make of the --prior-prompt. Further prompts are kept as they were at high noise only.",
         unset=str(PRIOR_IMAGES),
-        least=0,
-        most=10_000,
+        minimum=0,
+        maximum=10_000,
     )
     prior_weight: float = knob(
-        1.0, "How much these images or clips count. Above 1, other prompts change less.", least=0, most=100
+        1.0, "How much these images or clips count. Above 1, other prompts change less.", minimum=0, maximum=100
     )
     class_word: str = knob(
         "",
@@ -121,18 +127,18 @@ class LoraSettings:
         1,
         "Above 1, the base makes clips of this many frames instead of images, with some of your images learned beside "
         "each. This also keeps the motion as it was.",
-        least=1,
-        most=1000,
+        minimum=1,
+        maximum=1000,
     )
     images_per_clip: int = knob(
-        4, "How many of your images to learn beside each clip, with --prior-frames.", least=0, most=64, metavar="M"
+        4, "How many of your images to learn beside each clip, with --prior-frames.", minimum=0, maximum=64, metavar="M"
     )
     handheld_share: float = knob(
         0.0,
         "Share of the clips made from your images, as if filmed by a hand-held camera, so that the subject also looks "
         "right in motion. Needs --prior-frames above 1.",
-        least=0,
-        most=1,
+        minimum=0,
+        maximum=1,
         metavar="P",
     )
     camera_moves: tuple[CameraMove, ...] = knob(
@@ -153,9 +159,9 @@ class LoraSettings:
         if self.alpha is not None and not self.alpha > 0:
             raise UsageError(f"The alpha of a LoRA must be above 0, not {self.alpha}.")
         if self.crop_scale[0] > self.crop_scale[1]:
-            least, largest = self.crop_scale
+            smallest, largest = self.crop_scale
             raise UsageError(
-                f"The crop scale goes from its smallest share to its largest, not {least:g} to {largest:g}."
+                f"The crop scale goes from its smallest share to its largest, not {smallest:g} to {largest:g}."
             )
         self._check_prior()
         self._check_handheld()

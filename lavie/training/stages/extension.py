@@ -19,7 +19,7 @@ from .preview import decoded, device_of, embedded, preview_config
 from .stage import DenoisingStage
 
 MASKS = ("predict", "transition", "last frame", "scattered")
-MOST_TRANSITION_FRAMES = 3
+MAX_TRANSITION_FRAMES = 3
 GIVEN_SHARE = 0.25
 
 
@@ -76,8 +76,8 @@ def random_mask(num_frames: int, generator: torch.Generator) -> Tensor:
     if kind == "predict":
         missing[: draw(num_frames // 2)] = False
     elif kind == "transition":
-        missing[: draw(min(MOST_TRANSITION_FRAMES, num_frames // 4))] = False
-        missing[-draw(min(MOST_TRANSITION_FRAMES, num_frames // 4)) :] = False
+        missing[: draw(min(MAX_TRANSITION_FRAMES, num_frames // 4))] = False
+        missing[-draw(min(MAX_TRANSITION_FRAMES, num_frames // 4)) :] = False
     elif kind == "scattered":
         missing &= torch.rand(num_frames, generator=generator) >= GIVEN_SHARE
     if kind == "last frame" or missing.all():
