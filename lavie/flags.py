@@ -183,7 +183,8 @@ def _help(knob: Knob, default: Any) -> str:
     words = knob.unset if default is None else _words(default)
     if words:
         notes.append(f"default: {words}")
-    return (knob.help + (f" ({'; '.join(notes)})" if notes else "")).replace("%", "%%")
+    repeatable = " Repeatable." if knob.many == "append" else ""
+    return (knob.help + repeatable + (f" ({'; '.join(notes)})" if notes else "")).replace("%", "%%")
 
 
 def _words(default: Any) -> str:

@@ -29,5 +29,5 @@ for theme in THEMES:
     except Exception:
         log.exception("LaVie: the nodes of nodes/%s.py could not be loaded; the others work.", theme)
         continue
-    NODE_CLASS_MAPPINGS.update({name: node for name, (node, _) in nodes.items()})
-    NODE_DISPLAY_NAME_MAPPINGS.update({name: title for name, (_, title) in nodes.items()})
+    NODE_CLASS_MAPPINGS.update({node.__name__: node for node in nodes})
+    NODE_DISPLAY_NAME_MAPPINGS.update({node.__name__: node.title for node in nodes})

@@ -17,6 +17,7 @@ from ..lavie.pipelines.resize import RESIZES, resized
 from ..lavie.pipelines.transition import sample_transition
 from ..lavie.stages import MASK, STAGES
 from .inputs import padded
+from .node import FPS
 from .sampler import SAMPLING, WIRES, Run, SamplerNode
 from .vae import require_vae
 from .widgets import choice, integer, socket
@@ -28,18 +29,13 @@ VAE_FACTOR = STAGES["extension"].vae_factor
 
 
 class LaVieImageToVideo(SamplerNode):
-    """Animates an image, or continues the end of a clip."""
+    """Animates an image, or continues a video from its last frames, for as long as you like. With the extension MODEL
+    (section 5.6 of the paper) every 15 frames start from the last frame before them."""
 
     title = STAGES["extension"].node
     advice = ADVICE
-    DESCRIPTION = (
-        "Animates an image, or continues a video from its last frames, for as long as you like. With the extension "
-        "MODEL (section 5.6 of the paper) every 15 frames start from the last frame before them."
-    )
     SEARCH_ALIASES: ClassVar = ["lavie i2v", "image to video", "animate picture", "extend video", "continue"]
-    RETURN_TYPES = ("IMAGE", "FLOAT")
-    RETURN_NAMES = ("images", "fps")
-    OUTPUT_TOOLTIPS = ("The input frames, unchanged, and the new ones.", "Frames per second.")
+    outputs: ClassVar = {"images": ("IMAGE", "The input frames, unchanged, and the new ones."), "fps": FPS}
     stages = ("extension", "base")
     methods = ("conditioned", "replacement")
     required = (*WIRES, "vae", "images", "num_frames", "context_frames", *SAMPLING)
@@ -84,18 +80,17 @@ class LaVieImageToVideo(SamplerNode):
 
 
 class LaVieTransition(SamplerNode):
-    """New frames from one shot to another."""
+    """Makes new frames that lead from the end of one video to the beginning of another, following the prompt. The same
+    video on both sides closes a loop."""
 
     title = "LaVie Transition"
     advice = ADVICE
-    DESCRIPTION = (
-        "Makes new frames that lead from the end of one video to the beginning of another, following the prompt. The "
-        "same video on both sides closes a loop."
-    )
     SEARCH_ALIASES: ClassVar = ["lavie transition", "morph", "loop", "first last frame", "join videos", "seine"]
-    RETURN_TYPES = ("IMAGE", "IMAGE", "FLOAT")
-    RETURN_NAMES = ("images", "transition", "fps")
-    OUTPUT_TOOLTIPS = ("The whole video: first, new frames, second.", "The new frames alone.", "Frames per second.")
+    outputs: ClassVar = {
+        "images": ("IMAGE", "The whole video: first, new frames, second."),
+        "transition": ("IMAGE", "The new frames alone."),
+        "fps": FPS,
+    }
     stages = ("extension", "base")
     required = (*WIRES, "vae", "first", "second", "num_frames", "context_frames", *SAMPLING)
     optional = ("resize", "speed")
@@ -154,7 +149,4 @@ def _in_size_of(images: Tensor, frames: Tensor) -> Tensor:
     return frames[:, : images.shape[1], : images.shape[2]]
 
 
-NODES = {
-    "LaVieImageToVideo": (LaVieImageToVideo, LaVieImageToVideo.title),
-    "LaVieTransition": (LaVieTransition, LaVieTransition.title),
-}
+NODES = (LaVieImageToVideo, LaVieTransition)

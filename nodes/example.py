@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ..lavie.errors import UsageError
 from ..lavie.video import read_video
+from .node import FPS, Node
 from .widgets import choice, integer
 
 FOLDER = Path(__file__).parent.parent / "lavie" / "examples"
 
 
-class LaVieExampleVideo:
-    """A short clip that comes with the pack."""
+class LaVieExampleVideo(Node):
+    """A small clip that comes with this pack, so that a workflow runs as it is. For your own, use Load Video (and Get
+    Video Components) or Load Image instead."""
 
-    DESCRIPTION = (
-        "A small clip that comes with this pack, so that a workflow runs as it is. For your own, use Load Video (and "
-        "Get Video Components) or Load Image instead."
-    )
+    title = "LaVie Example Video"
     SEARCH_ALIASES: ClassVar = ["lavie example", "sample clip", "test video", "demo"]
-    CATEGORY = "LaVie"
-    FUNCTION = "load"
-    RETURN_TYPES = ("IMAGE", "FLOAT")
-    RETURN_NAMES = ("images", "fps")
-    OUTPUT_TOOLTIPS = ("The frames.", "Frames per second.")
+    inputs: ClassVar = {
+        "name": lambda: choice(sorted(_files()), min(_files()), "Which clip."),
+        "num_frames": integer(0, 0, 1000, "How many frames to take from the start. 0: all."),
+    }
+    outputs: ClassVar = {"images": ("IMAGE", "The frames."), "fps": FPS}
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
-        names = sorted(_files())
-        return {
-            "required": {
-                "name": choice(names, names[0], "Which clip."),
-                "num_frames": integer(0, 0, 1000, "How many frames to take from the start. 0: all."),
-            }
-        }
-
-    def load(self, name: str, num_frames: int) -> tuple[Tensor, float]:
+    def run(self, name: str, num_frames: int) -> tuple[Tensor, float]:
         if name not in _files():
             raise UsageError(f"There is no example '{name}'. Choose one from the list.")
         clip = read_video(_files()[name], num_frames or None)
@@ -50,4 +39,4 @@ def _files() -> dict[str, Path]:
     return {path.stem: path for path in FOLDER.glob("*.mp4")}
 
 
-NODES = {"LaVieExampleVideo": (LaVieExampleVideo, "LaVie Example Video")}
+NODES = (LaVieExampleVideo,)

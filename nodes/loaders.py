@@ -17,6 +17,7 @@ from ..lavie.runtime.device import DTYPES
 from ..lavie.stages import STAGES
 from . import host
 from .adapters import StageInfo
+from .node import Node
 from .vae import GraphVAE
 from .widgets import choice
 
@@ -27,48 +28,40 @@ FIRST = next(iter(STAGES))
 SCALING_FACTORS = {8: 0.18215, 4: 0.08333}  # by pixels per latent pixel, if the VAE itself is missing
 
 
-class LaVieLoader:
-    """Loads everything a stage needs."""
+class LaVieLoader(Node):
+    """Loads one stage of LaVie: of the small bundled family (lavie-tiny), of the released weights (lavie), or any LaVie
+    checkpoint in models/lavie, models/diffusion_models or models/diffusers. The MODEL works with LaVie's nodes and with
+    the core KSampler."""
 
-    DESCRIPTION = (
-        "Loads one stage of LaVie: of the small bundled family (lavie-tiny), of the released weights (lavie), or any "
-        "LaVie checkpoint in models/lavie, models/diffusion_models or models/diffusers. The MODEL works with LaVie's "
-        "nodes and with the core KSampler."
-    )
+    title = "LaVie Loader"
     SEARCH_ALIASES: ClassVar = ["lavie checkpoint", "load video model", "text to video model", "lavie base"]
-    CATEGORY = "LaVie"
-    FUNCTION = "load"
-    RETURN_TYPES = ("MODEL", "CLIP", "VAE")
-    RETURN_NAMES = ("model", "clip", "vae")
-    OUTPUT_TOOLTIPS = (
-        "The video model, for the node of its stage; a base MODEL also for the core KSampler and LoRA loaders.",
-        "The text encoder of this stage, for LaVie Text Encode or CLIP Text Encode.",
-        "The VAE of this stage. It encodes and decodes whole videos.",
-    )
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
-        return {
-            "required": {
-                "model": choice(
-                    model_names(),
-                    BUNDLED,
-                    "lavie-tiny comes with this pack. lavie stands for the authors' weights in models/lavie (see the "
-                    "help page). The others are files of yours; LaVie reads the stage from the file.",
-                ),
-                "stage": choice(
-                    [AUTO, *STAGES],
-                    AUTO,
-                    "base: clips from text. interpolation: four times as many frames. upscaler: four times as wide and "
-                    "high. extension: continues from a frame. auto: base, or what the file holds.",
-                ),
-                "dtype": choice(
-                    [OWN, *DTYPES],
-                    OWN,
-                    "Precision of the video model. default: what ComfyUI chooses for your card and command-line flags.",
-                ),
-            }
-        }
+    inputs: ClassVar = {
+        "model": lambda: choice(
+            model_names(),
+            BUNDLED,
+            "lavie-tiny comes with this pack. lavie stands for the authors' weights in models/lavie (see the help "
+            "page). The others are files of yours; LaVie reads the stage from the file.",
+        ),
+        "stage": choice(
+            [AUTO, *STAGES],
+            AUTO,
+            "base: clips from text. interpolation: four times as many frames. upscaler: four times as wide and high. "
+            "extension: continues from a frame. auto: base, or what the file holds.",
+        ),
+        "dtype": choice(
+            [OWN, *DTYPES],
+            OWN,
+            "Precision of the video model. default: what ComfyUI chooses for your card and command-line flags.",
+        ),
+    }
+    outputs: ClassVar = {
+        "model": (
+            "MODEL",
+            "The video model, for the node of its stage; a base MODEL also for the core KSampler and LoRA loaders.",
+        ),
+        "clip": ("CLIP", "The text encoder of this stage, for LaVie Text Encode or CLIP Text Encode."),
+        "vae": ("VAE", "The VAE of this stage. It encodes and decodes whole videos."),
+    }
 
     @classmethod
     def IS_CHANGED(cls, model: str, **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
@@ -79,7 +72,7 @@ class LaVieLoader:
         path = host.find_file(key, name)
         return f"{path}:{path.stat().st_mtime_ns}"
 
-    def load(self, model: str, stage: str, dtype: str) -> tuple[Any, Any, Any]:
+    def run(self, model: str, stage: str, dtype: str) -> tuple[Any, Any, Any]:
         progress = host.Progress()
         family, stage = resolve(model, stage)
         config = family.stage(stage)
@@ -168,4 +161,4 @@ def _load_unet(path: Path, stage: str, dtype: str) -> Any:
     return unet.to(host.unet_dtype(parameters) if dtype == OWN else DTYPES[dtype])
 
 
-NODES = {"LaVieLoader": (LaVieLoader, "LaVie Loader")}
+NODES = (LaVieLoader,)

@@ -14,6 +14,7 @@ from ..lavie.long_video import METHODS, method_of
 from ..lavie.pipelines.long_video import check_length
 from . import host
 from .inputs import base_latents, latent_of
+from .node import FPS
 from .sampler import SAMPLING, WIRES, Run, SamplerNode
 from .sampling import VAE_FACTOR
 from .widgets import choice, integer, socket
@@ -22,17 +23,15 @@ BY_BASE = tuple(name for name, method in METHODS.items() if not method.stage)
 
 
 class LaVieAutoregressiveExtender(SamplerNode):
-    """Continues clips with the base model."""
+    """Continues a clip with the base MODEL: at every step its last frames stay in place while new ones form after them.
+    Chain several with different prompts for a story. With one context frame it animates an image."""
 
     title = "LaVie Autoregressive Extender"
-    DESCRIPTION = (
-        "Continues a clip with the base MODEL: at every step its last frames stay in place while new ones form after "
-        "them. Chain several with different prompts for a story. With one context frame it animates an image."
-    )
     SEARCH_ALIASES: ClassVar = ["lavie extend", "long video", "continue video", "image to video", "autoregressive"]
-    RETURN_TYPES = ("LATENT", "FLOAT")
-    RETURN_NAMES = ("latent", "fps")
-    OUTPUT_TOOLTIPS = ("The whole video: the input frames, unchanged, and the new ones.", "Frames per second.")
+    outputs: ClassVar = {
+        "latent": ("LATENT", "The whole video: the input frames, unchanged, and the new ones."),
+        "fps": FPS,
+    }
     stages = ("base",)
     methods = ("replacement",)
     required = (*WIRES, "latent", "num_frames", "context_frames", *SAMPLING)
@@ -60,17 +59,12 @@ class LaVieAutoregressiveExtender(SamplerNode):
 
 
 class LaVieLongVideoSampler(SamplerNode):
-    """Long videos from text with the base model, without special training."""
+    """Makes a video of any length from text with LaVie's base stage. Use LaVie Prompt Schedule to tell a story; method
+    says how the parts hold together."""
 
     title = "LaVie Long Video Sampler"
-    DESCRIPTION = (
-        "Makes a video of any length from text with LaVie's base stage. Use LaVie Prompt Schedule to tell a story; "
-        "method says how the parts hold together."
-    )
     SEARCH_ALIASES: ClassVar = ["lavie long", "long video", "freenoise", "fifo", "freelong", "film", "free init"]
-    RETURN_TYPES = ("LATENT", "FLOAT")
-    RETURN_NAMES = ("latent", "fps")
-    OUTPUT_TOOLTIPS = ("The video, for LaVie VAE Decode.", "Frames per second.")
+    outputs: ClassVar = {"latent": ("LATENT", "The video, for LaVie VAE Decode."), "fps": FPS}
     stages = ("base",)
     methods = BY_BASE
     required = (
@@ -110,7 +104,4 @@ class LaVieLongVideoSampler(SamplerNode):
         return latent_of(run.unscaled(run.sampled(sample, size, run.generators()))), run.info.config.fps
 
 
-NODES = {
-    "LaVieAutoregressiveExtender": (LaVieAutoregressiveExtender, LaVieAutoregressiveExtender.title),
-    "LaVieLongVideoSampler": (LaVieLongVideoSampler, LaVieLongVideoSampler.title),
-}
+NODES = (LaVieAutoregressiveExtender, LaVieLongVideoSampler)

@@ -13,58 +13,47 @@ from ..lavie.stages import STAGES
 from . import host
 from .inputs import info_of
 from .lora_patches import add_lora
+from .node import Node
 from .widgets import choice, number, socket, text
 
 log = logging.getLogger(__name__)
 
 
-class LaVieLoraLoader:
-    """A style or a subject for the base and interpolation stages."""
+class LaVieLoraLoader(Node):
+    """Applies a LoRA for Stable Diffusion 1.x (a kohya, PEFT or diffusers file) to LaVie's spatial layers and text
+    encoder. The motion stays the model's own. Chain as many as you like."""
 
-    DESCRIPTION = (
-        "Applies a LoRA for Stable Diffusion 1.x (a kohya, PEFT or diffusers file) to LaVie's spatial layers and text "
-        "encoder. The motion stays the model's own. Chain as many as you like."
-    )
+    title = "LaVie LoRA Loader"
     SEARCH_ALIASES: ClassVar = ["lavie lora", "lora loader", "style", "personalisation", "load lora"]
-    CATEGORY = "LaVie"
-    FUNCTION = "apply"
-    RETURN_TYPES = ("MODEL", "CLIP")
-    RETURN_NAMES = ("model", "clip")
-    OUTPUT_TOOLTIPS = ("The MODEL with the LoRA.", "The CLIP with the LoRA, if one is connected.")
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
-        names = lora_names()
-        return {
-            "required": {
-                "model": socket("MODEL", "LaVie's base or interpolation stage."),
-                "lora_name": choice(
-                    names,
-                    next(iter(names), ""),
-                    "A file in models/loras made for Stable Diffusion 1.x, or the bundled one.",
-                ),
-                "strength_model": number(
-                    1.0, -20.0, 20.0, "How strongly it changes the images. 0: not at all.", step=0.05
-                ),
-                "strength_clip": number(
-                    1.0, -20.0, 20.0, "How strongly it changes the text encoder. 0: not at all.", step=0.05
-                ),
-            },
-            "optional": {
-                "clip": socket("CLIP", "The text encoder, if the LoRA was also trained on it."),
-                "blocks": text(
-                    "",
-                    "Strength per block: IN=0.3, OUT05=1, OTHER=0, or a preset (OUTALL, OUTD, INALL, …), or 17 or 26 "
-                    "numbers as for LoRA Block Weight. Empty: the same everywhere.",
-                ),
-                "over_steps": text(
-                    "",
-                    "Strength over the steps, from 0 (noise) to 1 (done), as 0: 0.2, 0.5: 1. LATE keeps the model's "
-                    "own motion, EARLY changes only the layout. Empty: the same throughout.",
-                ),
-                "lora": ("STRING", {"forceInput": True, "tooltip": "From LaVie LoRA Trainer. Replaces lora_name."}),
-            },
-        }
+    inputs: ClassVar = {
+        "model": socket("MODEL", "LaVie's base or interpolation stage."),
+        "lora_name": lambda: choice(
+            lora_names(),
+            next(iter(lora_names()), ""),
+            "A file in models/loras made for Stable Diffusion 1.x, or the bundled one.",
+        ),
+        "strength_model": number(1.0, -20.0, 20.0, "How strongly it changes the images. 0: not at all.", step=0.05),
+        "strength_clip": number(
+            1.0, -20.0, 20.0, "How strongly it changes the text encoder. 0: not at all.", step=0.05
+        ),
+        "clip": socket("CLIP", "The text encoder, if the LoRA was also trained on it."),
+        "blocks": text(
+            "",
+            "Strength per block: IN=0.3, OUT05=1, OTHER=0, or a preset (OUTALL, OUTD, INALL, …), or 17 or 26 numbers "
+            "as for LoRA Block Weight. Empty: the same everywhere.",
+        ),
+        "over_steps": text(
+            "",
+            "Strength over the steps, from 0 (noise) to 1 (done), as 0: 0.2, 0.5: 1. LATE keeps the model's own "
+            "motion, EARLY changes only the layout. Empty: the same throughout.",
+        ),
+        "lora": ("STRING", {"forceInput": True, "tooltip": "From LaVie LoRA Trainer. Replaces lora_name."}),
+    }
+    optional = ("clip", "blocks", "over_steps", "lora")
+    outputs: ClassVar = {
+        "model": ("MODEL", "The MODEL with the LoRA."),
+        "clip": ("CLIP", "The CLIP with the LoRA, if one is connected."),
+    }
 
     @classmethod
     def IS_CHANGED(cls, lora_name: str, lora: str = "", **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
@@ -74,7 +63,7 @@ class LaVieLoraLoader:
         path = lora_path(lora_name)
         return f"{path}:{path.stat().st_mtime_ns}"
 
-    def apply(
+    def run(
         self,
         model: Any,
         lora_name: str,
@@ -123,4 +112,4 @@ def lora_path(name: str) -> Path:
     return _bundled().get(name) or host.find_file("loras", name)
 
 
-NODES = {"LaVieLoraLoader": (LaVieLoraLoader, "LaVie LoRA Loader")}
+NODES = (LaVieLoraLoader,)

@@ -19,11 +19,11 @@ from ..lavie.stages import STAGES, StageSpec
 from . import host
 from .adapters import StageInfo
 from .inputs import stage_of, text_condition
+from .node import Node
 from .vae import decode, encode
 from .widgets import (
     NEWER,
     SEED,
-    Input,
     given,
     method_knobs,
     method_widget,
@@ -42,27 +42,21 @@ BASE_ADVICE = "Lower num_frames, width or height, or choose float16 in LaVie Loa
 Result = TypeVar("Result")
 
 
-class SamplerNode:
+class SamplerNode(Node):
     """A node that samples with LaVie's own loop.
 
     A subclass names the stages it takes (the first is the one it is made for), the long-video methods it offers, and
     its inputs in the order in which workflow files store their values. `inputs` describes the inputs that are not
-    settings of the stage; `make(run, …)` gets them by name and returns the outputs. ComfyUI's attributes are in
-    capitals.
+    settings of the stage; `make(run, …)` gets them by name and returns the outputs.
     """
 
-    CATEGORY = "LaVie"
-    FUNCTION = "sample"
-    title: ClassVar[str]
     advice: ClassVar[str] = BASE_ADVICE  # if memory is not enough even for the smallest steps
     stages: ClassVar[tuple[str, ...]]
     methods: ClassVar[tuple[str, ...]] = ()
     required: ClassVar[tuple[str, ...]]
-    optional: ClassVar[tuple[str, ...]]
-    inputs: ClassVar[dict[str, Input]] = {}
 
     @classmethod
-    def INPUT_TYPES(cls) -> dict[str, dict[str, Input]]:  # noqa: N802 (ComfyUI's name)
+    def INPUT_TYPES(cls) -> dict[str, dict[str, Any]]:  # noqa: N802 (ComfyUI's name)
         of_stage, of_method = stage_knobs(cls.stages), method_knobs(cls.methods)
         known = {"model": MODEL, "positive": POSITIVE, "negative": NEGATIVE, "seed": SEED}
         known |= {name: widget(knob) for name, knob in of_stage.items()}
@@ -75,7 +69,7 @@ class SamplerNode:
             "optional": {name: known[name] for name in (*cls.optional, *newer)},
         }
 
-    def sample(self, model: Any, positive: list, negative: list, seed: int, **inputs: Any) -> tuple:
+    def run(self, model: Any, positive: list, negative: list, seed: int, **inputs: Any) -> tuple:
         info = stage_of(model, self.stages, self.title)
         of_stage = {name: knob for name, knob in stage_knobs(self.stages).items() if name not in self.inputs}
         of_method = method_knobs(self.methods)

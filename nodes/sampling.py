@@ -18,20 +18,15 @@ VAE_FACTOR = STAGES["base"].vae_factor
 
 
 class LaVieBaseSampler(SamplerNode):
-    """Stage 1 with LaVie's own sampling loop."""
+    """Makes a clip from a prompt with LaVie's base stage. 0, −1 and default stand for the model's own settings. With a
+    latent and denoise below 1 it repaints a video instead."""
 
     title = STAGES["base"].node
-    DESCRIPTION = (
-        "Makes a clip from a prompt with LaVie's base stage. 0, −1 and default stand for the model's own settings. "
-        "With a latent and denoise below 1 it repaints a video instead."
-    )
     SEARCH_ALIASES: ClassVar = ["lavie sampler", "text to video", "t2v", "ksampler", "video to video"]
-    RETURN_TYPES = ("LATENT", "FLOAT")
-    RETURN_NAMES = ("latent", "fps")
-    OUTPUT_TOOLTIPS = (
-        "The clip, for LaVie VAE Decode (or VAE Decode with LaVie's VAE).",
-        "Frames per second of the clip, for Create Video or LaVie Temporal Interpolator.",
-    )
+    outputs: ClassVar = {
+        "latent": ("LATENT", "The clip, for LaVie VAE Decode (or VAE Decode with LaVie's VAE)."),
+        "fps": ("FLOAT", "Frames per second of the clip, for Create Video or LaVie Temporal Interpolator."),
+    }
     stages = ("base",)
     required = (*WIRES, *SAMPLING, "num_frames", "width", "height", "denoise")
     optional = ("latent", "speed")
@@ -62,4 +57,4 @@ class LaVieBaseSampler(SamplerNode):
         return latent_of(run.unscaled(made)), run.info.config.fps
 
 
-NODES = {"LaVieBaseSampler": (LaVieBaseSampler, LaVieBaseSampler.title)}
+NODES = (LaVieBaseSampler,)

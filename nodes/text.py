@@ -13,48 +13,44 @@ from ..lavie.sampling import PromptSchedule
 from ..lavie.stages import STAGES
 from . import host
 from .inputs import PER_FRAME
+from .node import Node
 from .widgets import integer, socket, text
 
+CLIP = socket("CLIP", "The text encoder of the same LaVie Loader as the MODEL.")
+NEGATIVE = ("CONDITIONING", "What it should avoid: for the negative input.")
 
-class LaVieTextEncode:
-    """A prompt and a negative prompt."""
 
-    DESCRIPTION = (
-        "Encodes a prompt and a negative prompt. (word:1.3) gives a word more weight, prompts can have any length, and "
-        "an empty negative prompt stands for the stage's own."
-    )
+class LaVieTextEncode(Node):
+    """Encodes a prompt and a negative prompt. (word:1.3) gives a word more weight, prompts can have any length, and an
+    empty negative prompt stands for the stage's own."""
+
+    title = "LaVie Text Encode"
     SEARCH_ALIASES: ClassVar = ["lavie prompt", "text prompt", "clip text encode", "negative prompt"]
-    CATEGORY = "LaVie"
-    FUNCTION = "encode"
-    RETURN_TYPES = ("CONDITIONING", "CONDITIONING")
-    RETURN_NAMES = ("positive", "negative")
-    OUTPUT_TOOLTIPS = (
-        "What the video should show: for the positive input of a LaVie node or of KSampler.",
-        "What it should avoid: for the negative input.",
-    )
+    inputs: ClassVar = {
+        "clip": CLIP,
+        "prompt": text(
+            "",
+            "What the video should show. (word:1.3) weighs more, (word:0.7) less. May be empty for interpolation and "
+            "upscaler.",
+            multiline=True,
+            dynamicPrompts=True,
+        ),
+        "negative_prompt": text(
+            "",
+            "What the video should avoid. Empty: the model's own (the upscaler's is 'blur, worst quality').",
+            multiline=True,
+            dynamicPrompts=True,
+        ),
+    }
+    outputs: ClassVar = {
+        "positive": (
+            "CONDITIONING",
+            "What the video should show: for the positive input of a LaVie node or of KSampler.",
+        ),
+        "negative": NEGATIVE,
+    }
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
-        return {
-            "required": {
-                "clip": socket("CLIP", "The text encoder of the same LaVie Loader as the MODEL."),
-                "prompt": text(
-                    "",
-                    "What the video should show. (word:1.3) weighs more, (word:0.7) less. May be empty for "
-                    "interpolation and upscaler.",
-                    multiline=True,
-                    dynamicPrompts=True,
-                ),
-                "negative_prompt": text(
-                    "",
-                    "What the video should avoid. Empty: the model's own (the upscaler's is 'blur, worst quality').",
-                    multiline=True,
-                    dynamicPrompts=True,
-                ),
-            }
-        }
-
-    def encode(self, clip: Any, prompt: str, negative_prompt: str) -> tuple[list, list]:
+    def run(self, clip: Any, prompt: str, negative_prompt: str) -> tuple[list, list]:
         if clip is None:
             raise UsageError(
                 "LaVie Text Encode got no CLIP: the loader found no text encoder. Wire the CLIP of another loader."
@@ -72,45 +68,36 @@ class LaVieTextEncode:
         return positive, negative
 
 
-class LaViePromptSchedule:
-    """Prompts that change over time."""
+class LaViePromptSchedule(Node):
+    """A prompt for each part of a long video: one per line, each with its first frame (0: …). One prompt turns
+    gradually into the next."""
 
-    DESCRIPTION = (
-        "A prompt for each part of a long video: one per line, each with its first frame (0: …). One prompt turns "
-        "gradually into the next."
-    )
+    title = "LaVie Prompt Schedule"
     SEARCH_ALIASES: ClassVar = ["lavie prompts", "prompt travel", "prompt schedule", "story", "prompts over time"]
-    CATEGORY = "LaVie"
-    FUNCTION = "encode"
-    RETURN_TYPES = ("CONDITIONING", "CONDITIONING", "INT")
-    RETURN_NAMES = ("positive", "negative", "num_frames")
-    OUTPUT_TOOLTIPS = (
-        "For the positive input of LaVie Long Video Sampler (core samplers see the first prompt only).",
-        "What it should avoid: for the negative input.",
-        "For num_frames of the sampler; the two must be equal.",
-    )
+    inputs: ClassVar = {
+        "clip": CLIP,
+        "prompts": text(
+            "0: a red ball moving right over green grass\n32: a red ball moving left over a sunset",
+            "One prompt per line, each with its first frame: 0: …",
+            multiline=True,
+        ),
+        "negative_prompt": text("", "What the whole video should avoid. Empty: the model's own.", multiline=True),
+        "num_frames": integer(64, 1, MAX_FRAMES, "Frames of the whole video."),
+        "transition": integer(8, 0, MAX_FRAMES, "Frames over which one prompt turns into the next. 0: at once."),
+    }
+    outputs: ClassVar = {
+        "positive": (
+            "CONDITIONING",
+            "For the positive input of LaVie Long Video Sampler (core samplers see the first prompt only).",
+        ),
+        "negative": NEGATIVE,
+        "num_frames": ("INT", "For num_frames of the sampler; the two must be equal."),
+    }
 
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 (ComfyUI's name)
-        prompts = "0: a red ball moving right over green grass\n32: a red ball moving left over a sunset"
-        return {
-            "required": {
-                "clip": socket("CLIP", "The text encoder of the same LaVie Loader as the MODEL."),
-                "prompts": text(prompts, "One prompt per line, each with its first frame: 0: …", multiline=True),
-                "negative_prompt": text(
-                    "", "What the whole video should avoid. Empty: the model's own.", multiline=True
-                ),
-                "num_frames": integer(64, 1, MAX_FRAMES, "Frames of the whole video."),
-                "transition": integer(
-                    8, 0, MAX_FRAMES, "Frames over which one prompt turns into the next. 0: at once."
-                ),
-            }
-        }
-
-    def encode(
+    def run(
         self, clip: Any, prompts: str, negative_prompt: str, num_frames: int, transition: int
     ) -> tuple[list, list, int]:
-        schedule, encode = PromptSchedule.parse(prompts), LaVieTextEncode().encode
+        schedule, encode = PromptSchedule.parse(prompts), LaVieTextEncode().run
         parts = [encode(clip, prompt, negative_prompt) for prompt in schedule.prompts]
         (first, options), negative = parts[0][0][0], parts[0][1]
         tokens = math.lcm(*(positive[0][0].shape[1] for positive, _ in parts))
@@ -119,7 +106,4 @@ class LaViePromptSchedule:
         return [[first, {**options, PER_FRAME: frames}]], negative, num_frames
 
 
-NODES = {
-    "LaVieTextEncode": (LaVieTextEncode, "LaVie Text Encode"),
-    "LaViePromptSchedule": (LaViePromptSchedule, "LaVie Prompt Schedule"),
-}
+NODES = (LaVieTextEncode, LaViePromptSchedule)

@@ -25,18 +25,16 @@ INTERPOLATION, UPSCALER = STAGES["interpolation"], STAGES["upscaler"]
 
 
 class LaVieTemporalInterpolator(SamplerNode):
-    """Stage 2."""
+    """Makes a video smoother: n frames become 4n − 3 over the same time, and all are made anew. Takes any video of any
+    length; long ones go in blended windows."""
 
     title = INTERPOLATION.node
     advice = ADVICE
-    DESCRIPTION = (
-        "Makes a video smoother: n frames become 4n − 3 over the same time, and all are made anew. Takes any video of "
-        "any length; long ones go in blended windows."
-    )
     SEARCH_ALIASES: ClassVar = ["lavie interpolation", "frame interpolation", "smooth video", "fps", "slow motion"]
-    RETURN_TYPES = ("IMAGE", "FLOAT")
-    RETURN_NAMES = ("images", "fps")
-    OUTPUT_TOOLTIPS = ("4n − 3 frames.", "Their frames per second, for Create Video: three times the input's.")
+    outputs: ClassVar = {
+        "images": ("IMAGE", "4n − 3 frames."),
+        "fps": ("FLOAT", "Their frames per second, for Create Video: three times the input's."),
+    }
     stages = ("interpolation",)
     required = (*WIRES, "vae", "images", "fps", *SAMPLING, "window", "overlap")
     optional = ("speed",)
@@ -64,18 +62,13 @@ class LaVieTemporalInterpolator(SamplerNode):
 
 
 class LaVieVideoUpscaler(SamplerNode):
-    """Stage 3."""
+    """Makes a video four times as wide and high and invents the detail. Takes any video; long and large ones go in
+    blended windows of frames and tiles of the image."""
 
     title = UPSCALER.node
     advice = ADVICE
-    DESCRIPTION = (
-        "Makes a video four times as wide and high and invents the detail. Takes any video; long and large ones go in "
-        "blended windows of frames and tiles of the image."
-    )
     SEARCH_ALIASES: ClassVar = ["lavie upscaler", "video super resolution", "upscale video", "vsr", "x4"]
-    RETURN_TYPES = ("IMAGE",)
-    RETURN_NAMES = ("images",)
-    OUTPUT_TOOLTIPS = ("The same number of frames, four times as wide and high.",)
+    outputs: ClassVar = {"images": ("IMAGE", "The same number of frames, four times as wide and high.")}
     stages = ("upscaler",)
     required = (*WIRES, "vae", "images", *SAMPLING, "noise_level", "window", "overlap", "tile", "tile_overlap")
     optional = ("color_correction", "speed")
@@ -108,7 +101,4 @@ def _color_corrected(enlarged: Tensor, images: Tensor, name: str) -> Tensor:
     return enlarged
 
 
-NODES = {
-    "LaVieTemporalInterpolator": (LaVieTemporalInterpolator, LaVieTemporalInterpolator.title),
-    "LaVieVideoUpscaler": (LaVieVideoUpscaler, LaVieVideoUpscaler.title),
-}
+NODES = (LaVieTemporalInterpolator, LaVieVideoUpscaler)

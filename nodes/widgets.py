@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,7 +51,8 @@ def widget(knob: Knob, note: str = "the model's own", **changed: Any) -> Input:
 
     note: what `Knob.off` stands for. changed: options that differ on a node.
     """
-    default, tooltip = untouched(knob), knob.help
+    default = untouched(knob)
+    tooltip = re.sub(r"--([a-z-]+)", lambda flag: flag[1].replace("-", "_"), knob.help)
     if knob.off is not None and default not in knob.choices:
         tooltip += f" {str(default).removesuffix('.0').replace('-', '−')}: {note}."
     if knob.choices:
@@ -58,6 +60,8 @@ def widget(knob: Knob, note: str = "the model's own", **changed: Any) -> Input:
         kind, options = choice([*others, *knob.choices], default, tooltip)
     elif knob.kind is bool:
         kind, options = switch(default, tooltip)
+    elif knob.many == "append":
+        kind, options = text("", f"{tooltip} One {knob.metavar} per line.".replace("  ", " "), multiline=True)
     elif knob.kind is str:
         kind, options = text(default, tooltip)
     else:
@@ -71,7 +75,7 @@ def _number_widget(knob: Knob, default: float, tooltip: str) -> Input:
     minimum, maximum = min(default, knob.minimum), knob.maximum
     if knob.kind is int:
         return integer(int(default), int(minimum), int(maximum), tooltip, int(knob.step or 1))
-    return number(float(default), float(minimum), float(maximum), tooltip, knob.step or 0.1)
+    return number(float(default), float(minimum), float(maximum), tooltip, float(knob.step or 0.1))
 
 
 def stage_knobs(stages: Sequence[str]) -> dict[str, Knob]:
@@ -96,9 +100,15 @@ def method_widget(knob: Knob, methods: Sequence[str]) -> Input:
 
 def given(knobs: dict[str, Knob], values: dict[str, Any]) -> dict[str, Any]:
     """The values of these settings' widgets, by the settings' names, without those left unchanged."""
-    return {
-        knob.name: values[name] for name, knob in knobs.items() if name in values and values[name] != untouched(knob)
-    }
+    asked = ((knob, _value(knob, values[name])) for name, knob in knobs.items() if name in values)
+    return {knob.name: value for knob, value in asked if value != untouched(knob)}
+
+
+def _value(knob: Knob, shown: Any) -> Any:
+    """What a widget's value says; a setting with many values has one in each line."""
+    if knob.many == "append":
+        return tuple((knob.parse or str)(line.strip()) for line in shown.splitlines() if line.strip())
+    return shown.strip() if isinstance(shown, str) else shown
 
 
 def untouched(knob: Knob) -> Any:

@@ -256,7 +256,7 @@ class BaseObjective(Objective):
     train_text: bool = knob(False, "Also train the text encoder.")
     prompts: tuple[str, ...] = knob(
         (),
-        "Prompt for the samples in the log, instead of the first captions. Repeatable.",
+        "Prompt for the samples in the log, instead of the first captions.",
         flag="prompt",
         many="append",
     )

@@ -84,6 +84,12 @@ def test_after_cancel_the_same_settings_go_on_to_the_same_lora(folders, monkeypa
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
+def test_moves_of_the_camera_are_read_line_by_line():
+    lines = "the camera zooms in = nearer\n\n  f(x)=y, still=still "
+    settings = part("nodes.widgets").given(part("nodes.lora_training").LORA, {"camera_moves": lines})
+    assert settings == {"camera_moves": (("the camera zooms in", "nearer"), ("f(x)=y, still", "still"))}
+
+
 def test_previews_are_pictures_of_the_captions(folders, monkeypatch):
     seen = []
     monkeypatch.setattr(host.Progress, "picture", lambda self, done, total, pixels: seen.append((done, pixels.shape)))

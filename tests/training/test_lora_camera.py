@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lavie.errors import UsageError
 from lavie.training.lora.camera import HOP, PAN, ZOOM, with_camera
 from lavie.training.lora.data import Picture
-from lavie.training.lora.settings import MOVES, NONE, LoraSettings, camera_moves
+from lavie.training.lora.settings import MOVES, NONE, LoraSettings, camera_move
 
 SIZE, FRAMES = (64, 96), 16
 WORDS = {
@@ -108,19 +108,14 @@ def test_the_longest_words_are_meant(order):
     assert {clip.caption for clip in made} == {"a zwx moving", "a zwx moving left"}
 
 
-def test_moves_are_read_line_by_line():
-    lines = ["the camera zooms in = nearer", "", "  f(x)=y, still=still "]
-    assert camera_moves(lines) == (("the camera zooms in", "nearer"), ("f(x)=y, still", "still"))
-
-
 @given(st.text(max_size=20), st.sampled_from([*MOVES, "backwards", ""]))
 def test_a_line_is_a_move_or_is_refused(words, move):
     line = f"{words}={move}"
     if words.strip() and move in MOVES:
-        assert camera_moves([line]) == ((words.strip(), move),)
+        assert camera_move(line) == (words.strip(), move)
     else:
         with pytest.raises(UsageError, match="WORDS=MOVE"):
-            camera_moves([line])
+            camera_move(line)
 
 
 def test_moves_need_clips():

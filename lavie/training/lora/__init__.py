@@ -6,9 +6,8 @@ What a front end needs to ask for one stands here; what trains it is imported wh
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ..layers import TARGETS
-from ..settings import WEIGHTINGS, LoopSettings
-from .settings import LoraSettings, camera_moves
+from ..settings import LoopSettings
+from .settings import PRIOR_IMAGES, LoraSettings
 
 if TYPE_CHECKING:
     from .data import Picture, picture_of, with_trigger
@@ -25,15 +24,13 @@ _WHERE = {
     "with_trigger": "data",
 }
 __all__ = [
-    "TARGETS",
-    "WEIGHTINGS",
+    "PRIOR_IMAGES",
     "Events",
     "LoopSettings",
     "LoraJob",
     "LoraResult",
     "LoraSettings",
     "Picture",
-    "camera_moves",
     "picture_of",
     "train_lora",
     "with_trigger",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,11 +33,6 @@ def camera_move(line: str) -> CameraMove:
     return words, move
 
 
-def camera_moves(lines: Iterable[str]) -> tuple[CameraMove, ...]:
-    """The moves of these lines; empty lines say nothing."""
-    return tuple(camera_move(line) for line in map(str.strip, lines) if line)
-
-
 @dataclass(frozen=True)
 class LoraSettings:
     """What is learnt, and under which word.
@@ -66,6 +60,7 @@ class LoraSettings:
         "Scales the changes by alpha / rank.",
         unset="the rank",
         off=0.0,
+        step=1,
         flag="lora-alpha",
         minimum=1e-6,
         maximum=1e6,
@@ -84,7 +79,13 @@ class LoraSettings:
         metavar="WORD",
     )
     text_dropout: float = same_knob(BaseObjective, "text_dropout", 0.0, help="Share of captions left out.")
-    loss_weight: str = same_knob(BaseObjective, "loss_weight", "uniform")
+    loss_weight: str = same_knob(
+        BaseObjective,
+        "loss_weight",
+        "uniform",
+        help="How much each noise level counts. clean: by the error of the clean image; lavie-tiny learns fastest with "
+        "it. min-snr: gamma 5.",
+    )
     random_crops: int = knob(
         0,
         "Random crops of each image at its original pixels, learned beside the whole one, so that the subject is not "
@@ -103,7 +104,7 @@ class LoraSettings:
     prior_prompts: tuple[str, ...] = knob(
         (),
         "A prompt for what the subject is a kind of, without the trigger. The base makes images of it before training, "
-        "and the LoRA keeps answering it as the base does. Repeatable.",
+        "and the LoRA keeps answering it as the base does.",
         flag="prior-prompt",
         widget="prior_prompt",
         many="append",
@@ -139,13 +140,15 @@ class LoraSettings:
         "right in motion. Needs --prior-frames above 1.",
         minimum=0,
         maximum=1,
+        step=0.05,
         metavar="P",
     )
     camera_moves: tuple[CameraMove, ...] = knob(
         (),
         "What the camera of --handheld-share does if a caption contains WORDS: still, left, right, up, down, nearer, "
         "farther or hop; none: no clips of such images. An image whose caption contains any of the words is shown "
-        "in all these ways, and the clips' captions say which. Repeatable.",
+        "in all these ways, and the clips' captions say which. As 'standing still=still' or "
+        "'the camera zooms in=nearer'.",
         flag="camera-move",
         parse=camera_move,
         many="append",
