@@ -131,7 +131,7 @@ def run_stage(args: argparse.Namespace) -> dict:
     limit = memory_limit(args.limit, device)
     pipeline = PIPELINES[args.case](new_stage(args.case, args.model, device, args.dtype), limit)
     said: list[str] = []
-    pipeline.tell = said.append
+    pipeline.notify = said.append
     frames, height, width = (INPUT if args.model == "lavie" else TINY_INPUT)[args.case]
     started = time.perf_counter()
     if args.case == "base":

@@ -13,7 +13,7 @@ from lavie.errors import UsageError
 from lavie.models.vae import load_vae
 from lavie.training.export import load_last
 from lavie.training.loop import TrainResult, train
-from lavie.training.processes import chosen_device, tell
+from lavie.training.processes import chosen_device, print_once
 from lavie.training.settings import LoopSettings, Start
 from lavie.training.start import SCRATCH, autoencoder_of
 
@@ -40,14 +40,14 @@ def train_autoencoder(settings: AutoencoderTraining) -> TrainResult[Autoencoder]
     if settings.run.export:
         step = load_last(stage, settings.run.run_folder, loop.ema_decay)
         stage.save(stage.model.eval(), folder)
-        tell(f"wrote the {name} of step {step} into {folder}")
+        print_once(f"wrote the {name} of step {step} into {folder}")
         return None
-    tell(f"starts from {start or f'fresh weights, seed {loop.seed}'}")
+    print_once(f"starts from {start or f'fresh weights, seed {loop.seed}'}")
     data = picture_data(recipe, loop.steps, loop.batch_size, loop.seed)
     result = train(stage, data, loop, settings.run.run_folder, recorded=recorded(name, recipe))
     if result.is_main and not result.stopped:
         stage.save(result.model, folder)
-        tell(f"wrote the {name} into {folder}")
+        print_once(f"wrote the {name} into {folder}")
     return result
 
 

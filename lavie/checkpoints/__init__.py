@@ -1,5 +1,6 @@
 """Checkpoint files: recognising, loading, saving and converting them; `lavie.checkpoints.download` downloads them."""
 
+from ..renamed import old_names
 from ..tensor_files import Checkpoint, read_checkpoint, read_layout, read_state_dict
 from .convert import convert_file
 from .describe import describe
@@ -22,3 +23,5 @@ __all__ = [
     "save_unet",
     "single_file_parts",
 ]
+
+__getattr__ = old_names(__name__)

@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     elif re.match(r"\s*\d+\s*:", args.prompt):
         prompt = PromptSchedule.parse(args.prompt)
     pipeline = LongVideoPipeline.from_pretrained(family, args.device, args.dtype, memory)
-    pipeline.tell = notifier(args)
+    pipeline.notify = notifier(args)
     pipeline.set_loras(loras)
     started = time.perf_counter()
     with StageProgress(args.quiet) as progress:

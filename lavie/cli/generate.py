@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from ..pipelines import CascadePipeline
 
     pipeline = CascadePipeline.from_pretrained(args.model, args.device, args.dtype, memory)
-    pipeline.tell = notifier(args)
+    pipeline.notify = notifier(args)
     pipeline.set_loras(loras)
     settings = {**sampling_settings(args, "base"), **size_settings(args)}
     results = []

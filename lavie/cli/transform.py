@@ -77,7 +77,7 @@ def transform(args: argparse.Namespace, stage: str, pipeline_name: str) -> int:
     cut = None if args.stream is False else Cut.of(config, settings, args.segment)
     clip = None if args.stream else _short_clip(args.input, cut)
     pipeline = getattr(pipelines, pipeline_name).from_pretrained(args.model, args.device, args.dtype, memory)
-    pipeline.tell = notifier(args)
+    pipeline.notify = notifier(args)
     if "float8" in args and args.float8:
         pipeline.store_as_float8()
     if loras:

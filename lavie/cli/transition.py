@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from ..pipelines import TransitionPipeline
 
     pipeline = TransitionPipeline.from_pretrained(args.model, args.device, args.dtype, memory)
-    pipeline.tell = notifier(args)
+    pipeline.notify = notifier(args)
     pipeline.set_loras(loras)
     started = time.perf_counter()
     with StageProgress(args.quiet) as progress:

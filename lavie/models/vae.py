@@ -76,7 +76,7 @@ def vae_config(tensors: Mapping[str, Tensor], given: Mapping[str, Any] | None = 
         channels = tensors["encoder.conv_in.weight"].shape[1]
     except KeyError as missing:
         raise LavieError(f"These weights are no VAE in diffusers' names: {missing} is missing.") from None
-    told = {
+    found = {
         "in_channels": channels,
         "out_channels": channels,
         "latent_channels": latent_channels,
@@ -88,7 +88,7 @@ def vae_config(tensors: Mapping[str, Tensor], given: Mapping[str, Any] | None = 
         "norm_num_groups": NORM_GROUPS,
         "scaling_factor": SCALING_FACTORS.get(levels, SCALING_FACTORS[4]),
     }
-    return told | dict(given or {})
+    return found | dict(given or {})
 
 
 def with_new_attention_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

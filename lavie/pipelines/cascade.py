@@ -12,6 +12,7 @@ import torch
 from ..config import BUNDLED, Family, StageConfig, find_family
 from ..job import Callback
 from ..knobs import documented
+from ..renamed import old_attribute
 from ..runtime import choose_device, choose_dtype
 from ..speed import Speed
 from ..stages import STAGES
@@ -31,15 +32,17 @@ log = logging.getLogger(__name__)
 class CascadePipeline:
     """Base, temporal interpolation and super-resolution; one stage is in memory at a time.
 
-    memory, tell: see `StagePipeline`.
+    memory, notify: see `StagePipeline`.
     """
+
+    tell = old_attribute("tell", "notify")
 
     def __init__(self, family: Family, device: torch.device, dtype: torch.dtype, memory: int | None = None) -> None:
         self.family = family
         self.device = device
         self.dtype = dtype
         self.memory = memory
-        self.tell: Callable[[str], None] = log.info
+        self.notify: Callable[[str], None] = log.info
         self.loras: tuple[Lora, ...] = ()
 
     @classmethod
@@ -93,7 +96,7 @@ class CascadePipeline:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         loaded = pipeline.from_pretrained(self.family, self.device, self.dtype, self.memory)
-        loaded.tell = self.tell
+        loaded.notify = self.notify
         if self.loras and STAGES[pipeline.stage_name].takes_loras:
             loaded.set_loras(self.loras)
         return loaded

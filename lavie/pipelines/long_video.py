@@ -145,7 +145,7 @@ class LongVideoPipeline(StagePipeline):
         if self._extension is None:
             stage = self.stage
             self._extension = ExtensionPipeline.from_pretrained(stage.family, stage.device, stage.dtype, self.memory)
-            self._extension.tell = self.tell
+            self._extension.notify = self.notify
             self._extension.set_loras(self.loras)
         return self._extension
 

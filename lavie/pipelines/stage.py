@@ -23,6 +23,7 @@ from ..models.latents import decode_slices, encode_video, to_uint8
 from ..models.text_encoder import TextEncoder, load_text_encoder
 from ..models.vae import load_vae
 from ..models.vae_attention import pooled_keys
+from ..renamed import old_attribute
 from ..runtime import choose_device, choose_dtype, storage_device
 from ..runtime.budget import Plan, fitted
 from ..runtime.estimate import Execution, Weights, Workload
@@ -155,20 +156,21 @@ class Stage:
 
 
 class StagePipeline:
-    """A pipeline of one stage; `stage_name` tells which.
+    """A pipeline of one stage; `stage_name` says which.
 
-    memory: the most bytes that a call may use, as estimated; None: no limit. tell: called with a sentence on how a call
-    keeps within it.
+    memory: the most bytes that a call may use, as estimated; None: no limit. notify: called with a sentence that says
+    how a call keeps within it.
     """
 
     stage_name: ClassVar[str]
     float8 = False  # the weights are kept in 8 bits
+    tell = old_attribute("tell", "notify")
 
     def __init__(self, stage: Stage, memory: int | None = None) -> None:
         self.stage = stage
         self.memory = memory
-        self.tell: Callable[[str], None] = log.info
-        self._told: set[str] | None = None
+        self.notify: Callable[[str], None] = log.info
+        self._notified: set[str] | None = None
         self.loras: tuple[Lora, ...] = ()
         self._loras: LoraStack | None = None
 
@@ -233,9 +235,11 @@ class StagePipeline:
             return Plan(config, Execution())
         work = _work(stage, latents, batch, encodes)
         plan = fitted(work, config, self.memory, offloads=stage.device.type != "cpu")
-        if self._told is None or not self._told.issuperset(plan.notes):  # say it once, not for every segment of a video
-            self.tell(f"{stage.name}: {plan}")
-            self._told = set(plan.notes)
+        if self._notified is None or not self._notified.issuperset(
+            plan.notes
+        ):  # say it once, not for every segment of a video
+            self.notify(f"{stage.name}: {plan}")
+            self._notified = set(plan.notes)
         if stage.placement is not None:
             stage.placement.mode = plan.execution.offload
         stage.unet.slice_elements = work.slice_elements(plan.execution) if plan.execution.sliced else None

@@ -1,5 +1,6 @@
 """From noise to latents: schedules, guidance, windows and the one denoising loop."""
 
+from ..renamed import old_names
 from .anchor import Anchor
 from .denoise import Known, StepCallback, denoise
 from .free_init import free_init
@@ -30,3 +31,5 @@ __all__ = [
     "seeded",
     "spans",
 ]
+
+__getattr__ = old_names(__name__)

@@ -19,7 +19,7 @@ from .export import load_last
 from .freezing import apply_scheme
 from .loop import TrainResult, train
 from .precompute import precompute, stored_request
-from .processes import chosen_device, first_goes_first, tell
+from .processes import chosen_device, first_goes_first, print_once
 from .settings import StageSettings
 from .stages import STAGES, Denoiser, DenoisingStage, StageNetworks
 from .stages.interpolation import check_frames
@@ -62,7 +62,7 @@ def train_stage(settings: StageTraining) -> TrainResult[Denoiser] | None:
     if settings.run.export:
         step = load_last(stage, settings.run.run_folder, settings.loop.ema_decay)
         stage.save(stage.model, family_folder)
-        tell(f"wrote the {settings.stage} network of step {step} into {family_folder}")
+        print_once(f"wrote the {settings.stage} network of step {step} into {family_folder}")
         return None
     data = training_data(settings, stage, device)
     if not settings.loop.steps:
@@ -71,7 +71,7 @@ def train_stage(settings: StageTraining) -> TrainResult[Denoiser] | None:
     result = train(stage, data, settings.loop, settings.run.run_folder, recorded=kept)
     if result.is_main and not result.stopped:
         stage.save(result.model, family_folder)
-        tell(f"wrote the {settings.stage} network into {family_folder}")
+        print_once(f"wrote the {settings.stage} network into {family_folder}")
     return result
 
 
@@ -112,7 +112,7 @@ def build_stage(settings: StageTraining, family: Family) -> DenoisingStage:
         base_vae=load_vae_of(family, "base") if name == "upscaler" else None,
         text_is_new=is_new,
     )
-    tell(f"starts from {start.origin}; learns: {resolved.train}")
+    print_once(f"starts from {start.origin}; learns: {resolved.train}")
     return STAGES[name](Denoiser(unet, text_encoder.model if resolved.train_text else None), parts, resolved)
 
 
@@ -179,7 +179,7 @@ class Collection:
         options = {"cut_scenes": data.cut_scenes, "cache": data.cache, "found": found}
         sources = [open_source(spec, settings.filters, pictures, **options) for spec, _ in split]
         for source in sources:
-            tell(source.report.text())
+            print_once(source.report.text())
         return cls(sources, [weight for _, weight in split], [spec for spec, _ in split])
 
     def joined(self, others: Sequence[ClipSource], share: float) -> Collection:

@@ -38,7 +38,7 @@ def first_goes_first(device: torch.device) -> AbstractContextManager[None]:
     return PartialState(cpu=device.type == "cpu").main_process_first()
 
 
-def tell(line: str) -> None:
-    """A line for people, once."""
+def print_once(line: str) -> None:
+    """Print a line to standard error, from the first process only."""
     if is_first():
         print(f"lavie train: {line}", file=sys.stderr)

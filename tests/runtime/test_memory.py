@@ -47,7 +47,7 @@ def budget(monkeypatch):
 def load(kind, memory):
     pipeline = kind.from_pretrained("lavie-tiny", "cpu", memory=memory)
     said = []
-    pipeline.tell = said.append
+    pipeline.notify = said.append
     return pipeline, said
 
 

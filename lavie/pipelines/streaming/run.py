@@ -57,14 +57,14 @@ class StreamRun:
     def make_segments(self) -> None:
         """Make the unfinished segments, one after the other."""
         missing = self.missing()
-        self._tell_segment(len(self.segments) - len(missing))
+        self._report_segment(len(self.segments) - len(missing))
         with closing(self.video.frames()) as frames:
             pieces = pieces_of(frames, [self.segments[number] for number in missing])
             for left, (number, piece) in enumerate(zip(missing, pieces, strict=True), start=1 - len(missing)):
                 first_frame = self.segments[number].start if len(self.segments) > 1 else None
                 made = self.pipeline(piece, first_frame=first_frame, callback=self._counting(number), **self.asked)
                 self.parts.write(number, made)
-                self._tell_segment(len(self.segments) + left)
+                self._report_segment(len(self.segments) + left)
 
     def assemble(self, output: str | os.PathLike[str]) -> StreamedVideo:
         """Write the output from all segments, frame by frame."""
@@ -83,7 +83,7 @@ class StreamRun:
                     self.callback("video", done, total, 0.0, None)
         return StreamedVideo(os.fspath(output), total, info.height, info.width, info.fps, metadata)
 
-    def _tell_segment(self, finished: int) -> None:
+    def _report_segment(self, finished: int) -> None:
         if self.after_segment is not None:
             self.after_segment(finished, len(self.segments))
 
@@ -95,10 +95,10 @@ class StreamRun:
         done = start = self.segments[number - 1].stop if number else 0
         length = self.segments[number].stop - start
 
-        def tell(stage: str, step: int, steps: int, timestep: float, x0: Tensor | None) -> None:
+        def report(stage: str, step: int, steps: int, timestep: float, x0: Tensor | None) -> None:
             nonlocal done
             if stage == self.pipeline.stage_name:
                 done = start + length * step // steps
             callback(self.pipeline.stage_name, done, self.video.num_frames, timestep, x0)
 
-        return tell
+        return report

@@ -1,5 +1,6 @@
 """Everything that turns files into examples for training."""
 
+from ...renamed import old_names
 from .clip import Clip, ClipRequest, UnreadableClip
 from .dataset import Example, Skipped, TrainingData
 from .filters import DataReport, Filters
@@ -34,3 +35,5 @@ __all__ = [
     "open_source",
     "write_precomputed",
 ]
+
+__getattr__ = old_names(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...config import find_family
 from ..packages import check_packages
-from ..processes import chosen_device, tell
+from ..processes import chosen_device, print_once
 from ..targets import LoraTraining
 from .data import pictures_in
 from .job import Events, LoraJob
@@ -24,14 +24,14 @@ def train_lora_from(settings: LoraTraining) -> LoraResult:
     check_size(size)
     read_at = settings.lora.reading_size(*size)
     pictures, report = pictures_in(settings.data.images.expanduser(), *read_at, settings.lora.trigger)
-    tell(report.text())
+    print_once(report.text())
     job = LoraJob(family, size, settings.lora, settings.loop, settings.run.run_folder, settings.run.output, device)
-    result = train_lora(job, pictures, Events(phase=_tell_phase))
+    result = train_lora(job, pictures, Events(phase=_print_phase))
     if result.file is not None:
-        tell(f"wrote {result.file}")
+        print_once(f"wrote {result.file}")
     return result
 
 
-def _tell_phase(phase: str, done: int, total: int) -> None:
+def _print_phase(phase: str, done: int, total: int) -> None:
     if done == total:
-        tell({"encode": f"{total} images encoded", "prior": f"the base made {total} of its own"}[phase])
+        print_once({"encode": f"{total} images encoded", "prior": f"the base made {total} of its own"}[phase])

@@ -71,8 +71,8 @@ def train_lora(job: LoraJob, pictures: Sequence[Picture], events: Events | None 
     result = train(stage, _data(sources, job), loop, job.run, events.step, recorded, events.samples)
     if result.is_main and not result.stopped:
         text = result.model.text_model if settings.train_text else None
-        told = metadata(job, result.steps, sources.own.captions)
-        write_safetensors(lora_tensors(result.model.unet, text, settings), job.output, told)
+        described = metadata(job, result.steps, sources.own.captions)
+        write_safetensors(lora_tensors(result.model.unet, text, settings), job.output, described)
     file = None if result.stopped else job.output
     return LoraResult(file, result.steps, result.seconds, result.stopped, result.signal)
 
