@@ -235,9 +235,8 @@ class StagePipeline:
             return Plan(config, Execution())
         work = _work(stage, latents, batch, encodes)
         plan = fitted(work, config, self.memory, offloads=stage.device.type != "cpu")
-        if self._notified is None or not self._notified.issuperset(
-            plan.notes
-        ):  # say it once, not for every segment of a video
+        # Once, not for every segment of a video.
+        if self._notified is None or not self._notified.issuperset(plan.notes):
             self.notify(f"{stage.name}: {plan}")
             self._notified = set(plan.notes)
         if stage.placement is not None:
