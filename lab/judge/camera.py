@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,22 +19,36 @@ PARALLAX = 0.95
 NOISE = 2e-5  # mean square of a difference that says nothing
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Stacks of pictures before and after, [n, 1, h, w], and where they are free of the guest. part: of the clip that
+    lies between them."""
+
+    before: Tensor
+    after: Tensor
+    free_before: Tensor
+    free_after: Tensor
+    part: float
+
+
 def camera_features(frames: Tensor, guest: Tensor | None = None) -> Tensor:
     """How much of the change in each region of frames [f, 3, 64, 96] each move explains, [features].
 
     guest: what of the pixels is no scenery and does not count, [f, 64, 96] in 0…1.
     """
     lag = max(1, round(LAG * (len(frames) - 1)))
-    free = None if guest is None else 1 - F.max_pool2d(guest[:, None], 7, stride=1, padding=3)
+    free = torch.ones(len(frames), 1, HEIGHT, WIDTH)
+    if guest is not None:
+        free = 1 - F.max_pool2d(guest[:, None], 9, stride=1, padding=4)
     luma, rows = _without_specks(frames), []
     for fine, coarse in SCALES:
         detail = blurred(luma, fine) - blurred(luma, coarse)
-        detail = detail if free is None else detail * free
-        before, after = detail[:-lag], detail[lag:]
-        rows.append(torch.log(_difference(before, after, torch.ones_like(before)) + NOISE) / 4)
+        pair = Pair(detail[:-lag], detail[lag:], free[:-lag], free[lag:], lag / (len(frames) - 1))
+        change = _difference(pair.before, pair.after, pair.free_before * pair.free_after)
+        rows.append(torch.log(change + NOISE) / 4)
         for name in MOVES:
             if name != "still":
-                rows += [_explained(before, after, lag / (len(frames) - 1), name, pace) for pace in PACES]
+                rows += [_explained(pair, name, pace) for pace in PACES]
     return torch.cat(rows)
 
 
@@ -42,21 +58,21 @@ def _without_specks(frames: Tensor) -> Tensor:
     return (luma[[0, *range(len(luma) - 1)]] + luma + luma[[*range(1, len(luma)), -1]]) / 3
 
 
-def _explained(before: Tensor, after: Tensor, part: float, name: str, pace: float) -> Tensor:
+def _explained(pair: Pair, name: str, pace: float) -> Tensor:
     """How much smaller the difference is in each region once the camera's move is taken out, −1…1."""
     pan, tilt, zoom_from, zoom_to = MOVES[name]
-    ratio = (zoom_to / zoom_from) ** (pace * part)
+    ratio = (zoom_to / zoom_from) ** (pace * pair.part)
     y, x = torch.meshgrid(torch.linspace(-1, 1, HEIGHT), torch.linspace(-1, 1, WIDTH), indexing="ij")
-    shift_x = PARALLAX * pan * pace * part * 2 * HEIGHT / WIDTH
-    shift_y = tilt * pace * part * 2
-    grid = torch.stack((x / ratio + shift_x, y / ratio + shift_y), dim=-1).expand(len(before), -1, -1, -1)
-    inside = (grid.abs() <= 1).all(-1)[:, None].float()
-    still = _difference(before, after, inside)
-    moved = _difference(F.grid_sample(before, grid, align_corners=True), after, inside)
+    shift_x = PARALLAX * pan * pace * pair.part * 2 * HEIGHT / WIDTH
+    shift_y = tilt * pace * pair.part * 2
+    grid = torch.stack((x / ratio + shift_x, y / ratio + shift_y), dim=-1).expand(len(pair.before), -1, -1, -1)
+    both = F.grid_sample(torch.cat((pair.before, pair.free_before), dim=1), grid, align_corners=True)
+    weight = (grid.abs() <= 1).all(-1)[:, None] * both[:, 1:] * pair.free_before * pair.free_after
+    still, moved = (_difference(each, pair.after, weight) for each in (pair.before, both[:, :1]))
     return (still - moved) / (still + moved + NOISE)
 
 
-def _difference(first: Tensor, second: Tensor, inside: Tensor) -> Tensor:
-    """The mean square in each region of two stacks of pictures [n, 1, h, w], [regions]."""
-    squares = inside * (first - second).square()
-    return torch.stack([squares[:, :, rows].sum() / inside[:, :, rows].sum().clamp(min=1) for rows in REGIONS])
+def _difference(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
+    """The weighted mean square in each region of the difference of two stacks [n, 1, h, w], [regions]."""
+    squares = weight * (first - second).square()
+    return torch.stack([squares[:, :, rows].sum() / weight[:, :, rows].sum().clamp(min=1) for rows in REGIONS])
