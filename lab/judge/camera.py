@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ PACES = (0.6, 0.85, 1.1)  # of a whole move
 LAG = 1 / 3  # of the clip between the frames that are compared
 REGIONS = (slice(0, 26), slice(26, 44), slice(44, HEIGHT))  # rows: sky, horizon, ground
 SCALES = ((3, 15), (7, 31))  # pixels between which detail lies
+SPECKS = (1, 2)  # frames on either side among which rain and snow are told from scenery
 PARALLAX = 0.95
 NOISE = 2e-5  # mean square of a difference that says nothing
 
@@ -40,8 +42,8 @@ def camera_features(frames: Tensor, guest: Tensor | None = None) -> Tensor:
     free = torch.ones(len(frames), 1, HEIGHT, WIDTH)
     if guest is not None:
         free = 1 - F.max_pool2d(guest[:, None], 9, stride=1, padding=4)
-    luma, rows = _without_specks(frames), []
-    for fine, coarse in SCALES:
+    rows = []
+    for luma, (fine, coarse) in product([_without_specks(frames, reach) for reach in SPECKS], SCALES):
         detail = blurred(luma, fine) - blurred(luma, coarse)
         pair = Pair(detail[:-lag], detail[lag:], free[:-lag], free[lag:], lag / (len(frames) - 1))
         change = _difference(pair.before, pair.after, pair.free_before * pair.free_after)
@@ -52,10 +54,11 @@ def camera_features(frames: Tensor, guest: Tensor | None = None) -> Tensor:
     return torch.cat(rows)
 
 
-def _without_specks(frames: Tensor) -> Tensor:
-    """The brightness of frames [f, 3, h, w], each averaged with its neighbours in time, so that rain and snow fade."""
-    luma = (frames * LUMA).sum(1, keepdim=True)
-    return (luma[[0, *range(len(luma) - 1)]] + luma + luma[[*range(1, len(luma)), -1]]) / 3
+def _without_specks(frames: Tensor, reach: int) -> Tensor:
+    """The brightness of frames [f, 3, h, w], each the median of so many on either side, so that rain and snow go."""
+    luma, last = (frames * LUMA).sum(1, keepdim=True), len(frames) - 1
+    near = torch.arange(len(frames)) + torch.arange(-reach, reach + 1)[:, None]
+    return luma[near.clamp(0, last)].median(dim=0).values
 
 
 def _explained(pair: Pair, name: str, pace: float) -> Tensor:

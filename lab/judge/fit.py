@@ -63,7 +63,7 @@ def fitted(count: int = CLIPS, seed: int = SEED) -> tuple[dict[str, Classes], Co
 def classes_of(rows: Tensor, moves: Tensor, scenes: list[Scene]) -> dict[str, Classes]:
     """From the features of clips, [clips, features] each, to what tells their names."""
     classes = {name: fit(rows, [getattr(scene, name) for scene in scenes]) for name in READ}
-    return {**classes, "camera": fit(moves, [scene.camera for scene in scenes], directions=16, ridge=3.0)}
+    return {**classes, "camera": fit(moves, [scene.camera for scene in scenes], directions=24, ridge=3.0)}
 
 
 def main() -> None:

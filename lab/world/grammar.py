@@ -66,6 +66,8 @@ def makes_sense(scene: Scene) -> bool:
         return False
     if scene.weather in WEATHERS_OF and scene.place not in WEATHERS_OF[scene.weather]:
         return False
+    if scene.weather == "rain" and scene.time == "night" and scene.place != "city":
+        return False  # too dark to read without lamps
     if scene.camera != "still" and scene.place == "sea" and scene.weather in ("rain", "mist"):
         return False  # nothing there would show it
     guest = scene.guest

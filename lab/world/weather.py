@@ -81,4 +81,4 @@ def _mist(scene: Scene, view: View, canvas: Canvas) -> None:
     height = torch.exp(-(((y - scene.horizon - 0.06) / 0.20) ** 2))
     light = light_of(scene)
     pale = greyed(mix(rgb(light.horizon), rgb(light.cloud), 0.5), scene)
-    canvas.paint(pale, (height * (0.50 + 2.6 * (banks - 0.5))).clamp(0, 0.88))
+    canvas.paint(pale, (height * (0.50 + 2.6 * (banks - 0.5))).clamp(0, 0.78))
