@@ -30,6 +30,12 @@ def pytest_configure(config):
     config.pluginmanager.register(PackIsNoTestPackage())
 
 
+@pytest.fixture(autouse=True)
+def same_precision_on_every_cpu(monkeypatch):
+    """float32, unless a test says otherwise: what a test finds must not hang on the processor."""
+    monkeypatch.setattr("lavie.runtime.device.cpu_has_bfloat16", lambda: False)
+
+
 @pytest.fixture
 def golden():
     """Load a golden file of the official code by name."""

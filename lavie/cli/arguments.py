@@ -33,7 +33,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=("auto", "float32", "float16", "bfloat16"),
         default="auto",
-        help="Precision. auto is float16 on a GPU, float32 on the CPU. (default: auto)",
+        help="Precision. auto is float16 on a GPU; on a CPU it is bfloat16 if the processor computes with it (AVX512-BF16), "
+        "else float32. (default: auto)",
     )
 
 

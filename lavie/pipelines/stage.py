@@ -24,7 +24,7 @@ from ..models.text_encoder import TextEncoder, load_text_encoder
 from ..models.vae import load_vae
 from ..models.vae_attention import pooled_keys
 from ..renamed import old_attribute
-from ..runtime import choose_device, choose_dtype, storage_device
+from ..runtime import choose_device, choose_dtype, storage_device, vae_dtype
 from ..runtime.budget import Plan, fitted
 from ..runtime.estimate import Execution, Weights, Workload
 from ..runtime.free_memory import taken
@@ -46,7 +46,8 @@ Change = Callable[[Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class Stage:
-    """The parts of a stage on their device; `dtype` is the precision of UNet and text encoder.
+    """The parts of a stage on their device; `dtype` is the precision of UNet and text encoder (of the VAE: see
+    `vae_dtype`).
 
     placement: moves the parts to the device when they are used, if memory is limited.
     """
@@ -82,7 +83,7 @@ class Stage:
         require_files(family, config)
         home = torch.device("cpu") if placed else device
         unet = load_unet(family.path(config.unet), stage=name, dtype=dtype, device=home)
-        vae = load_vae(part_source(family, config.vae, "vae"), dtype=torch.float32, device=home)
+        vae = load_vae(part_source(family, config.vae, "vae"), dtype=vae_dtype(dtype, device), device=home)
         text_encoder = load_text_encoder(
             part_source(family, config.text_encoder, "text_encoder"),
             family.path(config.tokenizer),

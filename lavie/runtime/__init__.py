@@ -1,5 +1,5 @@
 """Device, precision and memory: where and how the networks run."""
 
-from .device import choose_device, choose_dtype, storage_device
+from .device import choose_device, choose_dtype, storage_device, vae_dtype
 
-__all__ = ["choose_device", "choose_dtype", "storage_device"]
+__all__ = ["choose_device", "choose_dtype", "storage_device", "vae_dtype"]

@@ -30,14 +30,27 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
 
 
 def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    """The requested precision; by default float16 on a GPU and float32 on the CPU."""
+    """The requested precision; by default float16 on a GPU, and on a CPU bfloat16 if it computes with it, else float32."""
     if dtype is None or dtype == "auto":
-        return torch.float32 if device.type == "cpu" else torch.float16
+        if device.type != "cpu":
+            return torch.float16
+        return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
     if isinstance(dtype, str):
         if dtype not in DTYPES:
             raise UsageError(f"Unknown dtype '{dtype}'. Choose auto, {', '.join(DTYPES)}.")
         dtype = DTYPES[dtype]
     return dtype
+
+
+def vae_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """The precision of the VAE beside a network of `dtype`: float32, which Stable Diffusion's VAEs need on a GPU in
+    float16, but bfloat16 on a CPU that runs the network in it."""
+    return dtype if device.type == "cpu" and dtype == torch.bfloat16 else torch.float32
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself (AVX512-BF16); emulated, it is slower than float32."""
+    return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()  # torch ≥ 2.6
 
 
 def storage_device(num_elements: int, device: torch.device) -> torch.device:
