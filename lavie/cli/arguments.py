@@ -33,8 +33,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=("auto", "float32", "float16", "bfloat16"),
         default="auto",
-        help="Precision. auto is float16 on a GPU; on a CPU it is bfloat16 if the processor computes with it (AVX512-BF16), "
-        "else float32. (default: auto)",
+        help="Precision. auto is float16 on a GPU, bfloat16 on a CPU that computes with it (AVX512-BF16), float32 on "
+        "others. (default: auto)",
     )
 
 

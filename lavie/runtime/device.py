@@ -30,7 +30,7 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
 
 
 def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    """The requested precision; by default float16 on a GPU, and on a CPU bfloat16 if it computes with it, else float32."""
+    """The requested precision; by default float16 on a GPU, bfloat16 on a CPU that computes with it, else float32."""
     if dtype is None or dtype == "auto":
         if device.type != "cpu":
             return torch.float16
