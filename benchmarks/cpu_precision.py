@@ -11,6 +11,7 @@ import argparse
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,15 +45,16 @@ def main() -> None:
     prompts = PROMPTS[: args.prompts]
     results = {"machine": machine(torch.device("cpu")), "model": args.model, "stages": {}}
     print(results["machine"])
-    inputs: list[np.ndarray | None] = [None] * len(prompts)
+    inputs: Sequence[np.ndarray | None] = [None] * len(prompts)
     for name, pipeline in STAGES.items():
         made = {each: run(pipeline, each, args.model, prompts, inputs) for each in PRECISIONS}
-        inputs, (exact, near) = [frames for _, frames in made["float32"]], made.values()
+        exact, near = made.values()
         found = {
             "float32": statistics.median(seconds for seconds, _ in exact),
             "bfloat16": statistics.median(seconds for seconds, _ in near),
             "psnr": sorted(psnr(one[1], other[1]) for one, other in zip(exact, near, strict=True)),
         }
+        inputs = [frames for _, frames in exact]
         results["stages"][name] = found
         middle, worst, times = statistics.median(found["psnr"]), found["psnr"][0], found["float32"] / found["bfloat16"]
         seconds = f"{found['float32']:6.2f} s → {found['bfloat16']:6.2f} s, ×{times:.2f}"
@@ -61,7 +63,7 @@ def main() -> None:
 
 
 def run(
-    kind: type, dtype: str, model: str, prompts: tuple[str, ...], inputs: list[np.ndarray | None]
+    kind: type, dtype: str, model: str, prompts: tuple[str, ...], inputs: Sequence[np.ndarray | None]
 ) -> list[tuple[float, np.ndarray]]:
     """Seconds and frames for each prompt, after one run that does not count."""
     pipeline = kind.from_pretrained(model, device="cpu", dtype=dtype)
