@@ -6,6 +6,7 @@ The content decides what a file is, not its extension.
 from __future__ import annotations
 
 import argparse
+import json
 import pickle
 import re
 import warnings
@@ -27,6 +28,9 @@ from .errors import LavieError
 _WRAPPERS = ("ema", "state_dict", "model_state_dict", "model", "module", "params_ema", "params")
 # Prefixes that data parallelism, torch.compile and Stable Diffusion's own code put before every name.
 _PREFIXES = ("module.", "_orig_mod.", "model.diffusion_model.", "unet.")
+
+# Programs that let nobody write metadata keep them as a tensor: the bytes of a JSON object of strings.
+NOTES, _SAVED_BY_COMFYUI = "lavie.notes", "model.diffusion_model."
 
 _PICKLE_HOLES = {"CVE-2025-32434": (2, 6), "CVE-2026-24747": (2, 10)}  # fixed in this torch
 
@@ -74,7 +78,9 @@ def read_layout(path: str | Path) -> Checkpoint:
         with _open_safetensors(path) as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             tensors = {
-                name: torch.empty(part.get_shape(), dtype=_dtype(part.get_dtype()), device="meta")
+                name: file.get_tensor(name)
+                if name.endswith(NOTES)
+                else torch.empty(part.get_shape(), dtype=_dtype(part.get_dtype()), device="meta")
                 for name, part in slices.items()
             }
             return _checkpoint(path, "safetensors", tensors, metadata=file.metadata() or {})
@@ -95,10 +101,18 @@ def _checkpoint(
     wrapper: str = "",
     metadata: dict[str, str] | None = None,
 ) -> Checkpoint:
+    if f"{_SAVED_BY_COMFYUI}{NOTES}" in tensors:  # beside the UNet it may hold marks of ComfyUI's
+        tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(_SAVED_BY_COMFYUI)}
     for prefix in _PREFIXES:
         if tensors and all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return Checkpoint(path, container, tensors, wrapper, metadata or {})
+    notes = {} if NOTES not in tensors else json.loads(bytes(tensors.pop(NOTES).tolist()))
+    return Checkpoint(path, container, tensors, wrapper, {**(metadata or {}), **notes})
+
+
+def notes_tensor(notes: Mapping[str, str]) -> Tensor:
+    """The tensor for `NOTES`, uint8."""
+    return torch.tensor(list(json.dumps(dict(notes)).encode()), dtype=torch.uint8)
 
 
 def _container(path: Path) -> str:

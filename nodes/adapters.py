@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,15 @@ from ..lavie.models import VideoUNet
 from ..lavie.models.attention import TemporalStrategy
 from ..lavie.models.deep_feature import DeepFeature
 from ..lavie.models.text_encoder import TextEncoder
-from .patches import patched, unknown
+from ..lavie.sampling.schedule import NUM_TRAIN_TIMESTEPS, alphas_cumprod
+from .patches import patched
 
-log = logging.getLogger(__name__)
-
+NO_CONTROL = (
+    "LaVie's network cannot follow a ControlNet or T2I-Adapter yet. Take Apply ControlNet (or the adapter's node) out "
+    "of the graph."
+)
+OWN = "lavie"  # the key of what we put on a MODEL ourselves
+PER_FRAME = "lavie_frames"  # in a CONDITIONING: a text for every frame, [1, frames, tokens, channels]
 STEP_LORAS = "lavie_loras"  # in transformer_options: what has an effect by on(unet, timestep), a context
 
 
@@ -34,7 +39,12 @@ class StageInfo:
 
 
 class GraphUNet(VideoUNet):
-    """A `VideoUNet` that answers ComfyUI's call (x, timesteps, context=…) as well as LaVie's own."""
+    """A `VideoUNet` that answers ComfyUI's call (x, timesteps, context=…) as well as LaVie's own.
+
+    around: from a call, this network and the `transformer_options`, the call with the host's wrappers around it.
+    """
+
+    around: Callable[[Callable, GraphUNet, dict[str, Any]], Callable] | None = None
 
     @classmethod
     def adopt(cls, unet: VideoUNet) -> GraphUNet:
@@ -42,41 +52,61 @@ class GraphUNet(VideoUNet):
         unet.__class__ = cls
         return unet  # type: ignore[return-value]
 
+    @property
+    def in_channels(self) -> int:
+        """By this name nodes that change the guidance ask for it."""
+        return self.config.in_channels
+
     def forward(
         self,
         x: Tensor,
         timesteps: Tensor | float,
         context: Tensor | None = None,
-        class_labels: Tensor | None = None,
         y: Tensor | None = None,
         control: Any = None,
         transformer_options: dict[str, Any] | None = None,
+        **inputs: Any,
+    ) -> Tensor:
+        """As `VideoUNet.forward`; `y` is the noise level."""
+        options = dict(transformer_options or {})
+        assert context is not None, "a UNet that reads text is always given some"
+        self._check(x, context)
+        if control is not None:
+            raise UsageError(NO_CONTROL)
+        options["original_shape"] = [x.shape[0] * x.shape[2], x.shape[1], *x.shape[3:]]
+        options.setdefault("sigmas", noise_levels(timesteps))
+        call = self._patched if self.around is None else self.around(self._patched, self, options)
+        return call(x, timesteps, context, y, control, options, **inputs)
+
+    def _patched(
+        self,
+        x: Tensor,
+        timesteps: Tensor | float,
+        context: Tensor,
+        y: Tensor | None,
+        _control: None,
+        transformer_options: dict[str, Any],
+        class_labels: Tensor | None = None,
         strategy: TemporalStrategy | None = None,
         down_hidden_states: Tensor | None = None,
         deep: DeepFeature | None = None,
         **_: Any,
     ) -> Tensor:
-        """As `VideoUNet.forward`; `y` is the noise level. Options that LaVie cannot use are named in the log, once."""
-        options = transformer_options or {}
-        self._check(x, context)
-        assert context is not None, "a UNet that reads text is always given some"
-        self._report_unused(control, options)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(patched(self, options))
-            for lora in options.get(STEP_LORAS, ()):
+            stack.enter_context(patched(self, transformer_options))
+            for lora in transformer_options.get(STEP_LORAS, ()):
                 stack.enter_context(lora.on(self, float(torch.as_tensor(timesteps).max())))
-            labels = y if class_labels is None else class_labels
             return super().forward(
                 x,
                 timesteps,
                 context,
-                labels,
+                y if class_labels is None else class_labels,
                 strategy=strategy,
                 down_hidden_states=down_hidden_states,
                 deep=deep,
             )
 
-    def _check(self, x: Tensor, context: Tensor | None) -> None:
+    def _check(self, x: Tensor, context: Tensor) -> None:
         if x.dim() != 5:
             raise UsageError(
                 f"LaVie samples video latents [batch, channels, frames, height, width], not {x.dim()}-D ones. "
@@ -88,13 +118,18 @@ class GraphUNet(VideoUNet):
                 "Use LaVie Temporal Interpolator or LaVie Video Upscaler instead of a core sampler."
             )
         check_width(context, self.config.cross_attention_dim)
+        if context.ndim == 4 and context.shape[1] != x.shape[2]:
+            raise UsageError(
+                f"The prompts are for {context.shape[1]} frames, the video has {x.shape[2]}: give LaVie Prompt "
+                "Schedule and the latent the same num_frames, without context windows."
+            )
 
-    def _report_unused(self, control: Any, options: dict[str, Any]) -> None:
-        unused = unknown(options) | ({"controlnet"} if control is not None else set())
-        reported = self.__dict__.setdefault("_reported", set())
-        for name in sorted(unused - reported):
-            log.warning("LaVie's UNet cannot use the patch '%s'; it has no effect.", name)
-        reported |= unused
+
+def noise_levels(timesteps: Tensor | float) -> Tensor:
+    """σ of these timesteps [batch], which ComfyUI's patches go by: noise over signal."""
+    timesteps = torch.as_tensor(timesteps, dtype=torch.float32).flatten()
+    alpha = alphas_cumprod()[timesteps.round().long().clamp(0, NUM_TRAIN_TIMESTEPS - 1).cpu()]
+    return ((1 - alpha) / alpha).sqrt().to(timesteps.device)
 
 
 def check_width(states: Tensor | None, width: int) -> None:

@@ -12,10 +12,9 @@ from torch.nn.functional import pad
 from ..lavie.errors import UsageError
 from ..lavie.sampling import TextCondition
 from ..lavie.stages import STAGES
-from .adapters import StageInfo, check_width
+from .adapters import PER_FRAME, StageInfo, check_width
 
 VAE_FACTOR = STAGES["base"].vae_factor
-PER_FRAME = "lavie_frames"  # in a CONDITIONING: a text for every frame, [1, frames, tokens, channels]
 
 
 def info_of(model: Any) -> StageInfo | None:
@@ -50,7 +49,7 @@ def text_condition(positive: list, negative: list, model: Any) -> TextCondition:
     """The embeddings of two CONDITIONINGs on the MODEL's device, checked for its width.
 
     Raises:
-        UsageError: several are combined, one is limited to an area or to some steps, or it is from another encoder.
+        UsageError: several are combined, or one is from another encoder.
     """
     states = [_embedding(name, value) for name, value in (("positive", positive), ("negative", negative))]
     for state in states:
@@ -65,10 +64,6 @@ def _embedding(name: str, conditioning: list) -> Tensor:
             "KSampler for combined ones."
         )
     states, options = conditioning[0]
-    limits = {"area": "an area", "mask": "a mask", "start_percent": "some steps", "end_percent": "some steps"}
-    for key, limit in limits.items():
-        if options.get(key) not in (None, 0.0 if key == "start_percent" else 1.0 if key == "end_percent" else None):
-            raise UsageError(f"The {name} conditioning is limited to {limit}, which only the core KSampler can do.")
     return options.get(PER_FRAME, states)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..lavie.checkpoints import describe, load_unet
+from ..lavie.checkpoints.stored import FAMILY_KEY
 from ..lavie.config import BUNDLED, OWN, RELEASED, RELEASED_STAGES, Family, find_family
 from ..lavie.errors import LavieError, UsageError
 from ..lavie.models.text_encoder import load_text_encoder
@@ -20,6 +21,7 @@ from .adapters import StageInfo
 from .node import Node
 from .vae import GraphVAE
 from .widgets import choice
+from .wired import refuse_unused
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +96,7 @@ class LaVieLoader(Node):
         unet = _load_unet(family.path(config.unet), stage, dtype)
         progress.step("load", 4, 4)
         return (
-            host.make_model(unet, info),
+            host.make_model(unet, info, refuse_unused),
             None if text is None else host.make_clip(text, info),
             None if vae is None else GraphVAE(vae, info),
         )
@@ -127,7 +129,15 @@ def resolve(model: str, stage: str) -> tuple[Family, str]:
         raise LavieError(f"{name} seems to be {found['title']}. LaVie Loader needs a UNet of one of LaVie's stages.")
     if stage not in (AUTO, found["stage"]):
         raise UsageError(f"{name} holds LaVie's {found['stage']} stage, not {stage}. Set stage to auto.")
+    if found["metadata"].get(FAMILY_KEY) == BUNDLED:  # kept by Save Model
+        return _with_bundled_parts(found["stage"], path), found["stage"]
     return _with_unet(released, found["stage"], path), found["stage"]
+
+
+def _with_bundled_parts(stage: str, path: Path) -> Family:
+    """The bundled family with another UNet; it keeps its name, so that a merge of merges does, too."""
+    family = find_family(BUNDLED)
+    return replace(family, **{stage: replace(family.stage(stage), unet=str(path.resolve()))})
 
 
 def _with_unet(family: Family, stage: str, path: Path) -> Family:

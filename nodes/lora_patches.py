@@ -33,6 +33,7 @@ def add_lora(model: Any, clip: Any, lora: Lora) -> tuple[Any, Any, int, list[str
     model, applied = model.clone(), 0
     stepped = _stepped(lora, model.model.diffusion_model)
     if stepped.layers:
+        host.require_fitting(model, _patches(stepped, set(stepped.layers), keys))
         options = model.model_options.setdefault("transformer_options", {})
         options[STEP_LORAS] = (*options.get(STEP_LORAS, ()), StepLora(stepped))
         applied += len(stepped.layers)
@@ -53,15 +54,21 @@ def _stepped(lora: Lora, unet: nn.Module) -> Lora:
 
 def _patch(patcher: Any, lora: Lora, keys: dict[str, Any], layers: set[str]) -> int:
     """Patch these layers of a LoRA, each with its strength; returns how many."""
-    strengths: dict[float, dict[str, Tensor]] = {}
+    strengths: dict[float, set[str]] = {}
     for layer in layers & set(keys):
-        tensors = {f"{layer}.{part}": tensor for part, tensor in lora.layers[layer].items()}
-        strengths.setdefault(lora.strength_of(layer), {}).update(tensors)
+        strengths.setdefault(lora.strength_of(layer), set()).add(layer)
     patched: set[str] = set()
-    for strength, tensors in strengths.items():
-        patches = host.required("comfy.lora").load_lora(tensors, keys, log_missing=False)
-        patched |= set(patcher.add_patches(patches, strength))
+    for strength, of_strength in strengths.items():
+        patches = _patches(lora, of_strength, keys)
+        if patches:
+            patched |= set(patcher.add_patches(patches, strength))
     return len(patched)
+
+
+def _patches(lora: Lora, layers: set[str], keys: dict[str, Any]) -> dict[str, Any]:
+    """These layers of a LoRA as the host patches weights with them."""
+    tensors = {f"{name}.{part}": tensor for name in layers for part, tensor in lora.layers[name].items()}
+    return host.required("comfy.lora").load_lora(tensors, keys, log_missing=False)
 
 
 def _spatial(keys: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""ComfyUI's model patches on LaVie's UNet (FreeU, perturbed attention guidance, …), for one call.
+"""ComfyUI's model patches on LaVie's UNet (FreeU, ToMe, Deep Shrink, …), for one call.
 
 Blocks are counted as in Stable Diffusion 1.x: input 0 is the first convolution, then come the resnets and downsamplers
 of the down blocks; outputs are the resnets of the up blocks. Feature maps are [batch · frames, channels, height,
-width], and spatial attention sees [batch · frames, pixels, channels], so that patches for images fit.
+width], and attention sees [batch · frames, pixels, channels], so that patches for images fit.
 """
 
 from __future__ import annotations
@@ -13,81 +13,143 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 from ..lavie.models import VideoUNet
-from ..lavie.models.attention import Attention
-from ..lavie.models.blocks import Downsample, ResnetBlock, Transformer
+from ..lavie.models.attention import Attention, SparseCausalAttention
+from ..lavie.models.blocks import Transformer, TransformerBlock
 from ..lavie.models.unet import DownBlock, UpBlock
 
-BLOCK_PATCHES = ("input_block_patch", "output_block_patch")
-ATTENTION_PATCHES = ("attn1", "attn2")
+ATTENTIONS = ("attn1", "attn2")
+PATCHES = (
+    "emb_patch",
+    "input_block_patch",
+    "input_block_patch_after_skip",
+    "output_block_patch",
+    "middle_patch",
+    *(f"{name}_{kind}" for name in ATTENTIONS for kind in ("patch", "output_patch")),
+)
 Options = dict[str, Any]
 Block = tuple[str, int]
 Kind = TypeVar("Kind", bound=nn.Module)
 
 
-def unknown(options: Options) -> set[str]:
-    """Names of patches that LaVie cannot use."""
-    return (set(options.get("patches", ())) - set(BLOCK_PATCHES)) | (
-        set(options.get("patches_replace", ())) - set(ATTENTION_PATCHES)
-    )
+def unknown(options: Options) -> dict[str, list]:
+    """The patches that LaVie cannot use, by the kind of place that they ask for."""
+    patches = {name: list(each) for name, each in options.get("patches", {}).items() if name not in PATCHES}
+    replaced = options.get("patches_replace", {})
+    return patches | {name: list(each.values()) for name, each in replaced.items() if name not in ATTENTIONS}
 
 
 @contextlib.contextmanager
 def patched(unet: VideoUNet, options: Options) -> Iterator[None]:
     """A context manager: puts the patches of `transformer_options` into the UNet and removes them again."""
     with contextlib.ExitStack() as stack:
-        patches = options.get("patches", {})
-        for block, module in _inputs(unet).items():
-            for patch in patches.get("input_block_patch", ()):
-                stack.callback(module.register_forward_hook(_on_output(patch, options, block)).remove)
-        for block, (resnet, skip) in _outputs(unet).items():
-            for patch in patches.get("output_block_patch", ()):
-                stack.callback(resnet.register_forward_pre_hook(_on_join(patch, skip, options, block)).remove)
-        for name in ATTENTION_PATCHES:
-            for place, patch in options.get("patches_replace", {}).get(name, {}).items():
-                for block, transformer in _transformers(unet).items():
-                    if place in (block, (*block, 0)):
-                        attention = getattr(transformer, name)
-                        attention.forward = _attention(attention, patch, options, block)
-                        stack.callback(attention.__dict__.pop, "forward")
+        _patch_blocks(unet, options, stack)
+        _patch_attention(unet, options, stack)
         yield
 
 
-def _inputs(unet: VideoUNet) -> dict[Block, nn.Module]:
+def _patch_blocks(unet: VideoUNet, options: Options, stack: contextlib.ExitStack) -> None:
+    patches, hooks = options.get("patches", {}), []
+    for patch in patches.get("emb_patch", ()):
+        hooks.append(unet.time_embedding.register_forward_hook(_on_embedding(patch, unet, options)))
+    modules = _inputs(unet)
+    for index, module in enumerate(modules):
+        at = {**options, "block": ("input", index)}
+        for patch in patches.get("input_block_patch", ()):
+            hooks.append(module.register_forward_hook(_on_output(patch, at)))
+        following = _first(unet, modules[index + 1]) if index + 1 < len(modules) else unet.mid_block
+        for patch in patches.get("input_block_patch_after_skip", ()):
+            hooks.append(following.register_forward_pre_hook(_on_input(patch, at)))
+    for hook in hooks:
+        stack.callback(hook.remove)
+    number, joining = 0, patches.get("output_block_patch", ())
+    for level in _each(unet.up_blocks, UpBlock) if joining else ():
+        _replace(stack, level, "join", _join(joining, options, number))
+        number += len(level.resnets)
+
+
+def _on_embedding(patch: Callable, unet: VideoUNet, options: Options) -> Callable:
+    return lambda _module, _inputs, emb: patch(emb, unet.config.block_out_channels[0], options)
+
+
+def _on_output(patch: Callable, options: Options) -> Callable:
+    return lambda _module, _inputs, h: patch(h, options)
+
+
+def _on_input(patch: Callable, options: Options) -> Callable:
+    return lambda _module, inputs: (patch(inputs[0], options), *inputs[1:])
+
+
+def _inputs(unet: VideoUNet) -> list[nn.Module]:
     """The last module of each input block."""
     modules: list[nn.Module] = [unet.conv_in]
     for level in _each(unet.down_blocks, DownBlock):
         modules += level.resnets if level.attentions is None else level.attentions
         modules += level.downsamplers or []
-    return {("input", index): module for index, module in enumerate(modules)}
+    return modules
 
 
-def _outputs(unet: VideoUNet) -> dict[Block, tuple[nn.Module, int]]:
-    """The first module of each output block, and how many channels of its input belong to the skip tensor."""
-    resnets = [resnet for level in _each(unet.up_blocks, UpBlock) for resnet in level.resnets]
-    skips = [unet.conv_in.out_channels]
+def _first(unet: VideoUNet, last: nn.Module) -> nn.Module:
+    """The first module of the block that ends with `last`."""
     for level in _each(unet.down_blocks, DownBlock):
-        skips += [resnet.conv2.out_channels for resnet in _each(level.resnets, ResnetBlock)]
-        skips += [sampler.conv.out_channels for sampler in _each(level.downsamplers, Downsample)]
-    return {("output", i): pair for i, pair in enumerate(zip(resnets, reversed(skips), strict=True))}
+        for resnet, attention in zip(level.resnets, level.attentions or (), strict=False):
+            if attention is last:
+                return resnet
+    return last
 
 
-def _transformers(unet: VideoUNet) -> dict[Block, nn.Module]:
-    """The transformer block of each block that has one."""
-    (middle,) = _each(unet.mid_block.attentions, Transformer)
-    found: dict[Block, nn.Module] = {("middle", 0): middle.transformer_blocks[0]}
+def _join(patches: list[Callable], options: Options, first: int) -> Callable:
+    """`UpBlock.join` of a level whose first resnet is the output block number `first`."""
+
+    def join(x: Tensor, skip: Tensor, layer: int) -> Tensor:
+        at = {**options, "block": ("output", first + layer)}
+        x = x.clone()  # patches change it, and a deep feature is kept
+        for patch in patches:
+            x, skip = patch(x, skip, at)
+        return torch.cat((x, skip), dim=1)
+
+    return join
+
+
+def _patch_attention(unet: VideoUNet, options: Options, stack: contextlib.ExitStack) -> None:
+    patches, replaced = options.get("patches", {}), options.get("patches_replace", {})
+    for index, (block, transformer) in enumerate(_transformers(unet).items()):
+        extra = {key: value for key, value in options.items() if key not in ("patches", "patches_replace")}
+        extra |= {"block": block, "block_index": 0, "transformer_index": index, "attn_precision": None}
+        if patches.get("middle_patch"):
+            middle = _after_space(transformer, patches["middle_patch"], extra)
+            _replace(stack, transformer, "_add_of_space", middle)
+        for name in ATTENTIONS:
+            here = replaced.get(name, {})
+            core = here.get((*block, 0), here.get(block, _core))
+            first, last = (patches.get(f"{name}_{kind}", ()) for kind in ("patch", "output_patch"))
+            if first or last or core is not _core:
+                attention = getattr(transformer, name)
+                _replace(stack, attention, "forward", _attention(attention, first, core, last, extra))
+
+
+def _transformers(unet: VideoUNet) -> dict[Block, TransformerBlock]:
+    """The transformer block of each block that has one, in the order of the forward pass."""
+    found: dict[Block, TransformerBlock] = {}
     index = 1
     for level in _each(unet.down_blocks, DownBlock):
         for layer, transformer in enumerate(_each(level.attentions, Transformer)):
-            found["input", index + layer] = transformer.transformer_blocks[0]
+            found["input", index + layer] = _only(transformer)
         index += len(level.resnets) + len(level.downsamplers or [])
+    found["middle", 0] = _only(_each(unet.mid_block.attentions, Transformer)[0])
     index = 0
     for level in _each(unet.up_blocks, UpBlock):
         for layer, transformer in enumerate(_each(level.attentions, Transformer)):
-            found["output", index + layer] = transformer.transformer_blocks[0]
+            found["output", index + layer] = _only(transformer)
         index += len(level.resnets)
     return found
+
+
+def _only(transformer: Transformer) -> TransformerBlock:
+    (block,) = _each(transformer.transformer_blocks, TransformerBlock)
+    return block
 
 
 def _each(modules: nn.ModuleList | None, kind: type[Kind]) -> list[Kind]:
@@ -95,29 +157,57 @@ def _each(modules: nn.ModuleList | None, kind: type[Kind]) -> list[Kind]:
     return cast("list[Kind]", list(modules or ()))
 
 
-def _on_output(patch: Callable, options: Options, block: Block) -> Callable:
-    return lambda _module, _inputs, output: patch(output, {**options, "block": block})
+def _replace(stack: contextlib.ExitStack, module: nn.Module, method: str, by: Callable) -> None:
+    """Until the stack is closed."""
+    module.__dict__[method] = by
+    stack.callback(module.__dict__.pop, method)
 
 
-def _on_join(patch: Callable, skip: int, options: Options, block: Block) -> Callable:
-    def hook(_module: nn.Module, inputs: tuple) -> tuple:
-        x, *rest = inputs
-        h, hsp = patch(x[:, :-skip].clone(), x[:, -skip:].clone(), {**options, "block": block})
-        return (torch.cat((h, hsp), dim=1), *rest)
+def _after_space(transformer: TransformerBlock, patches: list[Callable], extra: Options) -> Callable:
+    add_of_space = transformer._add_of_space
 
-    return hook
+    def patched_space(x: Tensor, cond: Any) -> Tensor:
+        x = add_of_space(x, cond)
+        frames = x.flatten(0, 1)
+        for patch in patches:
+            frames = patch(frames, extra)
+        return frames.view_as(x)
+
+    return patched_space
 
 
-def _attention(attention: Attention, patch: Callable, options: Options, block: Block) -> Callable:
-    """The forward of a spatial (or text) attention with the patch as its core: (q, k, v, options) → values."""
-    extra = {key: value for key, value in options.items() if key not in ("patches", "patches_replace")}
-    extra |= {"block": block, "block_index": 0, "n_heads": attention.heads, "attn_precision": None}
-    extra["dim_head"] = attention.to_q.out_features // attention.heads
+def _attention(
+    attention: Attention, first: list[Callable], core: Callable, last: list[Callable], extra: Options
+) -> Callable:
+    """The forward of a spatial or text attention with patches of (tokens, source of keys, source of values, extra), one
+    in place of its core, (q, k, v, extra) → values, and patches of what comes out, (tokens, extra)."""
+    extra = {**extra, "n_heads": attention.heads, "dim_head": attention.to_q.out_features // attention.heads}
 
     def forward(x: Tensor, text: Tensor | None = None, before: Tensor | None = None) -> Tensor:
-        source = x.flatten(0, 1) if text is None else text
-        q = attention.to_q(x).flatten(0, 1) if text is None else attention.to_q(x).flatten(1, 2)
-        out = patch(q, attention.to_k(source), attention.to_v(source), extra)
-        return attention.to_out[0](out).view_as(x)
+        tokens = x.flatten(0, 1)
+        keys = values = _source(attention, x, text, before)
+        for patch in first:
+            tokens, keys, values = patch(tokens, keys, values, extra)
+        q, k, v = attention.to_q(tokens), attention.to_k(keys), attention.to_v(values)
+        out = attention.to_out[0](core(q, k, v, extra))
+        for patch in last:
+            out = patch(out, extra)
+        return out.view_as(x)
 
     return forward
+
+
+def _source(attention: Attention, x: Tensor, text: Tensor | None, before: Tensor | None) -> Tensor:
+    """What each frame looks at, [batch · frames, tokens, channels]."""
+    if text is not None:
+        per_frame = text if text.ndim == 4 else text[:, None].expand(-1, x.shape[1], -1, -1)
+        return per_frame.flatten(0, 1)
+    if isinstance(attention, SparseCausalAttention):
+        return attention.first_and_previous(x, before).flatten(0, 1)
+    return x.flatten(0, 1)
+
+
+def _core(q: Tensor, k: Tensor, v: Tensor, extra: Options) -> Tensor:
+    """As the host's own, which lays keys and values out as the queries' batch asks (HyperTile relies on it)."""
+    q, k, v = (each.reshape(len(q), -1, extra["n_heads"], extra["dim_head"]).transpose(1, 2) for each in (q, k, v))
+    return scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)

@@ -31,6 +31,7 @@ from .widgets import (
     stage_knobs,
     widget,
 )
+from .wired import refuse_unused
 
 MODEL = socket("MODEL", "LaVie's base stage, from LaVie Loader. LoRAs and model patches can go in between.")
 POSITIVE = socket("CONDITIONING", "What the video should show: from LaVie Text Encode or CLIP Text Encode.")
@@ -75,6 +76,8 @@ class SamplerNode(Node):
         of_method = method_knobs(self.methods)
         asked = given(of_method, inputs)
         config = info.config.configured(info.stage, **given(of_stage, inputs))
+        wires = {"positive": positive, "negative": negative}
+        refuse_unused(model, {name: [options for _, options in each] for name, each in wires.items()}, self.title)
         text = text_condition(positive, negative, model)
         run = Run(model, info, config, text, seed, asked, host.Progress(model), self.advice)
         rest = {name: value for name, value in inputs.items() if name not in {**of_stage, **of_method}}

@@ -12,7 +12,7 @@ from ..lavie.errors import UsageError
 from ..lavie.sampling import PromptSchedule
 from ..lavie.stages import STAGES
 from . import host
-from .inputs import PER_FRAME
+from .adapters import PER_FRAME
 from .node import Node
 from .widgets import integer, socket, text
 

@@ -10,7 +10,7 @@ from ..errors import LavieError
 from ..models.restore import WEIGHT_FILES
 from ..tensor_files import Checkpoint
 
-CONFIG_KEY, STAGE_KEY = "lavie.config", "lavie.stage"
+CONFIG_KEY, STAGE_KEY, FAMILY_KEY = "lavie.config", "lavie.stage", "lavie.family"
 
 
 def weights_file(path: str | Path) -> Path:

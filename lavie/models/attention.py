@@ -68,14 +68,14 @@ class SparseCausalAttention(Attention):
         """before [batch, 2, pixels, channels]: the clip's first frame and the one before x, where x begins later."""
 
         def seen(to: nn.Linear) -> Tensor:
-            return self._first_and_previous(to(x), None if before is None else to(before)).flatten(0, 1)
+            return self.first_and_previous(to(x), None if before is None else to(before)).flatten(0, 1)
 
         q = self.split_heads(self.to_q(x).flatten(0, 1))
         k, v = self.split_heads(seen(self.to_k)), self.split_heads(seen(self.to_v))
         return self.merge(scaled_dot_product_attention(q, k, v)).view_as(x)
 
     @staticmethod
-    def _first_and_previous(x: Tensor, before: Tensor | None) -> Tensor:
+    def first_and_previous(x: Tensor, before: Tensor | None) -> Tensor:
         first, last = (x[:, :1], x[:, :1]) if before is None else (before[:, :1], before[:, 1:])
         previous = torch.cat((last, x[:, :-1]), dim=1)
         return torch.cat((first.expand_as(x), previous), dim=2)

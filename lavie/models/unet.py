@@ -109,13 +109,17 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor, skips: list[Tensor], cond: Conditioning, layers: slice = slice(None)) -> Tensor:
         """layers: only these."""
         for i in range(len(self.resnets))[layers]:
-            x = torch.cat((x, skips.pop()), dim=1)
-            x = self.resnets[i](x, cond)
+            x = self.resnets[i](self.join(x, skips.pop(), i), cond)
             if self.attentions is not None:
                 x = self.attentions[i](x, cond)
         if self.upsamplers is not None:
             x = self.upsamplers[0](x, skips[-1].shape[2:], cond.slice_elements)
         return x
+
+    @staticmethod
+    def join(x: Tensor, skip: Tensor, layer: int) -> Tensor:
+        """What the resnet with this number sees; front ends may put patches in its place."""
+        return torch.cat((x, skip), dim=1)
 
 
 class VideoUNet(nn.Module):

@@ -25,6 +25,7 @@ from .devices import (
     compute_device,
     free_cache,
     free_models,
+    node_title,
     out_of_memory,
     required,
     storage_device,
@@ -42,6 +43,7 @@ from .files import (
     released_folders,
 )
 from .native import keywords, make_clip, make_model, make_patcher
+from .weights import require_fitting
 
 if TYPE_CHECKING:
     from ...lavie.models import VideoUNet
@@ -66,10 +68,12 @@ __all__ = [
     "make_clip",
     "make_model",
     "make_patcher",
+    "node_title",
     "out_of_memory",
     "output_folder",
     "register_folders",
     "released_folders",
+    "require_fitting",
     "required",
     "run_within_memory",
     "storage_device",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 from types import ModuleType
 
 import torch
@@ -32,6 +33,14 @@ def required(name: str) -> ModuleType:
     if module is None:
         raise ImportError(f"there is no {name}")
     return module
+
+
+def node_title(class_name: str) -> str:
+    """What the page calls the nodes of this class; empty if there is no such node, or no ComfyUI."""
+    core = sys.modules.get("nodes")  # ComfyUI's, which is there before any pack
+    known = getattr(core, "NODE_CLASS_MAPPINGS", {})
+    name = next((name for name, node in known.items() if node.__name__ == class_name), "")
+    return getattr(core, "NODE_DISPLAY_NAME_MAPPINGS", {}).get(name) or name
 
 
 class Patcher:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ...lavie.checkpoints.stored import CONFIG_KEY, FAMILY_KEY, STAGE_KEY
+from ...lavie.errors import UsageError
 from ...lavie.models import VideoUNet
 from ...lavie.models.text_encoder import TextEncoder
 from ...lavie.runtime.memory import activation_bytes
 from ...lavie.stages import STAGES
-from ..adapters import GraphText, GraphTokenizer, GraphUNet, StageInfo
+from ...lavie.tensor_files import NOTES, notes_tensor
+from ..adapters import OWN, PER_FRAME, GraphText, GraphTokenizer, GraphUNet, StageInfo
 from .devices import Patcher, comfy, compute_device, required
+from .weights import refusing
 
 log = logging.getLogger(__name__)
 
+# Raises if a MODEL or its conditionings, by the names of their inputs, hold what a core sampler would not use.
+Check = Callable[[Any, dict[str, list[dict]]], None]
+
 X4_VAE_FACTOR = 4  # of Stable Diffusion's x4 upscaler
-# Patches that only core samplers support.
-SAMPLER_PATCHES = (
-    "sampler_cfg_function",
-    "sampler_pre_cfg_function",
-    "sampler_post_cfg_function",
-    "model_function_wrapper",
-)
 MARKS = {"positive": 0, "negative": 1}  # with which the host marks the halves of the guidance
 
 
@@ -38,20 +39,21 @@ class PlainModel(nn.Module):
         self.diffusion_model, self.lavie = unet, info
 
 
-def make_model(unet: VideoUNet, info: StageInfo) -> Any:
+def make_model(unet: VideoUNet, info: StageInfo, check: Check) -> Any:
     """A MODEL: ComfyUI's ModelPatcher around its BaseModel around the UNet."""
     adopted = GraphUNet.adopt(unet)
     if comfy("comfy.model_base") is not None:
         try:
-            return _native_model(adopted, info)
+            return _native_model(adopted, info, check)
         except (ImportError, AttributeError, TypeError) as lack:
             log.warning("This ComfyUI lacks what a native MODEL needs (%s): core samplers and LoRA are off.", lack)
     return Patcher(PlainModel(adopted, info), compute_device())
 
 
-def _native_model(unet: GraphUNet, info: StageInfo) -> Any:
+def _native_model(unet: GraphUNet, info: StageInfo, check: Check) -> Any:
     base, management = required("comfy.model_base"), required("comfy.model_management")
     _use_host_layers(unet)
+    unet.around = _within_wrappers
 
     class LaVie(base.BaseModel):
         lavie = info
@@ -59,13 +61,48 @@ def _native_model(unet: GraphUNet, info: StageInfo) -> Any:
         def memory_required(self, input_shape: Any, cond_shapes: Any = None) -> float:
             return activation_bytes(self.diffusion_model, input_shape)
 
+        def extra_conds(self, **options: Any) -> dict[str, Any]:
+            texts = options.get(PER_FRAME)
+            own = {} if texts is None else {"c_crossattn": required("comfy.conds").CONDRegular(texts)}
+            return {**super().extra_conds(**options), **own}
+
     model = LaVie(_native_config(unet, info), _model_type(base, info))
     model.diffusion_model = unet
     if info.config.prediction_type == "sample":
         model.model_sampling = _clean_sampling(model.model_config)
-    return required("comfy.model_patcher").ModelPatcher(
+    patcher = refusing(required("comfy.model_patcher").ModelPatcher)(
         model, load_device=management.get_torch_device(), offload_device=management.unet_offload_device()
     )
+    extension = required("comfy.patcher_extension")
+    patcher.add_wrapper_with_key(extension.WrappersMP.PREPARE_SAMPLING, OWN, _checked(check))
+    return patcher
+
+
+def _checked(check: Check) -> Callable:
+    """Core samplers begin with this, before they load anything."""
+
+    def prepare(executor: Callable, model: Any, noise_shape: Any, conds: dict[str, list[dict]], **options: Any) -> Any:
+        check(model, conds)
+        conds = {name: [_over_all_frames(each) for each in several] for name, several in conds.items()}
+        return executor(model, noise_shape, conds, **options)
+
+    return prepare
+
+
+def _over_all_frames(conditioning: dict[str, Any]) -> dict[str, Any]:
+    """An area in percent of an image, as one of a video; the host does so with areas in pixels only."""
+    kind, *sides = conditioning.get("area") or (None,)
+    if kind != "percentage" or len(sides) != 4:
+        return conditioning
+    height, width, top, left = sides
+    return {**conditioning, "area": ("percentage", 1.0, height, width, 0.0, top, left)}
+
+
+def _within_wrappers(call: Callable, unet: GraphUNet, options: dict[str, Any]) -> Callable:
+    """EasyCache and others of its kind put themselves around a call of the network."""
+    extension = required("comfy.patcher_extension")
+    wrappers = extension.get_all_wrappers(extension.WrappersMP.DIFFUSION_MODEL, options)
+    return extension.WrapperExecutor.new_class_executor(call, unet, wrappers).execute
 
 
 def _native_config(unet: GraphUNet, info: StageInfo) -> Any:
@@ -74,7 +111,16 @@ def _native_config(unet: GraphUNet, info: StageInfo) -> Any:
     class LaVieConfig(required("comfy.supported_models_base").BASE):
         sampling_settings = {"beta_schedule": "sqrt_linear", "linear_start": 1e-4, "linear_end": 2e-2}  # noqa: RUF012
 
-    width = unet.config.block_out_channels[0]
+        def process_unet_state_dict_for_saving(self, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+            notes = {CONFIG_KEY: json.dumps(unet.config.to_dict()), STAGE_KEY: info.stage, FAMILY_KEY: info.model}
+            own = {name: tensor.clone() for name, tensor in state_dict.items()}  # layers share their frequencies
+            return super().process_unet_state_dict_for_saving({**own, NOTES: notes_tensor(notes)})
+
+        def process_clip_state_dict_for_saving(self, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+            raise UsageError("LaVie's stages are no Stable Diffusion checkpoints: save the MODEL with Save Model.")
+
+    # By model_channels FreeU finds the two deepest levels: 4 and 2 times as wide in Stable Diffusion.
+    width = unet.config.block_out_channels[-1] // 4
     config = LaVieConfig({"disable_unet_model_creation": True, "model_channels": width})
     config.set_inference_dtype(unet.dtype, None)
     config.latent_format = latent_format(info)
@@ -126,15 +172,8 @@ def _use_host_layers(unet: nn.Module) -> None:
 
 
 def keywords(model: Any) -> Callable[[Sequence[str]], dict[str, Any]] | None:
-    """See `lavie.job.Job.keywords`: the patches that nodes put on a MODEL, and which halves they see.
-
-    The log names patches that only core samplers support.
-    """
-    options = getattr(model, "model_options", {})
-    unused = [name for name in SAMPLER_PATCHES if options.get(name)]
-    for name in (*unused, *getattr(model, "object_patches", ())):
-        log.warning("A patch of this MODEL (%s) works with the core KSampler only; it has no effect here.", name)
-    patches = options.get("transformer_options", {})
+    """See `lavie.job.Job.keywords`: the patches that nodes put on a MODEL, and which halves they see."""
+    patches = getattr(model, "model_options", {}).get("transformer_options", {})
     if not patches:
         return None
 
@@ -151,7 +190,9 @@ def make_clip(encoder: TextEncoder, info: StageInfo) -> Any:
     if sd is not None:
         try:
             target = SimpleNamespace(params={}, clip=lambda **_: text, tokenizer=lambda **_: tokenizer)
-            return sd.CLIP(target, model_options={"dtype": encoder.model.dtype})
+            clip = sd.CLIP(target, model_options={"dtype": encoder.model.dtype})
+            clip.patcher.__class__ = refusing(type(clip.patcher))
+            return clip
         except (AttributeError, TypeError) as lack:
             log.warning("This ComfyUI lacks what a native CLIP needs (%s): core text nodes are off.", lack)
     return PlainClip(text, tokenizer)

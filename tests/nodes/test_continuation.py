@@ -78,7 +78,7 @@ def mask_model():
     unet = part("lavie.models").build_unet(
         {**stage("base").model.model.diffusion_model.config.to_dict(), "in_channels": 9}
     )
-    return part("nodes.host").make_model(unet.eval(), info)
+    return part("nodes.host").make_model(unet.eval(), info, part("nodes.wired").refuse_unused)
 
 
 def test_the_mask_form_is_shown_the_last_frames_and_both_sides():

@@ -6,7 +6,7 @@ import os
 import pytest
 import torch
 from safetensors.torch import save_file
-from support.graph import PACK, part, refused, run, stage
+from support.graph import PACK, network, part, refused, run, stage
 
 
 @pytest.fixture
@@ -75,3 +75,19 @@ def test_a_replaced_file_is_loaded_again(models):
     assert fingerprint("lavie-tiny") == fingerprint("lavie-tiny")
     os.utime(path, ns=(1, 1))
     assert fingerprint("lavie/mine.safetensors") != first
+
+
+def test_what_save_model_writes_loads_again_with_the_parts_of_its_family(models):
+    """ComfyUI puts a prefix before every name, adds marks of its own, and leaves no place for metadata."""
+    unet, notes = network("base"), part("lavie.tensor_files")
+    config = json.dumps(unet.config.to_dict())
+    kept = {f"model.diffusion_model.{name}": tensor.clone().contiguous() for name, tensor in unet.state_dict().items()}
+    kept["model.diffusion_model.conv_out.bias"] += 1
+    told = {"lavie.config": config, "lavie.stage": "base", "lavie.family": "lavie-tiny"}
+    kept[f"model.diffusion_model.{notes.NOTES}"] = notes.notes_tensor(told)
+    save_file({**kept, "v_pred": torch.tensor([])}, models / "lavie" / "merge.safetensors")
+    model, clip, vae = run("LaVieLoader", model="lavie/merge.safetensors")
+    assert torch.equal(model.model.diffusion_model.conv_out.bias, unet.conv_out.bias + 1)
+    assert clip is not None
+    assert vae is not None
+    assert model.model.lavie.config.prediction_type == stage("base").model.model.lavie.config.prediction_type

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from support.graph import network, sample, stage
+from support.graph import clip_of, interpolate, network, sample, stage
+from torch.nn.functional import interpolate as interpolate_map
 from torch.nn.functional import scaled_dot_product_attention
 
 FRAMES = 4
@@ -92,20 +93,102 @@ def test_a_patch_that_fails_leaves_nothing_behind():
         assert left_over() == 0
 
 
-def test_a_patch_without_a_place_is_told_once(caplog, monkeypatch):
-    monkeypatch.delitem(network("base").__dict__, "_reported", raising=False)
-    before = sample()
-    assert torch.equal(sample(model=patched({"attn1_patch": [None]}, {"dit": {}})), before)
-    told = [record.getMessage() for record in caplog.records]
-    assert sum("'attn1_patch'" in each for each in told) == 1
-    assert sum("'dit'" in each for each in told) == 1
+NOTHING = {
+    "emb_patch": lambda emb, channels, options: emb,
+    "input_block_patch_after_skip": lambda h, options: h,
+    "attn1_patch": lambda n, keys, values, options: (n, keys, values),
+    "attn1_output_patch": lambda n, options: n,
+    "middle_patch": lambda x, options: x,
+    "attn2_patch": lambda n, keys, values, options: (n, keys, values),
+    "attn2_output_patch": lambda n, options: n,
+}
 
 
-def test_what_only_core_samplers_can_do_is_told(caplog):
-    model = patched()
-    model.model_options["sampler_cfg_function"] = lambda args: args["cond"]
-    assert torch.equal(sample(model=model), sample())
-    assert any("core KSampler only" in record.getMessage() for record in caplog.records)
+@pytest.mark.parametrize("name", NOTHING)
+def test_a_patch_sees_its_place_and_one_that_changes_nothing_gives_the_same_clip(name):
+    shapes = []
+
+    def noting(*given):
+        shapes.append(tuple(given[0].shape))
+        return NOTHING[name](*given)
+
+    before = sample(steps=1, height=64, width=64)
+    made = sample(model=patched({name: [noting]}), steps=1, height=64, width=64)
+    torch.testing.assert_close(made, before, atol=1e-4, rtol=1e-4)
+    channels = network("base").config.block_out_channels
+    if name == "emb_patch":
+        assert shapes == [(2, 4 * channels[0])]
+    elif name == "input_block_patch_after_skip":
+        assert len(shapes) == 6
+        assert shapes[0] == (2 * FRAMES, channels[0], 8, 8)
+        assert shapes[-1] == (2 * FRAMES, channels[-1], 2, 2)
+    else:
+        assert {shape[0] for shape in shapes} == {2 * FRAMES}
+        assert len(shapes) == sum(type(each).__name__ == "TransformerBlock" for each in network("base").modules())
+    assert left_over() == 0
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_a_patch_that_changes_its_place_changes_the_clip(name):
+    def changing(first, *given):
+        return NOTHING[name](first * 1.5, *given)
+
+    assert not torch.allclose(sample(model=patched({name: [changing]}), steps=1), sample(steps=1), atol=1e-3)
+
+
+def test_attention_patches_of_the_interpolation_see_the_first_and_the_previous_frame():
+    seen = []
+
+    def note(n, keys, values, options):
+        seen.append((n.shape[1], keys.shape[1]))
+        return n, keys, values
+
+    video, interpolation = clip_of(2, 16, 16), stage("interpolation").model
+    options = {"transformer_options": {"patches": {"attn1_patch": [note]}}}
+    model = SimpleNamespace(model=interpolation.model, load_device=interpolation.load_device, model_options=options)
+    made = interpolate(video, model=model, steps=1)
+    torch.testing.assert_close(made, interpolate(video, steps=1), atol=2e-3, rtol=1e-3)
+    assert all(keys == 2 * pixels for pixels, keys in seen)
+
+
+def test_patches_know_the_size_and_the_noise_level_as_for_images():
+    """ToMe and HyperTile read original_shape, Deep Shrink and IP-Adapters sigmas."""
+    seen = []
+
+    def note(h, options):
+        seen.append((options["original_shape"], options["sigmas"].item()))
+        return h
+
+    sample(model=patched({"input_block_patch": [note]}), steps=2)
+    assert all(shape == [2 * FRAMES, 4, 4, 6] for shape, _ in seen)
+    levels = sorted({round(level, 3) for _, level in seen})
+    assert len(levels) == 2
+    assert 0 < levels[0] < levels[1] < 158
+
+
+def test_deep_shrink_works_on_smaller_maps_between_two_blocks():
+    def shrink(h, options):
+        return interpolate_map(h, scale_factor=0.5) if options["block"][1] == 1 else h
+
+    def grow(h, skip, options):
+        return (interpolate_map(h, size=skip.shape[2:]), skip) if h.shape != skip.shape else (h, skip)
+
+    model = patched({"input_block_patch_after_skip": [shrink], "output_block_patch": [grow]})
+    made, before = (sample(steps=1, height=64, width=64, **given) for given in ({"model": model}, {}))
+    assert made.shape == before.shape
+    assert not torch.allclose(made, before, atol=1e-3)
+
+
+def test_a_kept_deep_feature_is_not_changed_by_a_patch():
+    """FreeU changes the map that it gets, also where the balanced preset uses it again."""
+
+    def louder(h, skip, options):
+        return h.mul_(1.1), skip
+
+    model = patched({"output_block_patch": [louder]})
+    fast = [sample(model=model, steps=6, speed="fast") for _ in range(2)]
+    assert torch.equal(*fast)
+    assert fast[0].std() < 3 * sample(steps=6, speed="fast").std()
 
 
 def test_a_patch_is_told_which_half_of_the_guidance_it_sees():

@@ -120,10 +120,6 @@ def wrong_stage() -> dict[str, str]:
 def patches() -> dict[str, Any]:
     """How far model patches move the result, one of them in LaVie's own sampler, too."""
     model, plain = stage("base").model, ksampler()
-    # FreeU looks for layers two and four times as wide as the first one, which lavie-tiny (64, 80, 96) has not.
-    config = model.model.model_config.unet_config
-    width, widest = config["model_channels"], model.model.diffusion_model.config.block_out_channels[-1]
-    config["model_channels"] = widest // 2
     patched = {
         "RescaleCFG": output_of(nodes_model_advanced.RescaleCFG, "patch", model, 0.7),
         "ModelSamplingDiscrete": output_of(
@@ -132,7 +128,6 @@ def patches() -> dict[str, Any]:
         "PerturbedAttentionGuidance": output_of(nodes_pag.PerturbedAttentionGuidance, "patch", model, 3.0),
         "FreeU": output_of(nodes_freelunch.FreeU, "patch", model, 1.1, 1.2, 0.9, 0.2),
     }
-    config["model_channels"] = width
     moved = {name: relative(ksampler(each), plain) for name, each in patched.items()}
     by_us, with_free_u = sample(), sample(model=patched["FreeU"])
     return {**moved, "LaVie Base Sampler": relative(with_free_u, by_us), "none": relative(ksampler(), plain)}
@@ -173,7 +168,7 @@ def prediction_of_clean_latents() -> dict[str, float]:
     base, host = stage("base"), part("nodes.host")
     info, unet = base.model.model.lavie, copy.deepcopy(base.model.model.diffusion_model)
     config = replace(info.config, prediction_type="sample")
-    model = host.make_model(unet, replace(info, config=config)).model
+    model = host.make_model(unet, replace(info, config=config), part("nodes.wired").refuse_unused).model
     x, sigma = torch.randn(1, 4, 4, 4, 6, generator=torch.Generator().manual_seed(1)), torch.tensor([5.0])
     text = base.positive[0][0]
     with torch.no_grad():
