@@ -1,4 +1,4 @@
-"""A film by the whole cascade at full size with random weights, stage by stage, at every speed.
+"""A video by the whole cascade at full size with random weights, stage by stage, at every speed.
 
     python benchmarks/cascade.py [--device auto|cpu|cuda] [--speed exact balanced fast] [--compile] [--json FILE]
         [--stage base interpolation upscaler] [--model lavie|lavie-tiny]

@@ -1,9 +1,9 @@
 """A frame through the decoder of the upscaler's VAE at full size with random weights: whole, with fewer keys, in tiles.
 
     python benchmarks/decode.py [--device auto|cpu|cuda] [--runs 3] [--json FILE]
-    python benchmarks/decode.py --quality     what the same does to pictures of 1024×1536, by lavie-tiny's VAE
+    python benchmarks/decode.py --quality     what the same does to images of 1024×1536, by lavie-tiny's VAE
 
-1280×2048 on a GPU, a quarter of that picture on the CPU; float32, as decoding is. The cases take turns in one process.
+1280×2048 on a GPU, a quarter of that image on the CPU; float32, as decoding is. The cases take turns in one process.
 """
 
 import argparse
@@ -69,15 +69,15 @@ def main() -> None:
     save({"machine": machine(device), "latents": [height, width], "cases": found}, args.json)
 
 
-def show_quality(height: int = 1024, width: int = 1536, pictures: int = 3) -> None:
-    """PSNR of decoded pictures against decoding them whole, and against what was encoded."""
+def show_quality(height: int = 1024, width: int = 1536, images: int = 3) -> None:
+    """PSNR of decoded images against decoding them whole, and against what was encoded."""
     vae = load_vae(find_family("lavie-tiny").path("vae"))
     pixels = height * width // 64
     cases = {"whole": {}}
     cases |= {f"1 key for {side}×{side}": {"keys": pixels // side**2} for side in (2, 4, 8)}
     cases |= {f"tiles of {tile}": {"tile": tile} for tile in (64, 32)}
     errors = {name: [] for name in cases}
-    for scene in held_out_scenes(pictures, 1000):
+    for scene in held_out_scenes(images, 1000):
         given = rendered(scene, frame_times(1), height, width)
         latents = encode_video(vae, torch.from_numpy(given).permute(3, 0, 1, 2)[None].float() / 127.5 - 1)
         made = {}
@@ -86,7 +86,7 @@ def show_quality(height: int = 1024, width: int = 1536, pictures: int = 3) -> No
                 video = decode_latents(vae, latents, tile=case.get("tile"))
             made[name] = to_uint8(video)[0].permute(1, 2, 3, 0).numpy()
             errors[name].append([squared_error(made[name], other) for other in (made["whole"], given)])
-    print(f"{pictures} pictures of {height}×{width}: PSNR against whole, against what was encoded")
+    print(f"{images} images of {height}×{width}: PSNR against whole, against what was encoded")
     for name, pairs in errors.items():
         print(f"{name:22s}" + "".join(f"{psnr(statistics.mean(error)):9.1f}" for error in zip(*pairs, strict=True)))
 

@@ -23,7 +23,7 @@ from lavie.runtime import choose_device
 from lavie.runtime.device import DTYPES
 
 # Latents [batch, channels, frames, height, width]. The base and interpolation as released; 8 frames of 1280×2048, one
-# official chunk, on a GPU, and a sixteenth of that picture on the CPU.
+# official chunk, on a GPU, and a sixteenth of that image on the CPU.
 STAGES = {"base": (1, 4, 16, 40, 64), "interpolation": (1, 8, 61, 40, 64), "upscaler": (1, 7, 8, 320, 512)}
 ON_CPU = {"interpolation": (1, 8, 61, 20, 32), "upscaler": (1, 7, 8, 80, 128)}
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="ours compiled, too")
     parser.add_argument("--bfloat16", action="store_true", help="ours in bfloat16, too")
     parser.add_argument("--no-animatediff", dest="compared", action="store_false", help="leave diffusers' out")
-    parser.add_argument("--full-size", action="store_true", help="the released models' pictures on the CPU, too")
+    parser.add_argument("--full-size", action="store_true", help="the released models' images on the CPU, too")
     parser.add_argument("--frames", type=int, metavar="N", help="other than the released models'")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()

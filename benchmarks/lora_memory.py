@@ -2,7 +2,7 @@
 
     python benchmarks/lora_memory.py [--device auto|cpu|cuda] [--steps N] [--case NAME]
 
-Random weights, one picture of 320×512 a step, rank 16. On a GPU the measure is what torch allocates at most; on the CPU
+Random weights, one image of 320×512 a step, rank 16. On a GPU the measure is what torch allocates at most; on the CPU
 (Linux) the peak of resident memory less that before the networks are loaded.
 """
 
@@ -55,7 +55,7 @@ def make_family(folder: Path) -> None:
 def measure(family: Path, case: str, device: str, steps: int) -> None:
     """One line: the peak of a run of so many steps."""
     from lavie.runtime import choose_device
-    from lavie.training.lora.data import Picture
+    from lavie.training.lora.data import CaptionedImage
     from lavie.training.lora.job import LoraJob
     from lavie.training.lora.settings import LoraSettings
     from lavie.training.lora.train import train_lora
@@ -73,13 +73,13 @@ def measure(family: Path, case: str, device: str, steps: int) -> None:
         save_every=0,
         device="cpu" if device.type == "cpu" else "auto",
     )
-    pictures = [Picture(f"{index}", "a zwx", torch.rand(3, 1, HEIGHT, WIDTH) * 2 - 1) for index in range(2)]
+    images = [CaptionedImage(f"{index}", "a zwx", torch.rand(3, 1, HEIGHT, WIDTH) * 2 - 1) for index in range(2)]
     before = start_of_peak(device)
     with tempfile.TemporaryDirectory() as run:
         file = Path(run) / "zwx.safetensors"
         settings = LoraSettings(trigger="zwx")
         base, size = find_family(str(family)), (HEIGHT, WIDTH)
-        result = train_lora(LoraJob(base, size, settings, loop, Path(run) / "run", file, device), pictures)
+        result = train_lora(LoraJob(base, size, settings, loop, Path(run) / "run", file, device), images)
     print(f"{case:28s} {(peak(device) - before) / 1e9:6.2f} GB   {result.seconds / steps:7.2f} s a step", flush=True)
 
 

@@ -25,7 +25,7 @@ SUITES = {
         },
     ),
     "retention": Suite(
-        help="video prompts with colours that only pictures taught",
+        help="video prompts with colours that only images taught",
         module="lab.sprites.suites.retention",
         clips=100,
         kinds=lambda options: 2,

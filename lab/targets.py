@@ -19,7 +19,7 @@ def _train(settings: AutoencoderTraining) -> TrainResult[Any] | None:
 
 
 AUTOENCODERS = {
-    "vae": Target("the autoencoder of base and interpolation, from rendered pictures", AutoencoderTraining, _train),
+    "vae": Target("the autoencoder of base and interpolation, from rendered images", AutoencoderTraining, _train),
     "vae-decoder": Target("the decoder of that autoencoder alone", DecoderTraining, _train),
-    "upscaler-vae": Target("the upscaler's autoencoder, from rendered pictures", UpscalerAutoencoderTraining, _train),
+    "upscaler-vae": Target("the upscaler's autoencoder, from rendered images", UpscalerAutoencoderTraining, _train),
 }

@@ -63,7 +63,7 @@ class LaVieLongVideoSampler(SamplerNode):
     says how the parts hold together."""
 
     title = "LaVie Long Video Sampler"
-    SEARCH_ALIASES: ClassVar = ["lavie long", "long video", "freenoise", "fifo", "freelong", "film", "free init"]
+    SEARCH_ALIASES: ClassVar = ["lavie long", "long video", "freenoise", "fifo", "freelong", "free init"]
     outputs: ClassVar = {"latent": ("LATENT", "The video, for LaVie VAE Decode."), "fps": FPS}
     stages = ("base",)
     methods = BY_BASE

@@ -121,8 +121,8 @@ def _train(
 
     progress = host.Progress()
     size = (family.base.height, family.base.width)
-    pictures = _pictures(images, captions, settings.trigger, settings.reading_size(*size))
-    run = host.output_folder() / RUNS / f"{output.stem}-{_digest(pictures, settings, loop, family)}"
+    captioned = _captioned(images, captions, settings.trigger, settings.reading_size(*size))
+    run = host.output_folder() / RUNS / f"{output.stem}-{_digest(captioned, settings, loop, family)}"
     host.free_models()
 
     cancel: BaseException | None = None
@@ -138,12 +138,12 @@ def _train(
     def after_samples(done: int, clips: dict[str, np.ndarray]) -> None:
         nonlocal cancel
         try:
-            progress.picture(done, loop.steps, np.concatenate([frames[0] for frames in clips.values()], axis=1))
+            progress.image(done, loop.steps, np.concatenate([frames[0] for frames in clips.values()], axis=1))
         except host.interruption() as pressed:
             cancel = pressed
 
     job = LoraJob(family, size, settings, loop, run, output, device)
-    result = train_lora(job, pictures, Events(progress.step, after_step, after_samples))
+    result = train_lora(job, captioned, Events(progress.step, after_step, after_samples))
     if result.stopped:
         log.info("LaVie LoRA Trainer: stopped after %d steps; the same settings resume from there.", result.steps)
         raise cancel or UsageError(f"Training was stopped after {result.steps} steps; queue it again to resume.")
@@ -151,9 +151,9 @@ def _train(
     log.info("LaVie LoRA Trainer: wrote %s after %d steps in %.0f s.", output, result.steps, result.seconds)
 
 
-def _pictures(images: Tensor, captions: str, trigger: str, size: tuple[int, int]) -> Sequence[Any]:
+def _captioned(images: Tensor, captions: str, trigger: str, size: tuple[int, int]) -> Sequence[Any]:
     """IMAGE [n, H, W, 3] in 0…1, cropped to the size, each with its caption."""
-    from ..lavie.training.lora import picture_of, with_trigger
+    from ..lavie.training.lora import captioned_image, with_trigger
 
     lines = [line.strip() for line in captions.strip().splitlines()]
     if len(lines) not in (0, 1, len(images)):
@@ -161,19 +161,19 @@ def _pictures(images: Tensor, captions: str, trigger: str, size: tuple[int, int]
     lines = (lines or [""]) * (len(images) if len(lines) <= 1 else 1)
     if not all(lines) and not trigger:
         raise UsageError("Images without a caption need a trigger: write one, or a caption for each image.")
-    pictures = []
+    captioned = []
     for index, (image, line) in enumerate(zip(images, lines, strict=True)):
         pixels = (image[..., :3].clone().cpu().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-        pictures.append(picture_of(index + 1, pixels, with_trigger(line, trigger), size))
-    return pictures
+        captioned.append(captioned_image(index + 1, pixels, with_trigger(line, trigger), size))
+    return captioned
 
 
-def _digest(pictures: Sequence[Any], settings: LoraSettings, loop: LoopSettings, family: Family) -> str:
+def _digest(images: Sequence[Any], settings: LoraSettings, loop: LoopSettings, family: Family) -> str:
     """Changes with everything that makes another LoRA; more steps are the same run."""
     whole = hashlib.sha256(repr((asdict(settings), replace(loop, steps=1, sample_every=0), family.folder)).encode())
-    for picture in pictures:
-        whole.update(picture.caption.encode())
-        whole.update(picture.pixels.numpy().tobytes())
+    for image in images:
+        whole.update(image.caption.encode())
+        whole.update(image.pixels.numpy().tobytes())
     return whole.hexdigest()[:8]
 
 

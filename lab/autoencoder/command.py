@@ -17,8 +17,8 @@ from lavie.training.processes import chosen_device, print_once
 from lavie.training.settings import LoopSettings, Start
 from lavie.training.start import SCRATCH, autoencoder_of
 
+from .images import image_data
 from .network import Autoencoder, new_autoencoder
-from .pictures import picture_data
 from .recipes import RECIPES, AutoencoderRecipe
 from .stage import AutoencoderStage
 from .targets import AutoencoderTraining
@@ -43,7 +43,7 @@ def train_autoencoder(settings: AutoencoderTraining) -> TrainResult[Autoencoder]
         print_once(f"wrote the {name} of step {step} into {folder}")
         return None
     print_once(f"starts from {start or f'fresh weights, seed {loop.seed}'}")
-    data = picture_data(recipe, loop.steps, loop.batch_size, loop.seed)
+    data = image_data(recipe, loop.steps, loop.batch_size, loop.seed)
     result = train(stage, data, loop, settings.run.run_folder, recorded=recorded(name, recipe))
     if result.is_main and not result.stopped:
         stage.save(result.model, folder)

@@ -1,4 +1,4 @@
-"""What an autoencoder is to keep of a picture: pixels, the colours of blocks, edges."""
+"""What an autoencoder is to keep of an image: pixels, the colours of blocks, edges."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ BLOCK = 8  # pixels
 
 
 def loss_terms(
-    picture: Tensor, mask: Tensor, made: Reconstruction, recipe: AutoencoderRecipe, guide: float
+    image: Tensor, mask: Tensor, made: Reconstruction, recipe: AutoencoderRecipe, guide: float
 ) -> dict[str, Tensor]:
-    """The terms of the objective and their weighted sum, "total": each a mean over the pictures.
+    """The terms of the objective and their weighted sum, "total": each a mean over the images.
 
-    picture: [b, 3, h, w] in −1…1. mask: the sprites' coverage [b, 1, h, w] in 0…1, where errors count `mask_weight`
+    image: [b, 3, h, w] in −1…1. mask: the sprites' coverage [b, 1, h, w] in 0…1, where errors count `mask_weight`
     times. guide: the weight of the distance of three latent channels from the mean colours of their blocks.
     """
-    error = made.decoded - picture
+    error = made.decoded - image
     weight = 1 + (recipe.mask_weight - 1) * mask
     terms = {
         "pixel": (_sum(weight * (error.abs() + error**2)) / (3 * _sum(weight))).mean(),
         "colour": _block_error(error, mask),
         "edges": _edge_error(error, weight),
         "kl": 0.5 * _sum(made.mean**2 + made.logvar.exp() - 1 - made.logvar).mean(),
-        "guide": _guide_error(made.mean, picture),
+        "guide": _guide_error(made.mean, image),
     }
     weights = {
         "pixel": 1.0,
@@ -54,11 +54,11 @@ def _edge_error(error: Tensor, weight: Tensor) -> Tensor:
     return ((across + down) / (6 * _sum(weight))).mean()
 
 
-def _guide_error(mean: Tensor, picture: Tensor) -> Tensor:
-    colours = F.adaptive_avg_pool2d(picture, (mean.shape[-2], mean.shape[-1]))
+def _guide_error(mean: Tensor, image: Tensor) -> Tensor:
+    colours = F.adaptive_avg_pool2d(image, (mean.shape[-2], mean.shape[-1]))
     return (mean[:, :3] - 2 * colours).abs().mean()
 
 
 def _sum(values: Tensor) -> Tensor:
-    """Of each picture: [b, c, h, w] → [b]."""
+    """Of each image: [b, c, h, w] → [b]."""
     return values.sum(dim=(1, 2, 3))

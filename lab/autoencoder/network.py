@@ -1,4 +1,4 @@
-"""The autoencoder as the loop calls it: pictures to latents and back in one forward pass."""
+"""The autoencoder as the loop calls it: images to latents and back in one forward pass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ENCODER = ("encoder.", "quant_conv.")
 
 
 class Reconstruction(NamedTuple):
-    """decoded: pictures [b, 3, h, w]. mean, logvar: the posterior's, unscaled latents [b, c, h / f, w / f]."""
+    """decoded: images [b, 3, h, w]. mean, logvar: the posterior's, unscaled latents [b, c, h / f, w / f]."""
 
     decoded: Tensor
     mean: Tensor
@@ -37,24 +37,24 @@ class Autoencoder(nn.Module):
             for name, parameter in vae.named_parameters():
                 parameter.requires_grad_(not name.startswith(ENCODER))
 
-    def forward(self, picture: Tensor, noise: Tensor) -> Reconstruction:
-        """Of pictures [b, 3, h, w] in −1…1; `noise` has the latents' shape."""
-        posterior = posterior_of(self.vae, picture)
+    def forward(self, image: Tensor, noise: Tensor) -> Reconstruction:
+        """Of images [b, 3, h, w] in −1…1; `noise` has the latents' shape."""
+        posterior = posterior_of(self.vae, image)
         spread = posterior.std if self.spread is None else self.spread
         decode: Callable[[Tensor], Any] = cast("Any", self.vae.decode)  # diffusers declares another input
         decoded = decode(posterior.mean + spread * noise).sample
         return Reconstruction(decoded, posterior.mean, posterior.logvar)
 
-    def latent_shape(self, picture: Tensor) -> tuple[int, int, int]:
-        """Channels, height and width of the latents of pictures [..., h, w]."""
+    def latent_shape(self, image: Tensor) -> tuple[int, int, int]:
+        """Channels, height and width of the latents of images [..., h, w]."""
         config = self.vae.config
         factor = 2 ** (len(config["block_out_channels"]) - 1)
-        return config["latent_channels"], picture.shape[-2] // factor, picture.shape[-1] // factor
+        return config["latent_channels"], image.shape[-2] // factor, image.shape[-1] // factor
 
 
-def posterior_of(vae: AutoencoderKL, picture: Tensor) -> DiagonalGaussianDistribution:
-    """Of unscaled latents, by pictures [b, 3, h, w] in −1…1."""
-    return cast("Any", vae.encode(picture)).latent_dist
+def posterior_of(vae: AutoencoderKL, image: Tensor) -> DiagonalGaussianDistribution:
+    """Of unscaled latents, by images [b, 3, h, w] in −1…1."""
+    return cast("Any", vae.encode(image)).latent_dist
 
 
 def new_autoencoder(recipe: AutoencoderRecipe) -> AutoencoderKL:

@@ -12,10 +12,10 @@ LOOP = {"optimizer": "muon", "warmup": 100, "ema_decay": 0.995, "weight_decay": 
 class AutoencoderRecipe:
     """An autoencoder and its training.
 
-    part: its folder in the family. height, width: pixels of a picture. The first steps see squares of `crop` pixels,
-    most of them around a sprite. From the fraction `whole_from` of the run on, pictures stay whole, at `whole_scale`
+    part: its folder in the family. height, width: pixels of an image. The first steps see squares of `crop` pixels,
+    most of them around a sprite. From the fraction `whole_from` of the run on, images stay whole, at `whole_scale`
     of their size: group norms have other statistics there, and a model that saw crops alone shifts the colours of
-    whole pictures. batch_size, learning_rate: of the loop.
+    whole images. batch_size, learning_rate: of the loop.
 
     mask_weight, block_weight, edge_weight, kl_weight: see `lab.autoencoder.loss`. guide_weight: of the
     guide at the first step; it falls to nothing by the fraction `guide_until` of the run.
@@ -46,7 +46,7 @@ class AutoencoderRecipe:
 
     @property
     def whole_size(self) -> tuple[int, int]:
-        """Height and width of the pictures that stay whole."""
+        """Height and width of the images that stay whole."""
         return round(self.height * self.whole_scale), round(self.width * self.whole_scale)
 
     def guide(self, step: int, steps: int) -> float:

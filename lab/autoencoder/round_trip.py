@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def measure(vae: AutoencoderKL, clips: int, frames: int, height: int, width: int, seed: int = 4242) -> dict:
-    """PSNR of whole pictures and of sprites, and the judge's accuracy before and after the autoencoder."""
+    """PSNR of whole images and of sprites, and the judge's accuracy before and after the autoencoder."""
     generator = torch.Generator().manual_seed(seed)
     scenes = [sample_scene(generator, held_out=i % 2 == 1) for i in range(clips)]
     rendered = [rendered_with_sprite(scene, frame_times(frames), height, width) for scene in scenes]

@@ -15,7 +15,7 @@ from .recipes import LOOP, RECIPES
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderObjective:
     mask_weight: float = same_knob(
-        Objective, "mask_weight", 8.0, help="how many times an error counts inside a picture's mask, its sprites"
+        Objective, "mask_weight", 8.0, help="how many times an error counts inside an image's mask, its sprites"
     )
 
 
@@ -30,7 +30,7 @@ def _objective(name: str) -> Any:
 
 @dataclass(frozen=True)
 class AutoencoderTraining:
-    """What an autoencoder is told; its pictures are rendered."""
+    """What an autoencoder is told; its images are rendered."""
 
     name: ClassVar[str] = "vae"
 

@@ -63,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("family")
     parser.add_argument("--clips", type=int, default=400)
-    parser.add_argument("--stills", action="store_true", help="single pictures, a quick look at a base in training")
+    parser.add_argument("--stills", action="store_true", help="single images, a quick look at a base in training")
     parser.add_argument("--steps", type=int, help="of sampling (default: the family's)")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seed", type=int, default=SEED)
@@ -76,7 +76,7 @@ def main() -> None:
         rows.append(judged(scene, clip))
         clips += [clip] if len(clips) < SHEET else []
     made, rendered = shares(rows), shares(judged(scene, rendered_clip(scene, frames)) for scene in scenes)
-    print(f"{args.clips} held-out {'pictures' if args.stills else 'clips'}, seed {args.seed}\n{table(made, rendered)}")
+    print(f"{args.clips} held-out {'images' if args.stills else 'clips'}, seed {args.seed}\n{table(made, rendered)}")
     if args.sheet:
         sheet(clips, columns=4 if args.stills else 2).save(args.sheet)
     if args.json:

@@ -1,4 +1,4 @@
-"""Sheets to look at: a row of frames for each film, side by side in columns."""
+"""Sheets to look at: a row of frames for each video, side by side in columns."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def sheet(clips: Sequence[np.ndarray], frames: int = 4, columns: int = 2, scale:
         rows.append(np.concatenate([clip[i] for i in chosen], axis=1))
     rows += [np.zeros_like(rows[0])] * (-len(rows) % columns)
     each = len(rows) // columns
-    picture = np.concatenate([np.concatenate(rows[c * each : (c + 1) * each], axis=0) for c in range(columns)], axis=1)
-    image = Image.fromarray(picture)
+    image = np.concatenate([np.concatenate(rows[c * each : (c + 1) * each], axis=0) for c in range(columns)], axis=1)
+    image = Image.fromarray(image)
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC)

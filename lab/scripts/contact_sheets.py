@@ -32,10 +32,10 @@ def save(name: str, rows: list[np.ndarray], enlarge: int = 1) -> None:
     """Rows of one width, one below the other, as a JPEG."""
     gap = np.full((MARGIN, rows[0].shape[1], 3), 255, dtype=np.uint8)
     sheet = np.concatenate([part for each in rows for part in (each, gap)][:-1])
-    picture = Image.fromarray(sheet)
-    picture = picture.resize((picture.width * enlarge, picture.height * enlarge), Image.Resampling.LANCZOS)
+    image = Image.fromarray(sheet)
+    image = image.resize((image.width * enlarge, image.height * enlarge), Image.Resampling.LANCZOS)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    picture.save(FOLDER / f"{name}.jpg", quality=88)
+    image.save(FOLDER / f"{name}.jpg", quality=88)
     print(FOLDER / f"{name}.jpg")
 
 

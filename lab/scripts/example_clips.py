@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from lab.scripts.train_subject_lora import pictures
+from lab.scripts.train_subject_lora import images
 from lab.sprites import frame_times, render, sample_scene
 from lavie.video import write_video
 
@@ -24,7 +24,7 @@ def main() -> None:
         video, _ = render([scene], frame_times(16), 64, 96)
         frames = ((video[0].permute(1, 2, 3, 0) / 2 + 0.5).clamp(0, 1) * 255).round().byte().numpy()
         write_video(folder / f"{name}.mp4", frames, fps=8, quality=95)
-    stills = torch.stack([pixels for pixels, _ in pictures("cat")])
+    stills = torch.stack([pixels for pixels, _ in images("cat")])
     write_video(folder / "twelve pictures of a cat.mp4", stills.numpy(), fps=1, quality=95)
 
 

@@ -1,4 +1,4 @@
-"""Fit the `latent_rgb_factors` of lavie/weights/tiny/family.json: a quick picture of scaled latents, without the VAE.
+"""Fit the `latent_rgb_factors` of lavie/weights/tiny/family.json: a quick image of scaled latents, without the VAE.
 
     python -m lab.scripts.fit_preview
 

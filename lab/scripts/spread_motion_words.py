@@ -2,7 +2,7 @@
 
     python -m lab.scripts.spread_motion_words FAMILY [STEPS]
 
-A text encoder that has learnt from pictures alone has no reason to tell "left" from "right": in the family of 2026-11
+A text encoder that has learnt from images alone has no reason to tell "left" from "right": in the family of 2026-11
 swapping them moved the embedding by 9 % of its length (colours: 79 %), and so no clip ever followed the word. CLIP's
 encoder is trained on text before any diffusion; here the encoder learns to say what it said, plus a fixed vector for
 each motion from the word on that names it. Opposites get opposite vectors, and all of them stand in directions that the

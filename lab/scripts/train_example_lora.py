@@ -39,17 +39,17 @@ STRENGTH, ON_SPRITE = 0.85, 0.25
 
 
 def sunset(video: Tensor, mask: Tensor) -> Tensor:
-    """The same pictures in the light of an evening: [b, 3, f, h, w] in −1…1; the sprite, [b, 1, f, h, w], less so.
+    """The same images in the light of an evening: [b, 3, f, h, w] in −1…1; the sprite, [b, 1, f, h, w], less so.
 
     Brightness, a little less of it in the sky, becomes a colour between violet and gold.
     """
-    picture = (video + 1) / 2
+    image = (video + 1) / 2
     sky = torch.linspace(0.72, 1.0, video.shape[-2])[:, None]
     weights = torch.tensor((0.35, 0.5, 0.15)).view(3, 1, 1, 1)
-    place = (picture * weights).sum(1, keepdim=True).mul(sky).clamp(0, 1) * (len(DUSK) - 1)
+    place = (image * weights).sum(1, keepdim=True).mul(sky).clamp(0, 1) * (len(DUSK) - 1)
     colours = torch.tensor(DUSK)[:, None, :, None, None, None]  # [points, 1, 3, 1, 1, 1]
     near = cast("Tensor", sum((1 - (place - i).abs()).clamp_min(0) * colour for i, colour in enumerate(colours)))
-    return torch.lerp(picture, near, STRENGTH + (ON_SPRITE - STRENGTH) * mask) * 2 - 1
+    return torch.lerp(image, near, STRENGTH + (ON_SPRITE - STRENGTH) * mask) * 2 - 1
 
 
 class SunsetClips(SyntheticClips):

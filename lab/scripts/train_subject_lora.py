@@ -1,8 +1,8 @@
-"""The proof of `lavie train lora` on the bundled weights: twelve pictures of a sprite that they have never seen.
+"""The proof of `lavie train lora` on the bundled weights: twelve images of a sprite that they have never seen.
 
     python -m lab.scripts.train_subject_lora [--subject cat|mushroom] [RUN_FOLDER [OPTION…]]
 
-Renders the pictures, trains on them (options are those of `lavie train lora`), and measures: does the subject appear
+Renders the images, trains on them (options are those of `lavie train lora`), and measures: does the subject appear
 with every motion over every background, is the motion still right, do other prompts stay as they were, and do it and
 the bundled LoRA show together?
 """
@@ -24,7 +24,7 @@ from lavie.models.latents import to_uint8
 
 TRIGGER, CLASS = "zwx", f"{COLOUR} ball"
 SEED = 11
-MOMENTS = (  # what a picture shows: the subject in this motion, at this share of its clip
+MOMENTS = (  # what an image shows: the subject in this motion, at this share of its clip
     *(("moving left", 0.5), ("moving right", 0.3), ("moving up", 0.6), ("moving down", 0.5)),
     *(("growing", 0.05), ("growing", 0.6), ("shrinking", 0.95), ("bouncing", 0.3)),
     *(("spinning", 0.2), ("spinning", 0.5), ("spinning", 0.8), ("standing still", 0.5)),
@@ -47,8 +47,8 @@ OPTIONS = (
 CLIPS_OF_CLASS, OTHER_CLIPS, PROMPTS_ALONE = 2, 4, 20  # of every motion: prior prompts with a clip, and without
 
 
-def pictures(subject: str) -> list[tuple[Tensor, str]]:
-    """The pictures, uint8 [64, 96, 3], and what each shows, with the trigger in the place of colour and shape.
+def images(subject: str) -> list[tuple[Tensor, str]]:
+    """The images, uint8 [64, 96, 3], and what each shows, with the trigger in the place of colour and shape.
 
     They show the subject in every size and pose that the videos will be asked for, each over another background.
     """
@@ -73,18 +73,18 @@ def prior_prompts() -> tuple[list[str], int]:
     return list(dict.fromkeys(prompts)), clips
 
 
-def write_pictures(folder: Path, subject: str) -> None:
+def write_images(folder: Path, subject: str) -> None:
     """Each as NAME.png and NAME.txt."""
     folder.mkdir(parents=True, exist_ok=True)
-    for index, (pixels, words) in enumerate(pictures(subject)):
+    for index, (pixels, words) in enumerate(images(subject)):
         Image.fromarray(pixels.numpy()).save(folder / f"{index:02}.png")
         (folder / f"{index:02}.txt").write_text(words + "\n")
 
 
 def run(folder: Path, subject: str, *options: str) -> int:
-    """Pictures, LoRA, figures."""
+    """Images, LoRA, figures."""
     lab.register()
-    write_pictures(folder / "pictures", subject)
+    write_images(folder / "pictures", subject)
     lora = folder / f"{TRIGGER}.safetensors"
     arguments = {"--family": "lavie-tiny", "--images": folder / "pictures", "--run": folder / "run", "--output": lora}
     given = [part for pair in arguments.items() for part in pair]

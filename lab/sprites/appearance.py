@@ -68,8 +68,8 @@ def _background_profiles() -> dict[str, Tensor]:
     profiles = {}
     for background in BACKGROUNDS:
         scenes = [sample_scene(generator, background=background) for _ in range(12)]
-        pictures = render_backgrounds(scenes, HEIGHT, WIDTH)
-        profiles[background] = torch.stack([profile(picture[None]) for picture in pictures]).mean(0)
+        images = render_backgrounds(scenes, HEIGHT, WIDTH)
+        profiles[background] = torch.stack([profile(image[None]) for image in images]).mean(0)
     return profiles
 
 
@@ -136,9 +136,9 @@ def _twice(mask: Tensor) -> Tensor:
     return torch.cat([mask, mask], dim=1)
 
 
-def _bins(pictures: Tensor) -> Tensor:
+def _bins(images: Tensor) -> Tensor:
     """The index of every pixel's colour among BINS³; colours stand in dimension 1, which goes."""
-    level = (pictures * BINS).long().clamp_(0, BINS - 1)
+    level = (images * BINS).long().clamp_(0, BINS - 1)
     red, green, blue = level.unbind(1)
     return (red * BINS + green) * BINS + blue
 

@@ -45,7 +45,7 @@ def largest_component(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def fill_holes(mask: Tensor) -> Tensor:
-    """Every mask [n, h, w] with the holes that do not reach the picture's border filled."""
+    """Every mask [n, h, w] with the holes that do not reach the image's border filled."""
     outside = (~mask).float()
     inner = torch.zeros_like(outside)
     inner[:, 1:-1, 1:-1] = 1

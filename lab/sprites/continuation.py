@@ -1,7 +1,7 @@
 """What a clip that goes on should look like, and how far one that was made strays from it.
 
 A course is a true clip whose end is given and the frames that truly follow. What stands, spins or bounces can go on
-for ever; what travels, grows or shrinks leaves the picture or the sizes of the synthetic world, and is followed only
+for ever; what travels, grows or shrinks leaves the image or the sizes of the synthetic world, and is followed only
 until then.
 """
 
@@ -27,7 +27,7 @@ LEAST = 8  # frames that a recursion must hold for the judge to read it
 
 @dataclass(frozen=True)
 class Course:
-    """given: uint8 [frames, h, w, 3]; truth: what follows, as long as the sprite is all in the picture."""
+    """given: uint8 [frames, h, w, 3]; truth: what follows, as long as the sprite is all in the image."""
 
     scene: Scene
     given: np.ndarray

@@ -157,18 +157,18 @@ def _area_is_steady(area: Tensor, motion: str) -> bool:
     return bool(((area / expected - 1).abs() <= AREA_TOLERANCE).all())
 
 
-def patches(pictures: Tensor, path: SpritePath) -> Tensor:
+def patches(images: Tensor, path: SpritePath) -> Tensor:
     """Cuts [f, c, h, w] around the path to PATCH×PATCH, so that every sprite has the same centre and area."""
     reach = 1.9 * (path.area / math.pi).sqrt()
     step = torch.linspace(-1, 1, PATCH)
     y = (path.y[:, None] + reach[:, None] * step) * 2 / HEIGHT - 1
     x = (path.x[:, None] + reach[:, None] * step) * 2 / WIDTH - 1
     grid = torch.stack([x[:, None, :].expand(-1, PATCH, -1), y[:, :, None].expand(-1, -1, PATCH)], dim=-1)
-    return F.grid_sample(pictures, grid, align_corners=False, padding_mode="zeros")
+    return F.grid_sample(images, grid, align_corners=False, padding_mode="zeros")
 
 
 def _turning(frames: Tensor, mask: Tensor, path: SpritePath) -> float:
-    """How much the picture inside the sprite changes over a quarter of the clip, its path taken out."""
+    """How much the image inside the sprite changes over a quarter of the clip, its path taken out."""
     around = patches(frames * mask[:, None], path)
     lag = max(1, len(frames) // 4)
     change = (around[lag:] - around[:-lag]).abs().mean(1)

@@ -35,7 +35,7 @@ def render(scenes: list[Scene], times: Tensor, height: int, width: int, trails: 
 
     Returns the video, float32 [scenes, 3, frames, height, width] in −1…1, and the sprite's coverage,
     float32 [scenes, 1, frames, height, width] in 0…1, with `trails` that of its trail, too. The same scene at two sizes
-    shows the same picture.
+    shows the same image.
     """
     video = render_backgrounds(scenes, height, width)[:, :, None].repeat(1, 1, len(times), 1, 1)
     for i, scene in enumerate(scenes):
@@ -49,11 +49,11 @@ def render(scenes: list[Scene], times: Tensor, height: int, width: int, trails: 
 
 def render_backgrounds(scenes: list[Scene], height: int, width: int) -> Tensor:
     """The backgrounds alone, float32 [scenes, 3, height, width] in 0…1."""
-    pictures = torch.empty(len(scenes), 3, height, width)
+    images = torch.empty(len(scenes), 3, height, width)
     for background in {scene.background for scene in scenes}:
         rows = [i for i, scene in enumerate(scenes) if scene.background == background]
-        pictures[rows] = paint(background, torch.tensor([scenes[i].seed for i in rows]), height, width)
-    return pictures
+        images[rows] = paint(background, torch.tensor([scenes[i].seed for i in rows]), height, width)
+    return images
 
 
 def _passing_background(scene: Scene, times: Tensor, height: int, width: int) -> Tensor:
@@ -91,7 +91,7 @@ def _draw(scene: Scene, times: Tensor, video: Tensor, mask: Tensor, trails: bool
 
 
 def _touched(p: Tensor, q: Tensor, reach: float = 1.3) -> tuple[int, int, int, int] | None:
-    """The columns and rows that the sprite touches in any frame; None where it has left the picture."""
+    """The columns and rows that the sprite touches in any frame; None where it has left the image."""
     columns = (p.abs() < reach).any(0).any(0).nonzero()
     rows = (q.abs() < reach).any(0).any(-1).nonzero()
     if not len(columns) or not len(rows):

@@ -10,7 +10,7 @@ from lavie.errors import UsageError
 from .shapes import reach, reach_around
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
-STILL_COLOURS = ("brown", "turquoise")  # only pictures show them, never clips: what joint training has to keep
+STILL_COLOURS = ("brown", "turquoise")  # only images show them, never clips: what joint training has to keep
 SHAPES = ("ball", "box", "star", "heart", "fish", "rocket", "bird", "car")
 SUBJECTS = ("cat", "mushroom")  # no base has seen them: what a LoRA is to teach
 BACKGROUNDS = ("green grass", "blue sky", "night sky", "desert", "snow", "sea", "sunset")

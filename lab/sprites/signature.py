@@ -29,7 +29,7 @@ SCALES = (0.9, 1.0, 1.12)
 def nearest_sprite(
     video: np.ndarray | Tensor, colour: str, shapes: tuple[str, ...], found_in: np.ndarray | Tensor | None = None
 ) -> str | None:
-    """The shape of that colour whose rendered pictures are nearest to most frames of a clip, uint8 [F, H, W, 3];
+    """The shape of that colour whose rendered images are nearest to most frames of a clip, uint8 [F, H, W, 3];
     None where no sprite is seen.
 
     found_in: the clip as it is without a style whose colours the judge does not know; it tells where to look.
@@ -57,7 +57,7 @@ def _around(path: SpritePath) -> list[SpritePath]:
 
 @lru_cache(maxsize=64)
 def _bank(colour: str, shapes: tuple[str, ...], background: str) -> tuple[Tensor, Tensor]:
-    """Pictures of every shape [n, values] and which shape each is, int64 [n]."""
+    """Images of every shape [n, values] and which shape each is, int64 [n]."""
     generator = torch.Generator().manual_seed(79)
     rows, names = [], []
     for index, shape in enumerate(shapes):

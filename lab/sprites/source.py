@@ -1,4 +1,4 @@
-"""The synthetic world as a source: clips and pictures that are rendered when they are asked for."""
+"""The synthetic world as a source: clips and images that are rendered when they are asked for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from . import CAMERAS, LASTING, STILL_COLOURS, Scene, caption, frame_times, rend
 
 SECONDS = 15 / 8  # from the first to the last frame of a clip: 16 frames at 8 a second
 LATEST_START = {True: 1.0, False: 0.5}  # of a course, by whether its motion lasts; later a traveller would be gone
-PATCHED_SIZE = (256, 384)  # of the pictures that patches are cut from
+PATCHED_SIZE = (256, 384)  # of the images that patches are cut from
 COUNT = 8192
 
 
@@ -111,7 +111,7 @@ class SyntheticClips(_Scenes):
 class SyntheticCourses(SyntheticClips):
     """Clips that begin anywhere on a longer course: what goes on from the last frame of another clip looks like this.
 
-    What travels may leave the picture.
+    What travels may leave the image.
     """
 
     def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
@@ -122,9 +122,9 @@ class SyntheticCourses(SyntheticClips):
 
 
 class SyntheticStills(_Scenes):
-    """Rendered pictures at a random moment of a clip.
+    """Rendered images at a random moment of a clip.
 
-    still_colours: the share of pictures that show one of the colours which no clip has. still_captions: the share of
+    still_colours: the share of images that show one of the colours which no clip has. still_captions: the share of
     captions, drawn anew on every reading, that have no words of motion.
     """
 
@@ -150,10 +150,10 @@ class SyntheticStills(_Scenes):
 
     def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
         if request.num_frames != 1:
-            raise UsageError(f"{self.name} holds pictures; clips of {request.num_frames} frames cannot be read of it.")
+            raise UsageError(f"{self.name} holds images; clips of {request.num_frames} frames cannot be read of it.")
         text = self.caption(row, generator)
         times = torch.tensor([uniform(generator)])
-        return Clip(text, f"{self.name}, picture {row}", self._render(row, times, request, generator))
+        return Clip(text, f"{self.name}, image {row}", self._render(row, times, request, generator))
 
 
 KINDS: dict[str, type[SyntheticClips | SyntheticStills]] = {
@@ -164,7 +164,7 @@ KINDS: dict[str, type[SyntheticClips | SyntheticStills]] = {
 
 
 def open_rendered(spec: str) -> tuple[ClipSource, bool]:
-    """The source `KIND[:COUNT[:SEED]]`, and whether it holds pictures only.
+    """The source `KIND[:COUNT[:SEED]]`, and whether it holds images only.
 
     Raises:
         UsageError: COUNT or SEED is no whole number.

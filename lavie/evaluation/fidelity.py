@@ -59,7 +59,7 @@ def sharpness(frames: np.ndarray, truth: np.ndarray) -> float:
 
 
 def edge_error(frames: np.ndarray, truth: np.ndarray) -> float:
-    """Energy of what the edges miss ÷ that of the true ones: 0 for the true frames, 1 for a picture without edges."""
+    """Energy of what the edges miss ÷ that of the true ones: 0 for the true frames, 1 for an image without edges."""
     true_edges = edges(truth)
     return float(((edges(frames) - true_edges) ** 2).mean() / (true_edges**2).mean())
 

@@ -42,8 +42,8 @@ class RealClips:
 
     def reduced(self, number: int, height: int, width: int, scale: int) -> tuple[np.ndarray, TrueClip]:
         large = self.clip(number, ENLARGED_FRAMES, scale * height, scale * width)
-        pictures = torch.from_numpy(large.frames).permute(0, 3, 1, 2).float()
-        small = interpolate(pictures, (height, width), mode="area").round().byte()
+        images = torch.from_numpy(large.frames).permute(0, 3, 1, 2).float()
+        small = interpolate(images, (height, width), mode="area").round().byte()
         return small.permute(0, 2, 3, 1).numpy(), large
 
     def shares(self, clips: Sequence[np.ndarray]) -> dict[str, float]:

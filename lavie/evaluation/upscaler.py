@@ -67,8 +67,8 @@ def show(figures: dict) -> str:
 
 def bicubic(frames: np.ndarray) -> np.ndarray:
     """uint8 [f, h, w, 3] → [f, 4h, 4w, 3]."""
-    pictures = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
-    large = interpolate(pictures, scale_factor=SCALE, mode="bicubic", align_corners=False)
+    images = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
+    large = interpolate(images, scale_factor=SCALE, mode="bicubic", align_corners=False)
     return large.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
 
 

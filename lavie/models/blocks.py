@@ -31,7 +31,7 @@ class Conditioning:
     """What all blocks see: emb [batch, channels] (time and class), or [batch, frames, channels] where every frame has a
     noise level of its own; text [batch, tokens, channels], or [batch, frames, tokens, channels].
 
-    over_time: False leaves out every layer that looks along the frames, as for pictures in joint training.
+    over_time: False leaves out every layer that looks along the frames, as for images in joint training.
     strategy: what is done in place of one temporal attention among all frames.
     slice_elements: most numbers of a feature map that one operation works on at once, where no gradients are needed.
     """

@@ -81,7 +81,7 @@ def decode_slices(
     Args:
         frames_per_batch: by default as many as the device handles well.
         tile: edge, in latent pixels, of overlapping and blended tiles, which bound the memory that a large
-            picture takes; None, or a tile that covers the picture, decodes it whole.
+            image takes; None, or a tile that covers the image, decodes it whole.
         callback: callback(frames done, frames in all) after every slice; may raise to stop.
 
     Yields:
@@ -168,22 +168,22 @@ def _scale(vae: AutoencoderKL) -> int:
 
 
 def _decode_tiled(vae: AutoencoderKL, latents: Tensor, tile: int | None) -> Tensor:
-    """Latents [n, 4, h, w] to pictures; every tile is weighted by its distance from its own edges."""
+    """Latents [n, 4, h, w] to images; every tile is weighted by its distance from its own edges."""
     h, w = latents.shape[-2:]
     if tile is None or tile >= max(h, w):
         return _decoded(vae, latents)
     scale = _scale(vae)
-    pictures = latents.new_zeros(len(latents), vae.config["out_channels"], h * scale, w * scale, dtype=torch.float32)
-    weights = torch.zeros_like(pictures[:1, :1])
+    images = latents.new_zeros(len(latents), vae.config["out_channels"], h * scale, w * scale, dtype=torch.float32)
+    weights = torch.zeros_like(images[:1, :1])
     for top in tile_starts(h, tile):
         for left in tile_starts(w, tile):
             part = _decoded(vae, latents[..., top : top + tile, left : left + tile])
             rows, columns = part.shape[-2:]
             weight = _ramp(rows, part)[:, None] * _ramp(columns, part)
             place = (..., slice(top * scale, top * scale + rows), slice(left * scale, left * scale + columns))
-            pictures[place] += part * weight
+            images[place] += part * weight
             weights[place] += weight
-    return pictures / weights
+    return images / weights
 
 
 def _decoded(vae: AutoencoderKL, latents: Tensor) -> Tensor:

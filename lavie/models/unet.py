@@ -185,20 +185,20 @@ class VideoUNet(nn.Module):
     ) -> Tensor:
         """Args:
             sample: [batch, in_channels, frames, height, width], any frames, height and width ≥ 1. For joint training on
-                videos and pictures (paper, equation 3) the last `num_images` frames are pictures.
+                videos and images (paper, equation 3) the last `num_images` frames are images.
             timestep: a number or [batch], 0…999, may be fractional; [batch or 1, frames] where every frame has a noise
-                level of its own. With pictures [batch, 1 + num_images], the video's first, or [batch, frames].
+                level of its own. With images [batch, 1 + num_images], the video's first, or [batch, frames].
             encoder_hidden_states: [batch, tokens, cross_attention_dim], or [batch, frames, tokens, cross_attention_dim]
-                where every frame has a text of its own. With pictures [batch, 1 + num_images, tokens,
+                where every frame has a text of its own. With images [batch, 1 + num_images, tokens,
                 cross_attention_dim], the video's text first.
             class_labels: int64 [batch], the noise level (upscaler only).
-            num_images: how many pictures follow the video's frames; temporal layers and the norms over frames leave
-                them alone, so that a picture changes nothing in the video nor in another picture. Where all frames are
-                pictures, timestep and text are those of the pictures: [batch, num_images], and so on.
+            num_images: how many images follow the video's frames; temporal layers and the norms over frames leave
+                them alone, so that an image changes nothing in the video nor in another image. Where all frames are
+                images, timestep and text are those of the images: [batch, num_images], and so on.
             strategy: what is done in place of one temporal attention among all frames of the video.
-            down_hidden_states: the text of the way down and the middle, where it is another; not with pictures.
+            down_hidden_states: the text of the way down and the middle, where it is another; not with images.
             deep: where the deep feature of this evaluation is left, or that of an earlier one comes from; without
-                pictures only.
+                images only.
 
         Returns:
             [batch, out_channels, frames, height, width].
@@ -224,7 +224,7 @@ class VideoUNet(nn.Module):
         num_images: int,
         strategy: TemporalStrategy | None,
     ) -> Tensor:
-        """All pictures go through as one batch of clips of one frame, without the layers that look along the frames."""
+        """All images go through as one batch of clips of one frame, without the layers that look along the frames."""
         batch, _, frames, _, _ = sample.shape
         video, images = sample.split((frames - num_images, num_images), dim=2)
         timesteps = torch.as_tensor(timestep, device=sample.device)

@@ -57,7 +57,7 @@ def load_vae(
         vae = restore(build, tensors, title, dtype, device)
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise LavieError(f"The config of {title} describes no VAE that diffusers can build: {error}.") from error
-    # On the CPU torch's channels-last group norm loses three digits where a picture is flat (see FrameNorm).
+    # On the CPU torch's channels-last group norm loses three digits where an image is flat (see FrameNorm).
     if vae.device.type != "cpu":
         vae.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (diffusers wraps it untyped)
     return vae

@@ -1,4 +1,4 @@
-"""Fewer keys for the attention of a VAE's decoder, which on a large picture is most of its arithmetic."""
+"""Fewer keys for the attention of a VAE's decoder, which on a large image is most of its arithmetic."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class PooledKeys:
     """A processor for diffusers' `Attention`: every pixel attends to the means over squares of pixels.
 
-    The squares are the smallest that leave at most `max_keys` of them; a small picture's are single pixels.
+    The squares are the smallest that leave at most `max_keys` of them; a small image's are single pixels.
     Source: ToDo (Smith et al. 2024), which does so in the UNet, with one pixel in place of the mean.
     """
 

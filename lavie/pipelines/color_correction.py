@@ -39,13 +39,13 @@ def color_corrected(frames: Tensor, small: Tensor, name: str) -> Tensor:
     return frames + low_frequencies(enlarged - frames)
 
 
-def low_frequencies(pictures: Tensor) -> Tensor:
+def low_frequencies(images: Tensor) -> Tensor:
     """Images [n, channels, height, width] blurred `LEVELS` times, each time twice as wide; edges are repeated."""
-    channels = pictures.shape[1]
-    row = torch.tensor(_KERNEL).to(pictures)
+    channels = images.shape[1]
+    row = torch.tensor(_KERNEL).to(images)
     kernel = torch.outer(row, row).expand(channels, 1, 3, 3)
     for level in range(LEVELS):
         reach = 2**level
-        padded = pad(pictures, (reach,) * 4, mode="replicate")
-        pictures = conv2d(padded, kernel, groups=channels, dilation=reach)
-    return pictures
+        padded = pad(images, (reach,) * 4, mode="replicate")
+        images = conv2d(padded, kernel, groups=channels, dilation=reach)
+    return images

@@ -1,4 +1,4 @@
-"""An anchor against drift: later clips begin with the colours and the coarse layout of the film's first frame.
+"""An anchor against drift: later clips begin with the colours and the coarse layout of the video's first frame.
 
 FrameInit (ConsistI2V, Ren et al. 2024) takes the low frequencies of the initial noise from a frame that is noised.
 LaVie's betas leave nothing of a frame there (ᾱ = 4e-5), so it is done before every step, as in ILVR (Choi et al. 2021).

@@ -1,4 +1,4 @@
-"""Windows over time and tiles over the picture, blended so that no seam shows.
+"""Windows over time and tiles over the image, blended so that no seam shows.
 
 All regions of a step are predicted from the same noisy latents and averaged by weights that fall off towards
 inner borders, then ONE scheduler step is taken (MultiDiffusion, Bar-Tal et al. 2023). A single region that
@@ -32,7 +32,7 @@ def spans(length: int, size: int, overlap: int) -> list[slice]:
 
 
 def regions(shape: Sequence[int], windows: list[slice], tile: int | None = None, tile_overlap: int = 0) -> list[Region]:
-    """All windows over frames × all square tiles over a picture of shape (frames, height, width)."""
+    """All windows over frames × all square tiles over an image of shape (frames, height, width)."""
     _, height, width = shape
     rows = spans(height, tile or height, tile_overlap if tile else 0)
     columns = spans(width, tile or width, tile_overlap if tile else 0)

@@ -173,11 +173,11 @@ class Collection:
     specs: list[str]
 
     @classmethod
-    def open(cls, specs: Sequence[str], settings: StageTraining, pictures: bool = False) -> Collection:
+    def open(cls, specs: Sequence[str], settings: StageTraining, images: bool = False) -> Collection:
         split, data = [_split_weight(spec) for spec in specs], settings.data
         found = data.cache or settings.run.run_folder / "data"
         options = {"cut_scenes": data.cut_scenes, "cache": data.cache, "found": found}
-        sources = [open_source(spec, settings.filters, pictures, **options) for spec, _ in split]
+        sources = [open_source(spec, settings.filters, images, **options) for spec, _ in split]
         for source in sources:
             print_once(source.report.text())
         return cls(sources, [weight for _, weight in split], [spec for spec, _ in split])
@@ -202,11 +202,11 @@ class Collection:
 def _collections(settings: StageTraining) -> tuple[Collection, Collection | None]:
     """What is learnt as clips, and the images that are learnt beside them."""
     if settings.images_alone:
-        return Collection.open(settings.images, settings, pictures=True), None
+        return Collection.open(settings.images, settings, images=True), None
     videos = Collection.open(settings.data.videos, settings)
     if not settings.images:
         return videos, None
-    images = Collection.open(settings.images, settings, pictures=True)
+    images = Collection.open(settings.images, settings, images=True)
     if isinstance(settings, UpscalerTraining):
         handheld = [Handheld(source) for source in images.sources]
         return videos.joined(handheld, settings.objective.handheld_share), None

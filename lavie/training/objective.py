@@ -114,9 +114,9 @@ def joint_errors(
     weighting: str = "clean",
     mask_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Errors of a joint sample, whose last `num_images` frames are pictures: of the videos and of the pictures.
+    """Errors of a joint sample, whose last `num_images` frames are images: of the videos and of the images.
 
-    A picture's error is a clip's of one frame, with mask weights of its own.
+    An image's error is a clip's of one frame, with mask weights of its own.
 
     Args:
         prediction, truth: [batch, channels, T + M, height, width].

@@ -36,7 +36,7 @@ _fresh: list[FreshNetworks] = []
 
 
 def register_source(kind: str, opened: OpenSource) -> None:
-    """From now on the specs `KIND` and `KIND:…` name what `opened(spec)` gives: a source, and whether it holds pictures
+    """From now on the specs `KIND` and `KIND:…` name what `opened(spec)` gives: a source, and whether it holds images
     only. The source's `name` has to be the spec."""
     _sources[kind] = opened
 

@@ -21,13 +21,13 @@ from .ffmpeg import Ffmpeg
 from .sequence import ImageSequence
 
 
-class Film:
+class VideoFile:
     """A video file, written through ffmpeg."""
 
     def __init__(
         self, target: Path, work: Path, shape: tuple[int, ...], fps: float, metadata: dict[str, Any], quality: int
     ) -> None:
-        self._target, self._made, self._comment = target, work / f"film{target.suffix}", notes.to_json(metadata)
+        self._target, self._made, self._comment = target, work / f"video{target.suffix}", notes.to_json(metadata)
         suffix = target.suffix.lower()
         height, width = shape[:2]
         self._padding = ((0, 0),) * 3 if suffix == ".gif" else ((0, height % 2), (0, width % 2), (0, 0))
@@ -86,7 +86,7 @@ def _codec(suffix: str, quality: int) -> list[str]:
     return [*colours, "-c:v", "libx264", "-crf", str(crf), "-movflags", "+faststart", "-f", "mp4"]
 
 
-class Pictures:
+class ImageFiles:
     """Numbered PNG files; the first one carries the settings."""
 
     def __init__(self, target: ImageSequence, work: Path, fps: float, metadata: dict[str, Any]) -> None:

@@ -40,16 +40,16 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     with path.open("rb") as file:
         start = file.read(8)
     if start.startswith((b"GIF8", b"\x89PNG")):
-        return from_json(_picture_comment(path))
+        return from_json(_image_comment(path))
     code, output, _ = ffmpeg_output([*input_file(path), "-f", "ffmetadata", "-"])
-    return from_json(_film_comment(output)) if code == 0 else {}
+    return from_json(_file_comment(output)) if code == 0 else {}
 
 
 def sequence_note(frames: sequence.ImageSequence) -> dict[str, Any]:
     """`fps` and `metadata` of an image sequence: from its note file, else from inside its first frame."""
     if frames.whole_folder and frames.note.is_file():
         return from_json(frames.note.read_text(encoding="utf-8", errors="replace"))
-    return from_json(_picture_comment(frames.files()[0]))
+    return from_json(_image_comment(frames.files()[0]))
 
 
 def ffmetadata(comment: str) -> str:
@@ -69,17 +69,17 @@ def copy_with_gif_comment(gif: Path, target: Path, comment: str) -> None:
         shutil.copyfileobj(source, copy)
 
 
-def _film_comment(ffmetadata_text: str) -> str:
+def _file_comment(ffmetadata_text: str) -> str:
     match = re.search(r"^comment=((?:\\.|[^\\\n])*)", ffmetadata_text, re.IGNORECASE | re.MULTILINE | re.DOTALL)
     return re.sub(r"\\(.)", r"\1", match[1], flags=re.DOTALL) if match else ""
 
 
-def _picture_comment(path: Path) -> str:
+def _image_comment(path: Path) -> str:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
-            comment = picture.info.get(PNG_KEY) or picture.info.get("comment") or ""
+        with Image.open(path) as image:
+            comment = image.info.get(PNG_KEY) or image.info.get("comment") or ""
     except (OSError, UnidentifiedImageError):
         return ""
     return comment.decode(errors="replace") if isinstance(comment, bytes) else comment

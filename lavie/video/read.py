@@ -20,7 +20,7 @@ from .metadata import read_metadata, sequence_note
 
 SEQUENCE_FPS = 8.0  # for an image sequence that does not say: LaVie's own
 # The first video stream that is not a cover image, rotated as players show it.
-_PICTURES = ["-map", "0:V:0"]
+_IMAGES = ["-map", "0:V:0"]
 _LISTING = ["-f", "framecrc", "-"]  # one line of times and checksum per frame
 # What ffmpeg says about a truncated file, even if its exit code is 0.
 _BROKEN = ("partial file", "ended prematurely", "decode failed", "Truncat")
@@ -60,17 +60,17 @@ def probe_video(path: str | os.PathLike[str]) -> VideoInfo:
     """What `read_video` would give, without the frames; raises the same."""
     frames = sequence.find(path)
     if frames is None:
-        return _probe_film(_existing_film(path))
+        return _probe_file(_existing_file(path))
     note = sequence_note(frames)
-    height, width, _ = next(sequence.iter_pictures(frames)).shape
+    height, width, _ = next(sequence.iter_images(frames)).shape
     return VideoInfo(height, width, float(note.get("fps", SEQUENCE_FPS)), note.get("metadata", {}))
 
 
 def iter_video(path: str | os.PathLike[str], max_frames: int | None = None) -> Generator[np.ndarray]:
     """Frames uint8 [height, width, 3] one at a time, in constant memory; raises as `read_video`, while iterating."""
     frames = sequence.find(path)
-    pictures = _iter_film(_existing_film(path)) if frames is None else sequence.iter_pictures(frames)
-    yield from islice(pictures, max_frames)
+    images = _iter_file(_existing_file(path)) if frames is None else sequence.iter_images(frames)
+    yield from islice(images, max_frames)
 
 
 def count_frames(path: str | os.PathLike[str]) -> int:
@@ -78,11 +78,11 @@ def count_frames(path: str | os.PathLike[str]) -> int:
     frames = sequence.find(path)
     if frames is not None:
         return len(frames.files())
-    _, output, _ = ffmpeg_output([*input_file(_existing_film(path)), *_PICTURES, "-c", "copy", *_LISTING])
+    _, output, _ = ffmpeg_output([*input_file(_existing_file(path)), *_IMAGES, "-c", "copy", *_LISTING])
     return sum(not line.startswith("#") for line in output.splitlines())
 
 
-def _existing_film(path: str | os.PathLike[str]) -> Path:
+def _existing_file(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if not path.exists():
         raise UsageError(f"{path} does not exist.")
@@ -95,9 +95,9 @@ def _existing_film(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _probe_film(path: Path) -> VideoInfo:
+def _probe_file(path: Path) -> VideoInfo:
     """Decodes the first frame: its size as shown, and the frame rate that ffmpeg would deliver."""
-    _, output, log = ffmpeg_output([*input_file(path), *_PICTURES, "-frames:v", "1", *_LISTING])
+    _, output, log = ffmpeg_output([*input_file(path), *_IMAGES, "-frames:v", "1", *_LISTING])
     header = dict(line[1:].split(": ", 1) for line in output.splitlines() if line.startswith("#"))
     if "dimensions 0" not in header:
         raise _unreadable(path, log)
@@ -107,7 +107,7 @@ def _probe_film(path: Path) -> VideoInfo:
 
 def _frame_rate(path: Path, guess: Fraction) -> Fraction:
     """ffmpeg's guess, or the mean rate if that is far lower: short GIFs, recordings with uneven times."""
-    _, output, _ = ffmpeg_output([*input_file(path), *_PICTURES, "-c", "copy", "-frames:v", "240", *_LISTING])
+    _, output, _ = ffmpeg_output([*input_file(path), *_IMAGES, "-c", "copy", "-frames:v", "240", *_LISTING])
     lines = output.splitlines()
     unit = next((Fraction(line.split(": ")[1]) for line in lines if line.startswith("#tb")), Fraction(0))
     times = [line.split(",")[1:4] for line in lines if not line.startswith("#")]
@@ -124,11 +124,11 @@ def _unreadable(path: Path, log: str) -> UsageError:
     return UsageError(f"{path} cannot be read: it is damaged or no video (mp4, webm, mov, gif, mkv, avi, …).")
 
 
-def _iter_film(path: Path) -> Generator[np.ndarray]:
-    info = _probe_film(path)
+def _iter_file(path: Path) -> Generator[np.ndarray]:
+    info = _probe_file(path)
     count = 0
     rate = str(Fraction(info.fps).limit_denominator(1001))
-    raw = [*_PICTURES, "-xerror", "-r", rate, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    raw = [*_IMAGES, "-xerror", "-r", rate, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     with Ffmpeg([*input_file(path), *raw], stdout=subprocess.PIPE, bufsize=1 << 20) as run:
         while (frame := _next_frame(run.output, info)) is not None:
             count += 1

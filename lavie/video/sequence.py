@@ -18,7 +18,7 @@ _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)(?P<suffix>\.(?:png|jpg|j
 
 @dataclass(frozen=True)
 class ImageSequence:
-    """Pictures `<prefix><number><suffix>` in a folder. whole_folder: the folder holds nothing else."""
+    """Images `<prefix><number><suffix>` in a folder. whole_folder: the folder holds nothing else."""
 
     folder: Path
     prefix: str = "frame_"
@@ -75,7 +75,7 @@ def find(path: str | os.PathLike[str]) -> ImageSequence | None:
     return ImageSequence(folder, prefix, suffix=suffix, whole_folder=True)
 
 
-def iter_pictures(frames: ImageSequence) -> Iterator[np.ndarray]:
+def iter_images(frames: ImageSequence) -> Iterator[np.ndarray]:
     """The images one by one, uint8 [height, width, 3].
 
     Raises:
@@ -86,8 +86,8 @@ def iter_pictures(frames: ImageSequence) -> Iterator[np.ndarray]:
     shape = None
     for path in frames.files():
         try:
-            with Image.open(path) as picture:
-                frame = np.array(picture.convert("RGB"))
+            with Image.open(path) as image:
+                frame = np.array(image.convert("RGB"))
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise LavieError(f"{path} is not an image that can be read ({error}).") from error
         shape = shape or frame.shape

@@ -9,7 +9,7 @@ from ..atomic import new_work_folder
 from ..errors import UsageError
 from . import sequence
 
-FILM_SUFFIXES = (".mp4", ".webm", ".gif")
+VIDEO_SUFFIXES = (".mp4", ".webm", ".gif")
 Target = Path | sequence.ImageSequence
 
 
@@ -26,9 +26,9 @@ def find_target(path: str | os.PathLike[str]) -> Target:
     if pattern is not None and pattern.suffix.lower() == ".png":
         return pattern
     target = Path(name)
-    if target.suffix.lower() not in FILM_SUFFIXES:
+    if target.suffix.lower() not in VIDEO_SUFFIXES:
         raise UsageError(
-            f"'{name}' does not tell what to write. End it in {', '.join(FILM_SUFFIXES)}, "
+            f"'{name}' does not tell what to write. End it in {', '.join(VIDEO_SUFFIXES)}, "
             "or name PNG frames as folder/ or name_%04d.png."
         )
     if target.is_dir():

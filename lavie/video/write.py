@@ -16,7 +16,7 @@ import numpy as np
 
 from ..atomic import remove
 from ..errors import LavieError, UsageError
-from .encode import Film, Pictures
+from .encode import ImageFiles, VideoFile
 from .ffmpeg import executable
 from .sequence import ImageSequence
 from .target import Target, find_target, make_work_folder
@@ -70,7 +70,7 @@ class VideoWriter:
             raise UsageError(f"The frame rate must be between 0.01 and 1000 frames per second, not {fps}.")
         self._target = find_target(path)
         self._fps, self._metadata, self._quality = fps, metadata or {}, quality
-        self._encoder: Film | Pictures | None = None
+        self._encoder: VideoFile | ImageFiles | None = None
         self._shape: tuple[int, ...] | None = None
 
     def __enter__(self) -> VideoWriter:
@@ -104,10 +104,10 @@ class VideoWriter:
                 self._encoder.close()
             remove(self._work)
 
-    def _begin(self, frame: np.ndarray) -> Film | Pictures:
+    def _begin(self, frame: np.ndarray) -> VideoFile | ImageFiles:
         if isinstance(self._target, ImageSequence):
-            return Pictures(self._target, self._work, self._fps, self._metadata)
-        return Film(self._target, self._work, frame.shape, self._fps, self._metadata, self._quality)
+            return ImageFiles(self._target, self._work, self._fps, self._metadata)
+        return VideoFile(self._target, self._work, frame.shape, self._fps, self._metadata, self._quality)
 
     def _finish(self) -> None:
         if self._encoder is None:

@@ -175,7 +175,7 @@ class Progress:
         else:
             self._previewer(total)(done - 1, x0, None, total)
 
-    def picture(self, done: int, total: int, pixels: np.ndarray) -> None:
+    def image(self, done: int, total: int, pixels: np.ndarray) -> None:
         """Show an image, uint8 [height, width, 3], as the node's preview; `done` of `total` in the current phase."""
         utils = comfy("comfy.utils")
         if utils is not None:

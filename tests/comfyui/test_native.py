@@ -117,7 +117,7 @@ def test_lora_loaders_patch_the_same_weights_and_leave_the_rest(found):
 
 
 def test_a_lora_changes_the_clip_of_both_samplers_and_nothing_afterwards(found):
-    figures = found("lora_in_the_picture")
+    figures = found("lora_in_the_image")
     assert figures["base_sampler"] > 0.1
     assert figures["ksampler"] > 0.1
     assert figures["afterwards"] == figures["ksampler_afterwards"] == 0

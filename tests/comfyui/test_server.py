@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.checkout import COMFYUI, NEEDS_COMFYUI, PYTHON
+from support.images import alike_neighbours
 from support.pack import ROOT, load_pack
-from support.pictures import alike_neighbours
 from support.server import NAME, serving
 from support.workflow import to_prompt
 
@@ -80,7 +80,7 @@ def test_the_pack_is_imported_within_two_seconds(server):
     assert float(seconds) <= 2
 
 
-def test_the_workflows_are_templates_with_a_picture(server):
+def test_the_workflows_are_templates_with_an_image(server):
     assert set(server.json("/workflow_templates")[NAME]) == set(WORKFLOWS)
     for name in WORKFLOWS:
         assert server.get(f"/api/workflow_templates/{NAME}/{name}.jpg")[:3] == b"\xff\xd8\xff"

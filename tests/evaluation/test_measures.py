@@ -131,7 +131,7 @@ def test_a_score_is_the_share_of_right_readings_overall_and_by_value():
     assert score.shares["steady"] == score.shares["colour"] == 1.0
 
 
-def test_retention_asks_for_the_colours_of_pictures_in_held_out_combinations():
+def test_retention_asks_for_the_colours_of_images_in_held_out_combinations():
     scenes = retention.scenes_of(STILL_COLOURS, 20, seed=1)
     assert {scene.colour for scene in scenes} == set(STILL_COLOURS)
     assert all(is_held_out(scene) for scene in scenes)
@@ -222,7 +222,7 @@ def test_the_later_stages_are_measured_on_real_videos(capsys, tmp_path, suite, f
     assert not [name for row in figures[figure].values() for name in row if "subject" in name or "moves" in name]
 
 
-def test_the_retention_suite_tells_pictures_from_videos(capsys):
+def test_the_retention_suite_tells_images_from_videos(capsys):
     figures = json.loads(evaluate(capsys, "retention", "--clips", "2", "--steps", "1", "--json"))
     assert figures["judge"]["pictures"]["colour"] == figures["judge"]["videos"]["colour"] == 1
     assert {sum(seen.values()) for seen in figures["read as"].values()} == {1}

@@ -79,9 +79,9 @@ def test_a_blurred_and_noisy_subject_in_evening_light_is_the_subject(shape, is_s
 
 def in_evening_light(video: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """[1, 3, f, h, w] in −1…1, the sprite, [1, 1, f, h, w], less so."""
-    picture = (video + 1) / 2
+    image = (video + 1) / 2
     violet, gold = torch.tensor([[0.32, 0.12, 0.28], [1.0, 0.75, 0.5]])[:, None, :, None, None, None]
-    graded = torch.lerp(picture, torch.lerp(violet, gold, picture.mean(1, keepdim=True)), 0.85 - 0.6 * mask)
+    graded = torch.lerp(image, torch.lerp(violet, gold, image.mean(1, keepdim=True)), 0.85 - 0.6 * mask)
     return graded * 2 - 1
 
 

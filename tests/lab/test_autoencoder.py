@@ -1,4 +1,4 @@
-"""The autoencoders on the one loop: their pictures, what the loss counts, runs that resume, folders for diffusers."""
+"""The autoencoders on the one loop: their images, what the loss counts, runs that resume, folders for diffusers."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from lab.autoencoder import (
     Autoencoder,
     AutoencoderRecipe,
     AutoencoderStage,
-    RenderedPictures,
+    RenderedImages,
+    image_data,
     new_autoencoder,
-    picture_data,
 )
+from lab.autoencoder.images import whole_images
 from lab.autoencoder.loss import loss_terms
 from lab.autoencoder.network import Reconstruction
-from lab.autoencoder.pictures import whole_pictures
 from lab.autoencoder.stage import latent_scale
 from lavie.errors import UsageError
 from lavie.training.data import ClipRequest
@@ -42,7 +42,7 @@ def small_stage(recipe=SMALL, steps=6, vae=None):
 
 def run(folder, recipe=SMALL, steps=6, on_step=None, vae=None, **changes):
     settings = LoopSettings(**{**SETTINGS, "steps": steps, "batch_size": recipe.batch_size, **changes})
-    data = picture_data(recipe, steps, recipe.batch_size, settings.seed)
+    data = image_data(recipe, steps, recipe.batch_size, settings.seed)
     return train(small_stage(recipe, steps, vae), data, settings, folder, on_step)
 
 
@@ -63,13 +63,13 @@ def weights(model):
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
-# -- pictures ----------------------------------------------------------------------------------------------------------
+# -- images ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_run_sees_crops_first_and_whole_pictures_later(name):
+def test_a_run_sees_crops_first_and_whole_images_later(name):
     recipe = RECIPES[name]
-    data = picture_data(recipe, 100, recipe.batch_size, seed=0)
+    data = image_data(recipe, 100, recipe.batch_size, seed=0)
     change = round(100 * recipe.whole_from)
     sizes = {"before": (recipe.crop, recipe.crop), "after": recipe.whole_size}
     for step, size in ((change - 1, sizes["before"]), (change, sizes["after"]), (99, sizes["after"])):
@@ -82,21 +82,21 @@ def test_a_run_sees_crops_first_and_whole_pictures_later(name):
 
 
 def test_most_crops_show_a_sprite_and_some_need_not():
-    source, request = RenderedPictures(64, 96), ClipRequest(1, 16, 16, crop="patch")
+    source, request = RenderedImages(64, 96), ClipRequest(1, 16, 16, crop="patch")
     shares = [source.read(row, request, generator_of(row)).tensors["mask"].mean().item() for row in range(80)]
     assert 0.7 < sum(share > 0 for share in shares) / 80 < 1
-    with pytest.raises(UsageError, match="larger than pictures of 64x96"):
+    with pytest.raises(UsageError, match="larger than images of 64x96"):
         source.read(0, ClipRequest(1, 80, 80, crop="patch"), generator_of(0))
 
 
-def test_pictures_show_one_to_three_sprites_and_all_colours():
-    scenes = [RenderedPictures(64, 96).scenes(row) for row in range(200)]
+def test_images_show_one_to_three_sprites_and_all_colours():
+    scenes = [RenderedImages(64, 96).scenes(row) for row in range(200)]
     assert {len(found) for found in scenes} == {1, 2, 3}
     assert {scene.colour for found in scenes for scene in found} >= {"red", "white", "brown", "turquoise"}
 
 
 def test_an_example_depends_on_its_number_and_the_seed_alone():
-    first, again, other = (picture_data(SMALL, 6, 4, seed) for seed in (0, 0, 1))
+    first, again, other = (image_data(SMALL, 6, 4, seed) for seed in (0, 0, 1))
     list(again.loader(0, 2))
     video = first[5].clip.tensors["video"]
     assert torch.equal(video, again[5].clip.tensors["video"])
@@ -107,15 +107,15 @@ def test_an_example_depends_on_its_number_and_the_seed_alone():
 # -- the loss ----------------------------------------------------------------------------------------------------------
 
 
-def test_errors_inside_a_sprite_count_more_and_a_perfect_picture_has_none():
-    picture, mask = torch.zeros(1, 3, 16, 16), torch.zeros(1, 1, 16, 16)
+def test_errors_inside_a_sprite_count_more_and_a_perfect_image_has_none():
+    image, mask = torch.zeros(1, 3, 16, 16), torch.zeros(1, 1, 16, 16)
     mask[..., :8] = 1
     latents = torch.zeros(1, 4, 8, 8)
-    inside, outside = picture.clone(), picture.clone()
+    inside, outside = image.clone(), image.clone()
     inside[..., 2:6, 2:6] = outside[..., 2:6, 10:14] = 0.5
     terms = {
-        name: loss_terms(picture, mask, Reconstruction(decoded, latents, latents), SMALL, 0.0)
-        for name, decoded in (("inside", inside), ("outside", outside), ("nowhere", picture))
+        name: loss_terms(image, mask, Reconstruction(decoded, latents, latents), SMALL, 0.0)
+        for name, decoded in (("inside", inside), ("outside", outside), ("nowhere", image))
     }
     assert terms["inside"]["pixel"] == pytest.approx(SMALL.mask_weight * terms["outside"]["pixel"].item())
     assert terms["inside"]["edges"] > terms["outside"]["edges"] > 0
@@ -127,15 +127,15 @@ def test_the_guide_pulls_latents_towards_the_colours_of_blocks_and_lets_go():
     assert SMALL.guide(0, 100) == SMALL.guide_weight
     assert SMALL.guide(10, 100) == pytest.approx(SMALL.guide_weight / 2)
     assert SMALL.guide(20, 100) == SMALL.guide(99, 100) == 0
-    stage, data = small_stage(steps=100), picture_data(SMALL, 100, 4, 0)
+    stage, data = small_stage(steps=100), image_data(SMALL, 100, 4, 0)
     for step, weight in ((0, 0.5), (10, 0.25), (40, 0.0)):
         terms = stage.loss(stage.model, [data[step * 4 + place] for place in range(4)])
         others = terms["pixel"] + 2 * terms["colour"] + terms["edges"] + 1e-6 * terms["kl"]
         torch.testing.assert_close(terms["total"], others + weight * terms["guide"])
 
 
-def test_each_term_is_a_mean_over_the_pictures():
-    stage, data = small_stage(), picture_data(SMALL, 6, 4, 0)
+def test_each_term_is_a_mean_over_the_images():
+    stage, data = small_stage(), image_data(SMALL, 6, 4, 0)
     examples = [data[number] for number in range(4)]
     whole = stage.loss(stage.model, examples)
     parts = [stage.loss(stage.model, [example]) for example in examples]
@@ -148,7 +148,7 @@ def test_each_term_is_a_mean_over_the_pictures():
 
 def test_what_a_run_has_not_seen_is_told_better_after_it(tmp_path):
     stage = small_stage(steps=100)
-    unseen = [picture_data(SMALL, 100, 4, seed=9)[number] for number in range(16)]
+    unseen = [image_data(SMALL, 100, 4, seed=9)[number] for number in range(16)]
     trained = run(tmp_path, steps=30, learning_rate=5e-3, warmup=5, ema_decay=0.9).model
     with torch.no_grad():
         before, after = (stage.loss(model, unseen) for model in (stage.model, trained))
@@ -183,9 +183,9 @@ def test_training_only_the_decoder_keeps_the_latents(tmp_path):
 def test_a_lone_decoder_learns_from_latents_with_noise_of_its_own():
     vae = new_autoencoder(SMALL).eval()
     vae.register_to_config(scaling_factor=0.25)
-    picture, noise = whole_pictures(SMALL, 1, 0), torch.randn(1, 4, 16, 24, generator=generator_of(0))
-    mean = vae.encode(picture).latent_dist.mean
-    made = Autoencoder(vae, decoder_only=True, decoder_noise=0.05)(picture, noise)
+    image, noise = whole_images(SMALL, 1, 0), torch.randn(1, 4, 16, 24, generator=generator_of(0))
+    mean = vae.encode(image).latent_dist.mean
+    made = Autoencoder(vae, decoder_only=True, decoder_noise=0.05)(image, noise)
     torch.testing.assert_close(made.decoded, vae.decode(mean + 0.2 * noise).sample)
     assert made.decoded.requires_grad
     assert not made.mean.requires_grad
@@ -197,7 +197,7 @@ def test_diffusers_loads_what_was_saved_and_its_latents_have_a_standard_deviatio
     loaded = AutoencoderKL.from_pretrained(tmp_path / "vae", torch_dtype=torch.float32).eval()
     torch.testing.assert_close(weights(loaded), weights(stage.model.vae), atol=1e-3, rtol=1e-3)
     with torch.no_grad():
-        latents = loaded.encode(whole_pictures(SMALL, 64, seed=7)).latent_dist.mean * loaded.config.scaling_factor
+        latents = loaded.encode(whole_images(SMALL, 64, seed=7)).latent_dist.mean * loaded.config.scaling_factor
     assert latents.std().item() == pytest.approx(1, abs=0.05)
     assert loaded.config.scaling_factor / latent_scale(loaded, SMALL) == pytest.approx(1, abs=0.01)
     assert sorted(path.name for path in (tmp_path / "vae").iterdir()) == [
@@ -207,18 +207,18 @@ def test_diffusers_loads_what_was_saved_and_its_latents_have_a_standard_deviatio
     assert str(tmp_path) not in (tmp_path / "vae" / "config.json").read_text()
 
 
-def test_samples_show_pictures_above_their_reconstructions():
+def test_samples_show_images_above_their_reconstructions():
     stage = small_stage()
     with torch.no_grad():
         (frames,) = stage.samples(stage.model.eval()).values()
     assert frames.shape == (6, 64, 48, 3)
-    pictures = whole_pictures(SMALL, 6, seed=0)
-    expected = ((pictures / 2 + 0.5) * 255).round().permute(0, 2, 3, 1).numpy()
+    images = whole_images(SMALL, 6, seed=0)
+    expected = ((images / 2 + 0.5) * 255).round().permute(0, 2, 3, 1).numpy()
     assert abs(frames[:, :32].astype(float) - expected).max() <= 1
     assert abs(frames[:, 32:].astype(float) - expected).mean() > 10  # a fresh network knows nothing
 
 
-def test_tensorboard_gets_terms_and_pictures(tmp_path):
+def test_tensorboard_gets_terms_and_images(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -230,8 +230,8 @@ def test_tensorboard_gets_terms_and_pictures(tmp_path):
         curve = events.Scalars(f"train/{name}")
         assert [event.step for event in curve] == [2, 4]
         assert curve[0].value == pytest.approx((losses[0][name] + losses[1][name]) / 2, rel=1e-5)
-    pictures = events.Images("samples/pictures and reconstructions")
-    assert [(event.step, event.width, event.height) for event in pictures] == [(2, 6 * 48, 64), (4, 6 * 48, 64)]
+    images = events.Images("samples/images and reconstructions")
+    assert [(event.step, event.width, event.height) for event in images] == [(2, 6 * 48, 64), (4, 6 * 48, 64)]
 
 
 def test_orthogonalised_matrices_have_singular_values_near_one():

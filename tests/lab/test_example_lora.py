@@ -1,4 +1,4 @@
-"""The bundled example of a LoRA: small, for the look of the pictures alone, and plainly visible."""
+"""The bundled example of a LoRA: small, for the look of the images alone, and plainly visible."""
 
 import json
 from dataclasses import replace

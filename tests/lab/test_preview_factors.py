@@ -1,4 +1,4 @@
-"""The quick picture of latents that a preview shows has the colours of the real one."""
+"""The quick image of latents that a preview shows has the colours of the real one."""
 
 import pytest
 import torch

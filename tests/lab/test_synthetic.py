@@ -42,12 +42,12 @@ def test_growing_and_shrinking_change_the_area_in_every_frame(motion, sign):
     assert (sign * area.diff(dim=1) > 0).all()
 
 
-def test_a_sprite_that_stands_still_shows_the_same_picture_in_every_frame():
+def test_a_sprite_that_stands_still_shows_the_same_image_in_every_frame():
     video, _ = draw("standing still")
     assert torch.equal(video[:, :, 0], video[:, :, -1])
 
 
-def test_spinning_changes_the_picture_and_keeps_the_place():
+def test_spinning_changes_the_image_and_keeps_the_place():
     """A silhouette's centroid may lie beside the point that it turns around, by a sixth of its radius (the heart)."""
     scenes = [sprites.sample_scene(generator(i), motion="spinning") for i in range(12)]
     video, mask = sprites.render(scenes, sprites.frame_times(6), 64, 96)
@@ -59,7 +59,7 @@ def test_spinning_changes_the_picture_and_keeps_the_place():
 
 
 @pytest.mark.parametrize("held_out", [False, True])
-def test_sprites_stay_inside_the_picture(held_out):
+def test_sprites_stay_inside_the_image(held_out):
     mask = sprites.batch(generator(3), 120, frames=5, held_out=held_out)["mask"]
     rim = torch.ones(64, 96)
     rim[1:-1, 1:-1] = 0
@@ -154,7 +154,7 @@ def test_captions_use_the_vocabulary_and_name_colour_and_shape():
         assert {scene.colour, scene.shape} <= set(spoken)
 
 
-def test_captions_of_still_pictures_hold_no_word_of_motion():
+def test_captions_of_still_images_hold_no_word_of_motion():
     names = (*sprites.BACKGROUNDS, *sprites.SHAPES)
     moving = {word for phrases in MOTION_PHRASES.values() for phrase in phrases for word in phrase.split()}
     moving -= {"to", "the", "that", "and", *names}

@@ -89,7 +89,7 @@ def test_some_clips_have_a_moving_camera_and_say_so():
     assert all(s.scene(row).camera == "still" for s in [SyntheticClips(90, camera_share=0)] for row in range(90))
 
 
-def test_some_pictures_show_the_colours_that_clips_never_have():
+def test_some_images_show_the_colours_that_clips_never_have():
     stills, clips = SyntheticStills(600), SyntheticClips(600)
     special = sum(stills.scene(row).colour in STILL_COLOURS for row in range(600))
     assert 140 < special < 220
@@ -101,7 +101,7 @@ def says_motion(text):
     return bool(WORDS_OF_MOTION & set(text.replace(",", "").split()))
 
 
-def test_some_captions_of_pictures_have_no_words_of_motion():
+def test_some_captions_of_images_have_no_words_of_motion():
     def share(source):
         return sum(says_motion(source.caption(row, generator(row))) for row in range(400)) / 400
 
@@ -110,18 +110,18 @@ def test_some_captions_of_pictures_have_no_words_of_motion():
     assert share(SyntheticStills(400, still_captions=0)) == 1
 
 
-def test_a_picture_shows_a_random_moment():
+def test_an_image_shows_a_random_moment():
     source = SyntheticStills(40)
     row = next(row for row in range(40) if source.scene(row).motion.startswith("moving"))
-    pictures = [source.read(row, ClipRequest(1, 16, 24), generator(seed)).tensors for seed in range(5)]
-    assert pictures[0]["video"].shape == (3, 1, 16, 24)
-    assert pictures[0]["mask"].shape == (1, 1, 16, 24)
-    assert len({tensors["video"].sum().item() for tensors in pictures}) == 5
-    with pytest.raises(UsageError, match="holds pictures"):
+    images = [source.read(row, ClipRequest(1, 16, 24), generator(seed)).tensors for seed in range(5)]
+    assert images[0]["video"].shape == (3, 1, 16, 24)
+    assert images[0]["mask"].shape == (1, 1, 16, 24)
+    assert len({tensors["video"].sum().item() for tensors in images}) == 5
+    with pytest.raises(UsageError, match="holds images"):
         source.read(row, ClipRequest(2, 16, 24), generator())
 
 
-def test_patches_are_windows_of_a_large_picture():
+def test_patches_are_windows_of_a_large_image():
     source = SyntheticClips(40, camera_share=0)
     row = next(row for row in range(40) if source.scene(row).motion == "standing still")
     patch = source.read(row, ClipRequest(2, 200, 300, 8, "patch"), generator(2)).tensors["video"]

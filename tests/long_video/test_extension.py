@@ -53,7 +53,7 @@ def test_as_many_finite_frames_as_asked_follow_and_the_given_ones_stay(stage, te
 
 def test_the_new_frames_go_on_where_the_clip_ends(stage):
     """The step into the new frames is small beside the hard cut to an independent clip of the same prompt, of something
-    that can go on for ever: what travels has left the picture by then."""
+    that can go on for ever: what travels has left the image by then."""
     steps, text = stage.config.num_inference_steps, stage.embed(["a red ball standing still over green grass"], "")
     clip = made(stage, text, seed=1)
     video = decode_latents(stage.vae, torch.cat((clip, extended(stage, text, clip, 12, steps=steps)), dim=2))

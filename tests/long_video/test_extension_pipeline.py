@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from support.pictures import alike_neighbours
+from support.images import alike_neighbours
 from torch import nn
 
 from lab.sprites.held_out import held_out_scenes, rendered_clips

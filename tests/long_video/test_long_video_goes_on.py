@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from support.pictures import alike_neighbours
+from support.images import alike_neighbours
 
 from lab.sprites.suites import long
 from lab.sprites.suites.long import joins_of, seam_ratio

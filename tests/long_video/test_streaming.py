@@ -139,11 +139,9 @@ def test_neighbouring_segments_share_the_noise_of_the_frames_that_they_share():
     assert early.shape == (1, 4, 12, 3, 5)
     assert torch.equal(early[:, :, 10:], late[:, :, :2])
     assert torch.equal(late[:, :, 2:], segment_noise(7, 8)("latents", (4, 4, 3, 5), 4))
-    pictures = [*early[0].transpose(0, 1), *late[0, :, 2:].transpose(0, 1)]
-    pictures += [
-        segment_noise(seed, 0)(what, (4, 1, 3, 5), 0)[0, :, 0] for seed, what in ((7, "other"), (8, "latents"))
-    ]
-    values = torch.stack(pictures).flatten(1)
+    images = [*early[0].transpose(0, 1), *late[0, :, 2:].transpose(0, 1)]
+    images += [segment_noise(seed, 0)(what, (4, 1, 3, 5), 0)[0, :, 0] for seed, what in ((7, "other"), (8, "latents"))]
+    values = torch.stack(images).flatten(1)
     assert (torch.corrcoef(values) - torch.eye(len(values))).abs().max() < 0.6
     assert abs(values.mean()) < 0.1
     assert values.std() == pytest.approx(1, abs=0.1)

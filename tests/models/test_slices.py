@@ -91,7 +91,7 @@ def test_a_strategy_over_time_sees_all_frames_in_slices():
     assert not torch.allclose(whole, predicted(network("base")), atol=1e-4)
 
 
-def test_pictures_beside_a_video_go_in_slices_too():
+def test_images_beside_a_video_go_in_slices_too():
     unet = network("base")
     sample, text = torch.randn(2, 4, 5, 6, 6), torch.randn(2, 3, 4, 16)
     with torch.no_grad():

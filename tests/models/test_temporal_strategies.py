@@ -73,7 +73,7 @@ def test_a_clip_of_one_window_attends_as_ever(unet, name):
 
 
 @torch.no_grad()
-def test_pictures_beside_a_video_know_of_no_strategy(unet):
+def test_images_beside_a_video_know_of_no_strategy(unet):
     sample, timestep, text = inputs(6, images=2)
     joint = unet(sample, timestep, text, num_images=2, strategy=STRATEGIES["windows"])
     alone = unet(sample[:, :, :6], timestep, text[:, 0], strategy=STRATEGIES["windows"])

@@ -31,8 +31,8 @@ def vae():
     return build_tiny()
 
 
-def as_video(pictures):
-    return pictures.transpose(0, 1)[None]
+def as_video(images):
+    return images.transpose(0, 1)[None]
 
 
 @pytest.mark.parametrize("name", FIXTURES)
@@ -165,7 +165,7 @@ def test_tiles_blend_without_seams():
 
 
 @pytest.mark.parametrize(("size", "tile"), [(40, 16), (17, 16), (33, 8), (9, 8), (100, 30)])
-def test_tiles_cover_the_picture_and_overlap(size, tile):
+def test_tiles_cover_the_image_and_overlap(size, tile):
     starts = tile_starts(size, tile)
     assert starts[0] == 0
     assert starts[-1] == size - tile

@@ -65,7 +65,7 @@ def test_keys_are_means_over_the_smallest_squares_that_are_few_enough(vae, heigh
     assert not torch.allclose(whole, by_hand(attention, x, side), atol=1e-3)
 
 
-def test_a_picture_with_few_pixels_and_a_vae_left_alone_decode_to_the_same_bits(vae):
+def test_an_image_with_few_pixels_and_a_vae_left_alone_decode_to_the_same_bits(vae):
     latents = random(1, 4, 2, 6, 6)
     before = decode_latents(vae, latents)
     with pooled_keys(vae, 36):
@@ -78,7 +78,7 @@ def test_a_picture_with_few_pixels_and_a_vae_left_alone_decode_to_the_same_bits(
     assert torch.equal(decode_latents(vae, latents), before)
 
 
-def test_it_is_far_nearer_to_the_whole_picture_than_tiles_of_as_many_keys():
+def test_it_is_far_nearer_to_the_whole_image_than_tiles_of_as_many_keys():
     vae = load_vae(find_family("lavie-tiny").path("vae"))
     frame = rendered(held_out_scenes(1, 1000)[0], frame_times(61)[:1], 512, 768)
     latents = encode_video(vae, torch.from_numpy(frame).permute(3, 0, 1, 2)[None].float() / 127.5 - 1)

@@ -103,7 +103,7 @@ CASES = {
     "latents that hold NaN": (lambda: extend(VIDEO * float("nan")), "NaN"),
     "NaN in LaVie VAE Decode": (lambda: decode(VIDEO * float("nan")), "NaN"),
     "one frame to interpolate": (lambda: interpolate(clip_of(1, 16, 16)), "1 frame.*at least 2"),
-    "a picture of 4 pixels": (lambda: upscale(clip_of(1, 4, 16)), "16×4.*too small"),
+    "an image of 4 pixels": (lambda: upscale(clip_of(1, 4, 16)), "16×4.*too small"),
     "a width of 513": (lambda: sample(width=513), "width.*divisible by 8.*513"),
     "a height of 20": (lambda: empty(height=20), "height.*divisible by 8.*20"),
     "no size and no MODEL": (lambda: empty(width=0), "connect the MODEL"),

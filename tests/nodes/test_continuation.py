@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from support.graph import clip_of, decode, encode, part, refused, run, stage, wires
-from support.pictures import alike_neighbours
+from support.images import alike_neighbours
 
 
 def go_on(images, name="extension", **given):
@@ -20,25 +20,25 @@ def join(first, second, **given):
 
 
 @pytest.mark.parametrize("name", ["base", "extension"])
-def test_a_picture_becomes_a_clip_that_starts_with_it(name):
-    picture = clip_of(1, 32, 48)
-    clip = go_on(picture, name)
+def test_an_image_becomes_a_clip_that_starts_with_it(name):
+    image = clip_of(1, 32, 48)
+    clip = go_on(image, name)
     assert clip.shape == (4, 32, 48, 3)
-    assert torch.equal(clip[:1], picture)
+    assert torch.equal(clip[:1], image)
     assert alike_neighbours(clip) > 0.5
-    assert torch.equal(go_on(picture, name), clip)
-    assert not torch.equal(go_on(picture, name, seed=6), clip)
+    assert torch.equal(go_on(image, name), clip)
+    assert not torch.equal(go_on(image, name, seed=6), clip)
 
 
 def test_the_extension_is_the_librarys():
-    picture, of = clip_of(1, 32, 48), stage("extension")
+    image, of = clip_of(1, 32, 48), stage("extension")
     info = of.model.model.lavie
     text = part("lavie.sampling").TextCondition.of(of.positive[0][0], of.negative[0][0])
     config = info.config.replaced(num_inference_steps=2)
     job = part("lavie.job").Job.seeded(of.model.model.diffusion_model, text, config, [5], torch.device("cpu"))
     method = part("lavie.long_video").METHODS["conditioned"]
-    latents = method.continued(job, encode(picture) * info.scaling_factor, 20, method.settings(config.clip_frames))
-    assert torch.equal(go_on(picture, num_frames=20)[1:], decode(latents / info.scaling_factor))
+    latents = method.continued(job, encode(image) * info.scaling_factor, 20, method.settings(config.clip_frames))
+    assert torch.equal(go_on(image, num_frames=20)[1:], decode(latents / info.scaling_factor))
 
 
 def test_frames_of_any_size_keep_it():
@@ -101,13 +101,13 @@ def test_the_mask_form_is_shown_the_last_frames_and_both_sides():
 
 
 def test_bad_input_is_answered_with_a_sentence():
-    picture = clip_of(1, 32, 48)
+    image = clip_of(1, 32, 48)
     refused(lambda: go_on(clip_of(3, 32, 48), context_frames=2), "one frame")
-    refused(lambda: go_on(picture, vae=stage("upscaler").vae), "VAE")
-    refused(lambda: go_on(picture, **wires("interpolation")), "base stage")
-    refused(lambda: join(picture, clip_of(1, 32, 40)), "differ in size.*resize to crop")
-    refused(lambda: join(picture, picture, **wires("extension")), "both sides")
-    for call in (go_on, lambda *given, **more: join(picture, *given, **more)):
-        refused(lambda call=call: call(picture, num_frames=0), "number of frames.*not 0")
-        refused(lambda call=call: call(picture[:0]), "0 frame.*at least 1")
-    refused(lambda: join(picture, picture, num_frames=5000), "5000 frames in one pass would take .* GB")
+    refused(lambda: go_on(image, vae=stage("upscaler").vae), "VAE")
+    refused(lambda: go_on(image, **wires("interpolation")), "base stage")
+    refused(lambda: join(image, clip_of(1, 32, 40)), "differ in size.*resize to crop")
+    refused(lambda: join(image, image, **wires("extension")), "both sides")
+    for call in (go_on, lambda *given, **more: join(image, *given, **more)):
+        refused(lambda call=call: call(image, num_frames=0), "number of frames.*not 0")
+        refused(lambda call=call: call(image[:0]), "0 frame.*at least 1")
+    refused(lambda: join(image, image, num_frames=5000), "5000 frames in one pass would take .* GB")

@@ -42,7 +42,7 @@ def test_the_extender_returns_any_latents_as_they_came():
 
 
 @pytest.mark.parametrize("shape", [(0, 64, 96, 3), (1, 7, 7, 3)])
-def test_no_frames_and_tiny_pictures_are_named(shape):
+def test_no_frames_and_tiny_images_are_named(shape):
     with pytest.raises(refused, match=r"0 frame|7×7"):
         encode(torch.zeros(shape))
 

@@ -62,9 +62,9 @@ def test_the_extender_gives_the_frames_that_came_in_bit_for_bit():
     assert torch.equal(longer[:, :, :4], given_frames)
 
 
-def test_one_picture_becomes_a_video():
-    picture = encode(clip_of(1, 32, 48))
-    assert extend(picture, context_frames=4).shape == (1, 4, 5, 4, 6)
+def test_one_image_becomes_a_video():
+    image = encode(clip_of(1, 32, 48))
+    assert extend(image, context_frames=4).shape == (1, 4, 5, 4, 6)
 
 
 def test_frames_come_back_from_the_latents():

@@ -1,4 +1,4 @@
-"""LaVie LoRA Trainer: pictures in, a file out that the loader takes; Cancel keeps what is done."""
+"""LaVie LoRA Trainer: images in, a file out that the loader takes; Cancel keeps what is done."""
 
 import sys
 from types import SimpleNamespace
@@ -58,8 +58,8 @@ def test_a_run_that_an_older_version_left_unfinished_is_found_again():
     often = {"save_every": 150, "sample_every": 100, "keep": 1}
     more = {"warmup": 50, "ema_decay": 0.0, "seed": 3, "device": "cpu", **often}
     loop = part("lavie.training.settings").LoopSettings(steps=600, batch_size=1, learning_rate=1e-4, **more)
-    picture = part("lavie.training.lora.data").Picture("a", "a zorb", torch.zeros(3, 1, 16, 24))
-    assert node._digest([picture], lora, loop, SimpleNamespace(folder="lavie-tiny")) == "a29d3baa"
+    image = part("lavie.training.lora.data").CaptionedImage("a", "a zorb", torch.zeros(3, 1, 16, 24))
+    assert node._digest([image], lora, loop, SimpleNamespace(folder="lavie-tiny")) == "a29d3baa"
 
 
 def test_after_cancel_the_same_settings_go_on_to_the_same_lora(folders, monkeypatch):
@@ -90,9 +90,9 @@ def test_moves_of_the_camera_are_read_line_by_line():
     assert settings == {"camera_moves": (("the camera zooms in", "nearer"), ("f(x)=y, still", "still"))}
 
 
-def test_previews_are_pictures_of_the_captions(folders, monkeypatch):
+def test_previews_are_images_of_the_captions(folders, monkeypatch):
     seen = []
-    monkeypatch.setattr(host.Progress, "picture", lambda self, done, total, pixels: seen.append((done, pixels.shape)))
+    monkeypatch.setattr(host.Progress, "image", lambda self, done, total, pixels: seen.append((done, pixels.shape)))
     train(preview_every=1, captions="a zorb on grass\na ball over the sea")
     assert seen == [(1, (64, 2 * 96, 3)), (2, (64, 2 * 96, 3))]
 

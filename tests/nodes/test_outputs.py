@@ -109,14 +109,14 @@ def test_16_frames_become_61_at_three_times_the_rate():
 
 
 @pytest.mark.parametrize(("frames", "height", "width"), [(1, 16, 16), (2, 19, 21)])
-def test_the_upscaler_makes_four_times_the_size_of_any_picture(frames, height, width):
+def test_the_upscaler_makes_four_times_the_size_of_any_image(frames, height, width):
     images = upscale(clip_of(frames, height, width), steps=1)
     assert images.shape == (frames, 4 * height, 4 * width, 3)
     assert 0 <= images.min() < images.max() <= 1
     assert images.dtype == torch.float32
 
 
-def test_pictures_with_transparency_or_in_grey_are_taken():
+def test_images_with_transparency_or_in_grey_are_taken():
     images = clip_of(2, 16, 16)
     plain = upscale(images, steps=1)
     assert torch.equal(upscale(torch.cat((images, images[..., :1]), -1), steps=1), plain)

@@ -64,12 +64,12 @@ def test_every_node_explains_itself(name):
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_every_node_has_a_help_page_with_a_picture(name):
+def test_every_node_has_a_help_page_with_an_image(name):
     docs = ROOT / PACK.WEB_DIRECTORY / "docs"
     page = (docs / f"{name}.md").read_text(encoding="utf-8")
-    pictures = [part.split(")")[0] for part in page.split("](")[1:] if part.split(")")[0].endswith((".jpg", ".png"))]
-    assert pictures
-    assert all((docs / Path(picture).name).is_file() for picture in pictures)
+    images = [part.split(")")[0] for part in page.split("](")[1:] if part.split(")")[0].endswith((".jpg", ".png"))]
+    assert images
+    assert all((docs / Path(image).name).is_file() for image in images)
     assert all(f"`{key}`" in page for key, _ in widgets(NODES[name]))
 
 

@@ -67,7 +67,7 @@ def test_every_required_socket_of_a_lavie_node_is_wired_to_its_own_kind(path):
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_a_workflow_has_a_picture_a_note_and_says_where_its_nodes_come_from(path):
+def test_a_workflow_has_an_image_a_note_and_says_where_its_nodes_come_from(path):
     workflow = json.loads(path.read_text(encoding="utf-8"))
     assert path.with_suffix(".jpg").read_bytes()[:3] == b"\xff\xd8\xff"
     assert any(node["type"] == "MarkdownNote" for node in workflow["nodes"])

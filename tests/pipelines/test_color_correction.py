@@ -10,7 +10,7 @@ from lavie.errors import UsageError
 from lavie.pipelines.color_correction import color_corrected, low_frequencies
 
 
-def pictures(*shape, seed=0):
+def images(*shape, seed=0):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
@@ -21,7 +21,7 @@ def enlarged(small):
 @settings(max_examples=20, deadline=None)
 @given(tint=st.lists(st.floats(-0.5, 0.5), min_size=3, max_size=3))
 def test_a_tint_is_taken_off(tint):
-    small = pictures(2, 3, 12, 16)
+    small = images(2, 3, 12, 16)
     truth = enlarged(small)
     tinted = truth + torch.tensor(tint).view(3, 1, 1)
     torch.testing.assert_close(color_corrected(tinted, small, "wavelet"), truth, atol=1e-5, rtol=0)
@@ -35,18 +35,18 @@ def test_fine_detail_stays_that_of_the_large_frames():
 
 
 def test_reduced_to_the_small_size_it_is_nearer_to_the_input():
-    small, made = pictures(1, 3, 12, 16), pictures(1, 3, 48, 64, seed=1)
+    small, made = images(1, 3, 12, 16), images(1, 3, 48, 64, seed=1)
     before, after = (avg_pool2d(each, 4) - small for each in (made, color_corrected(made, small, "wavelet")))
     assert after.square().mean() < 0.5 * before.square().mean()
 
 
-def test_a_plain_picture_is_all_low_frequencies():
+def test_a_plain_image_is_all_low_frequencies():
     plain = torch.full((1, 3, 20, 24), 0.25)
     torch.testing.assert_close(low_frequencies(plain), plain)
 
 
 def test_none_changes_nothing_and_others_are_refused():
-    made = pictures(1, 3, 8, 8)
+    made = images(1, 3, 8, 8)
     assert color_corrected(made, made[..., ::4, ::4], "none") is made
     with pytest.raises(UsageError, match="Unknown color_correction 'lab'"):
         color_corrected(made, made, "lab")

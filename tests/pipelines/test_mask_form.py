@@ -75,12 +75,12 @@ def frames_of(stage, latents):
     return to_uint8(decode_latents(stage.vae, latents))[0].permute(1, 2, 3, 0).numpy()
 
 
-def test_a_picture_becomes_a_video(stage, shots):
-    picture = shots[0][:1]
-    made = ExtensionPipeline(stage)(PROMPT, picture, num_frames=5).frames
+def test_an_image_becomes_a_video(stage, shots):
+    image = shots[0][:1]
+    made = ExtensionPipeline(stage)(PROMPT, image, num_frames=5).frames
     assert set(stage.unet.masks) == {"0" + "1" * 15}
-    assert np.array_equal(made[:1], picture)
-    assert max(distance(frame, picture[0]) for frame in made[1:]) < NEAR
+    assert np.array_equal(made[:1], image)
+    assert max(distance(frame, image[0]) for frame in made[1:]) < NEAR
     assert distance(made[1], shots[1][0]) > 2 * NEAR
 
 

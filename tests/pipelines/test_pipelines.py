@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support.pictures import alike_neighbours
+from support.images import alike_neighbours
 
 from lab.sprites import caption
 from lab.sprites.held_out import held_out_scenes, rendered_clips
@@ -144,7 +144,7 @@ def test_a_size_that_is_not_divisible_by_8_is_interpolated_at_that_size(interpol
     assert video.frames.shape == (9, 61, 90, 3)
 
 
-def test_upscaling_gives_four_times_the_size_and_keeps_the_picture(upscaler, clip):
+def test_upscaling_gives_four_times_the_size_and_keeps_the_image(upscaler, clip):
     video = upscaler(clip[:8], PROMPT, fps=24)
     assert video.frames.shape == (8, 256, 384, 3)
     assert video.fps == 24
@@ -158,7 +158,7 @@ def test_upscaling_one_chunk_equals_the_official_way_exactly(upscaler, clip):
     assert np.array_equal(blended, upscaler(clip[:8, :24, :24], PROMPT, chunks="official", **settings).frames)
 
 
-def test_one_tile_that_covers_the_picture_equals_no_tile(upscaler, clip):
+def test_one_tile_that_covers_the_image_equals_no_tile(upscaler, clip):
     settings = {"num_inference_steps": 2}
     whole = upscaler(clip[:4, :32, :32], PROMPT, **settings).frames
     assert np.array_equal(whole, upscaler(clip[:4, :32, :32], PROMPT, tile=32, tile_overlap=8, **settings).frames)

@@ -9,11 +9,11 @@ from lavie.pipelines.resize import resized, resized_frames
 
 @pytest.fixture
 def disc():
-    """A white disc of 24 pixels in the middle of a black picture with a red border on its left: [2, 40, 80, 3]."""
+    """A white disc of 24 pixels in the middle of a black image with a red border on its left: [2, 40, 80, 3]."""
     row, column = torch.meshgrid(torch.arange(40) - 19.5, torch.arange(80) - 39.5, indexing="ij")
-    picture = ((row**2 + column**2) < 12**2).float()[..., None].repeat(1, 1, 3)
-    picture[:, :4, 0] = 1
-    return picture[None].repeat(2, 1, 1, 1)
+    image = ((row**2 + column**2) < 12**2).float()[..., None].repeat(1, 1, 3)
+    image[:, :4, 0] = 1
+    return image[None].repeat(2, 1, 1, 1)
 
 
 def sides(images):
@@ -30,7 +30,7 @@ def test_crop_keeps_proportions_and_the_middle(disc):
     torch.testing.assert_close(made, made.flip(2))
 
 
-def test_stretch_keeps_the_whole_picture(disc):
+def test_stretch_keeps_the_whole_image(disc):
     made = resized(disc, (20, 20), "stretch")
     assert sides(made) == (12, 6)
     assert made[0, 10, 0, 0] > 0.9

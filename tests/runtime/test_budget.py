@@ -1,4 +1,4 @@
-"""A limit of memory is kept by exact means first; what changes the picture comes last, and is told."""
+"""A limit of memory is kept by exact means first; what changes the image comes last, and is told."""
 
 from dataclasses import replace
 
@@ -62,18 +62,18 @@ def plans(work, config, offloads=True):
         limit = plan.bytes - 1
 
 
-def picture_of(plan):
-    """What of a plan changes the picture."""
+def captioned_image(plan):
+    """What of a plan changes the image."""
     return plan.config.window, plan.config.tile, plan.vae_tile
 
 
 @pytest.mark.parametrize(("work", "config"), CASES)
-def test_exact_means_come_before_those_that_change_the_picture(work, config):
+def test_exact_means_come_before_those_that_change_the_image(work, config):
     found = plans(work, config)
     first = found[0]
     assert (first.config, first.execution.sequential_guidance, first.execution.sliced) == (config, False, False)
     assert first.notes == ()
-    changed = [picture_of(plan) != (config.window, config.tile, config.tile) for plan in found]
+    changed = [captioned_image(plan) != (config.window, config.tile, config.tile) for plan in found]
     assert changed == sorted(changed)
     assert [plan for plan, is_changed in zip(found, changed, strict=True) if plan.execution.sliced and not is_changed]
     for plan, is_changed in zip(found, changed, strict=True):
@@ -93,7 +93,7 @@ def test_every_plan_keeps_to_its_limit_and_the_refusal_names_what_would_do(work,
 def test_the_whole_released_cascade_keeps_to_8_gb():
     base, interpolation, upscaler = (fitted(*case, 8 * GB, offloads=True) for case in CASES)
     assert base.notes == ("The VAE sees one frame at a time.",)
-    assert picture_of(interpolation) == (INTERPOLATION.window, 0, 0)
+    assert captioned_image(interpolation) == (INTERPOLATION.window, 0, 0)
     assert upscaler.execution.sliced
 
 

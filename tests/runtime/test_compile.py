@@ -55,7 +55,7 @@ def test_more_shapes_than_torch_compiles_by_default_are_compiled_and_only_once(u
     assert graphs() == known
 
 
-def test_a_lora_changes_the_picture_and_compiles_nothing(unets):
+def test_a_lora_changes_the_image_and_compiles_nothing(unets):
     plain_unet, compiled = unets
     before = evaluate(compiled)
     known = graphs()

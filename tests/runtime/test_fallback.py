@@ -1,4 +1,4 @@
-"""What is tried when memory runs out: exact means before those that change the picture, and each is told."""
+"""What is tried when memory runs out: exact means before those that change the image, and each is told."""
 
 import pytest
 

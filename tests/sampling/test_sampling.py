@@ -195,7 +195,7 @@ def test_more_steps_than_a_scheduler_has_are_refused_with_the_strength_that_asks
 
 MASKS = {
     "frames": torch.tensor([0.0, 1.0, 1.0])[None, None, :, None, None],
-    "part of the picture": torch.tensor([1.0, 0.0, 0.0, 1.0])[None, None, None, None, :],
+    "part of the image": torch.tensor([1.0, 0.0, 0.0, 1.0])[None, None, None, None, :],
     "all": torch.zeros(1, 1, 1, 1, 1),
 }
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from support.guidance import guided
-from support.pictures import alike_neighbours
+from support.images import alike_neighbours
 
 from lavie import InterpolationPipeline, TextToVideoPipeline, UpscalePipeline
 from lavie.config import RELEASED_STAGES, StageConfig, find_family

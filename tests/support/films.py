@@ -25,10 +25,10 @@ def numbered(count, height=48, width=64):
 def make_film(path, frames=24, fps=24, height=48, width=64, options=H264) -> Path:
     """A film at `path`; frames: a number, or uint8 [frames, height, width, 3]."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pictures = numbered(frames, height, width) if isinstance(frames, int) else frames
-    size = f"{pictures.shape[2]}x{pictures.shape[1]}"
+    images = numbered(frames, height, width) if isinstance(frames, int) else frames
+    size = f"{images.shape[2]}x{images.shape[1]}"
     raw = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", fps, "-i", "-")
-    ffmpeg(*raw, *options, path, content=pictures.tobytes())
+    ffmpeg(*raw, *options, path, content=images.tobytes())
     return path
 
 

@@ -1,4 +1,4 @@
-"""A stage small enough for tests of the loop: a real UNet that learns latents from memory, with joint pictures.
+"""A stage small enough for tests of the loop: a real UNet that learns latents from memory, with joint images.
 
 `python tests/support/small_training.py FOLDER '{"NAME": {"steps": 4, …}, …}'` makes runs of its own; the
 tests of stopping and of several processes start it.
@@ -96,8 +96,8 @@ class SmallStage:
 
 def small_data(batch_size, seed=0, images=IMAGES, broken=()):
     request = ClipRequest(FRAMES, 6, 4)
-    pictures = Mixture([Latents("pictures")]) if images else None
-    return TrainingData(Mixture([Latents("clips", broken=broken)]), request, batch_size, seed, pictures, images)
+    stills = Mixture([Latents("pictures")]) if images else None
+    return TrainingData(Mixture([Latents("clips", broken=broken)]), request, batch_size, seed, stills, images)
 
 
 def run(folder, stage=None, broken=(), on_step=None, recorded=None, **changes):

@@ -250,7 +250,7 @@ def test_a_patch_is_a_window_of_the_original_pixels(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     seen = set()
     for seed in range(8):
-        patch = decode.read_picture("a", tmp_path / "a.png", ClipRequest(1, 16, 24, crop="patch"), generator(seed))
+        patch = decode.read_image("a", tmp_path / "a.png", ClipRequest(1, 16, 24, crop="patch"), generator(seed))
         patch = ((patch[:, 0] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
         places = [(y, x) for y in range(25) for x in range(27) if np.array_equal(pixels[y : y + 16, x : x + 24], patch)]
         assert len(places) == 1
@@ -258,7 +258,7 @@ def test_a_patch_is_a_window_of_the_original_pixels(tmp_path):
     assert len(seen) > 4
 
 
-def picture(mode):
+def image(mode):
     if mode == "I;16":
         return Image.fromarray(np.full((20, 30), 40000, np.uint16))
     if mode == "P":
@@ -267,31 +267,31 @@ def picture(mode):
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "I;16"])
-def test_pictures_of_every_mode_come_as_colours(mode, tmp_path):
-    picture(mode).save(tmp_path / "a.png")
-    video = decode.read_picture("a", tmp_path / "a.png", ClipRequest(1, 20, 30), generator())
+def test_images_of_every_mode_come_as_colours(mode, tmp_path):
+    image(mode).save(tmp_path / "a.png")
+    video = decode.read_image("a", tmp_path / "a.png", ClipRequest(1, 20, 30), generator())
     assert video.shape == (3, 1, 20, 30)
     assert torch.allclose(video, torch.tensor(156 / 127.5 - 1), atol=0.01)
 
 
-def test_transparent_parts_of_a_picture_are_white(tmp_path):
+def test_transparent_parts_of_an_image_are_white(tmp_path):
     Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "a.png")
-    assert (decode.read_picture("a", tmp_path / "a.png", ClipRequest(1, 8, 8), generator()) == 1).all()
+    assert (decode.read_image("a", tmp_path / "a.png", ClipRequest(1, 8, 8), generator()) == 1).all()
 
 
 def test_a_turned_photo_stands_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", exif=exif)
-    assert decode.picture_size("a", tmp_path / "a.jpg") == (30, 20)
-    video = decode.read_picture("a", tmp_path / "a.jpg", ClipRequest(1, 30, 20, crop="patch"), generator())
+    assert decode.image_size("a", tmp_path / "a.jpg") == (30, 20)
+    video = decode.read_image("a", tmp_path / "a.jpg", ClipRequest(1, 30, 20, crop="patch"), generator())
     assert video.shape == (3, 1, 30, 20)
 
 
 @pytest.mark.parametrize("content", [b"", b"words", None])
-def test_broken_pictures_are_refused(content, tmp_path):
+def test_broken_images_are_refused(content, tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(numbered(1)[0]).resize((300, 300)).save(path)
     path.write_bytes(path.read_bytes()[:200] if content is None else content)
-    with pytest.raises(UnreadableClip, match="a: it is damaged or no picture"):
-        decode.read_picture("a", path, ClipRequest(1, 16, 16), generator())
+    with pytest.raises(UnreadableClip, match="a: it is damaged or no image"):
+        decode.read_image("a", path, ClipRequest(1, 16, 16), generator())

@@ -39,7 +39,7 @@ def write_table(file, rows):
     return file
 
 
-def save_picture(path, size=(64, 48), caption=None):
+def save_image(path, size=(64, 48), caption=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (200, 40, 40)).save(path)
     if caption is not None:
@@ -141,12 +141,12 @@ def test_a_folder_without_anything_fit_is_refused_with_the_account(tmp_path):
         VideoFolder(tmp_path)
 
 
-def test_pictures_of_a_folder(tmp_path):
-    save_picture(tmp_path / "a.png", caption="a red picture here")
-    save_picture(tmp_path / "b.jpg", (20, 20), caption="a small red picture")
-    save_picture(tmp_path / "c.png")
+def test_images_of_a_folder(tmp_path):
+    save_image(tmp_path / "a.png", caption="a red image here")
+    save_image(tmp_path / "b.jpg", (20, 20), caption="a small red image")
+    save_image(tmp_path / "c.png")
     (tmp_path / "d.png").write_bytes(b"words")
-    (tmp_path / "d.txt").write_text("a broken red picture")
+    (tmp_path / "d.txt").write_text("a broken red image")
     source = ImageFolder(tmp_path, Filters(min_size=(48, 64)))
     clip = source.read(0, ClipRequest(1, 48, 64), generator())
     assert len(source) == 1
@@ -154,7 +154,7 @@ def test_pictures_of_a_folder(tmp_path):
     assert torch.allclose((clip.tensors["video"][:, 0, 0, 0] + 1) * 127.5, torch.tensor([200.0, 40, 40]), atol=0.01)
     assert source.report.dropped.keys() == {"smaller than 48x64", "no .txt file with its caption"}
     assert [name for name, _ in source.report.broken] == ["d.png"]
-    with pytest.raises(UsageError, match="holds pictures"):
+    with pytest.raises(UsageError, match="holds images"):
         source.read(0, CLIP, generator())
 
 
@@ -192,11 +192,11 @@ def test_a_table_gives_parts_of_videos_and_filters_by_its_columns(tmp_path):
     assert broken["row 6 (films/a.mp4)"] == "its start is no number: 'soon'"
 
 
-def test_a_table_of_pictures_in_other_words(tmp_path):
-    save_picture(tmp_path / "a.png")
-    table = write_table(tmp_path / "t.csv", [{"image": "a.png", "text": "a red picture", "width": 64, "height": 48}])
+def test_a_table_of_images_in_other_words(tmp_path):
+    save_image(tmp_path / "a.png")
+    table = write_table(tmp_path / "t.csv", [{"image": "a.png", "text": "a red image", "width": 64, "height": 48}])
     clip = ImageTable(table).read(0, ClipRequest(1, 24, 32), generator())
-    assert clip.caption == "a red picture"
+    assert clip.caption == "a red image"
     assert clip.tensors["video"].shape == (3, 1, 24, 32)
 
 
@@ -246,23 +246,23 @@ def test_cutting_scenes_without_pyscenedetect_says_what_to_install(tmp_path, mon
 
 
 def test_one_door_to_every_source(folder, tmp_path):
-    save_picture(tmp_path / "pictures" / "a.png", caption="a red picture here")
+    save_image(tmp_path / "images" / "a.png", caption="a red image here")
     table = write_table(tmp_path / "t.csv", [{"path": "videos/b.mp4", "text": "a good film"}])
-    pictures = write_table(tmp_path / "p.csv", [{"path": "pictures/a.png", "text": "a red picture"}])
+    images = write_table(tmp_path / "p.csv", [{"path": "images/a.png", "text": "a red image"}])
     opened = {
         str(folder): (False, VideoFolder),
-        str(tmp_path / "pictures"): (True, ImageFolder),
+        str(tmp_path / "images"): (True, ImageFolder),
         str(table): (False, VideoTable),
-        str(pictures): (True, ImageTable),
+        str(images): (True, ImageTable),
         "synthetic:40:3": (False, SyntheticClips),
         "synthetic-stills": (True, SyntheticStills),
     }
-    for spec, (wants_pictures, kind) in opened.items():
-        source = open_source(spec, pictures=wants_pictures)
+    for spec, (wants_images, kind) in opened.items():
+        source = open_source(spec, images=wants_images)
         assert type(source) is kind
         assert source.name == spec
         if kind in (ImageFolder, ImageTable, SyntheticStills):
-            with pytest.raises(UsageError, match="holds pictures, and videos are wanted"):
+            with pytest.raises(UsageError, match="holds images, and videos are wanted"):
                 open_source(spec)
     assert (len(open_source("synthetic:40:3")), open_source("synthetic:40:3").seed) == (40, 3)
 

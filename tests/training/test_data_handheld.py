@@ -1,4 +1,4 @@
-"""A hand-held clip of a picture: every frame a window of it, on a smooth way that stays inside."""
+"""A hand-held clip of an image: every frame a window of it, on a smooth way that stays inside."""
 
 import pytest
 import torch
@@ -19,16 +19,16 @@ def generator(seed=0):
 
 @given(st.integers(1, 40), room, st.integers(0, 99), st.floats(0.1, 5))
 @settings(deadline=None)
-def test_the_window_never_leaves_the_picture(frames, room, seed, speed):
+def test_the_window_never_leaves_the_image(frames, room, seed, speed):
     path = walk(frames, room, generator(seed), speed)
     assert path.shape == (frames, 2)
     assert (path >= 0).all()
     assert (path <= torch.tensor(room)).all()
-    picture = torch.rand(3, 8 + room[0], 9 + room[1], generator=generator(seed))
-    clip = crops(picture, path, 8, 9)
+    image = torch.rand(3, 8 + room[0], 9 + room[1], generator=generator(seed))
+    clip = crops(image, path, 8, 9)
     assert clip.shape == (3, frames, 8, 9)
-    assert clip.min() >= picture.min() - 1e-6
-    assert clip.max() <= picture.max() + 1e-6
+    assert clip.min() >= image.min() - 1e-6
+    assert clip.max() <= image.max() + 1e-6
 
 
 def test_the_hand_moves_smoothly():
@@ -45,12 +45,12 @@ def test_the_walk_has_the_speed_that_was_asked():
 
 
 def test_whole_positions_are_exact_crops_and_others_lie_between():
-    picture = torch.rand(3, 12, 14, generator=generator())
-    clip = crops(picture, torch.tensor([[0.0, 0.0], [4.0, 5.0], [2.0, 3.25], [1.5, 2.5]]), 8, 9)
-    assert torch.equal(clip[:, 0], picture[:, :8, :9])
-    assert torch.equal(clip[:, 1], picture[:, 4:, 5:])
-    assert torch.allclose(clip[:, 2], 0.75 * picture[:, 2:10, 3:12] + 0.25 * picture[:, 2:10, 4:13], atol=1e-6)
-    corners = [picture[:, y : y + 8, x : x + 9] for y in (1, 2) for x in (2, 3)]
+    image = torch.rand(3, 12, 14, generator=generator())
+    clip = crops(image, torch.tensor([[0.0, 0.0], [4.0, 5.0], [2.0, 3.25], [1.5, 2.5]]), 8, 9)
+    assert torch.equal(clip[:, 0], image[:, :8, :9])
+    assert torch.equal(clip[:, 1], image[:, 4:, 5:])
+    assert torch.allclose(clip[:, 2], 0.75 * image[:, 2:10, 3:12] + 0.25 * image[:, 2:10, 4:13], atol=1e-6)
+    corners = [image[:, y : y + 8, x : x + 9] for y in (1, 2) for x in (2, 3)]
     assert torch.allclose(clip[:, 3], sum(corners) / 4, atol=1e-6)
 
 
@@ -62,7 +62,7 @@ def test_a_ramp_tells_how_far_every_frame_has_moved():
     assert torch.allclose(clip - clip[:, :, :1, :1], clip[:, :1] - clip[:, :1, :1, :1], atol=1e-4)
 
 
-def test_pictures_become_clips_with_their_captions(tmp_path):
+def test_images_become_clips_with_their_captions(tmp_path):
     Image.radial_gradient("L").convert("RGB").save(tmp_path / "a.png")
     (tmp_path / "a.txt").write_text("a soft round light")
     source = Handheld(ImageFolder(tmp_path))
@@ -76,7 +76,7 @@ def test_pictures_become_clips_with_their_captions(tmp_path):
         source.read(0, ClipRequest(8, 240, 240, crop="patch"), generator())
 
 
-def test_masks_move_with_their_pictures():
+def test_masks_move_with_their_images():
     clip = Handheld(SyntheticStills(4)).read(1, ClipRequest(6, 32, 48), generator(5))
     assert clip.tensors["mask"].shape == (1, 6, 32, 48)
     assert clip.tensors["mask"].amax() > 0.9

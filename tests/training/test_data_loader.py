@@ -149,8 +149,8 @@ def test_a_batch_that_cannot_be_split_evenly_is_refused(processes, micro_batch):
         data(batch_size=4).loader(0, 1, 0, processes, micro_batch)
 
 
-def test_joint_training_needs_pictures():
-    with pytest.raises(UsageError, match="source of captioned pictures"):
+def test_joint_training_needs_images():
+    with pytest.raises(UsageError, match="source of captioned images"):
         TrainingData(Mixture([Rows("a", 2)]), REQUEST, 2, 0, num_images=1)
 
 

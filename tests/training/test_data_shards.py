@@ -136,7 +136,7 @@ def test_captions_and_facts_come_from_json_too(tmp_path, films):
         "caption of fewer than 3 words": ["short"],
         "no .txt or .json with its caption": ["bare"],
         "caption that cannot be read": ["list", "latin"],
-        "no video or picture": ["alone"],
+        "no video or image": ["alone"],
     }
 
 
@@ -185,16 +185,16 @@ def test_a_shard_that_is_none_is_named_and_the_others_used(folder, content):
         Shards(f"{folder}/train-*.tar")
 
 
-def test_shards_of_pictures(tmp_path):
+def test_shards_of_images(tmp_path):
     stream = io.BytesIO()
     Image.new("RGB", (40, 30), (200, 40, 40)).save(stream, "JPEG")
     path = write_tar(
         tmp_path / "p.tar",
-        [("x/a.b.jpg", stream.getvalue()), ("x/a.jpg", stream.getvalue()), ("x/a.txt", b"a red picture")],
+        [("x/a.b.jpg", stream.getvalue()), ("x/a.jpg", stream.getvalue()), ("x/a.txt", b"a red image")],
     )
-    source = open_source(str(path), pictures=True)
+    source = open_source(str(path), images=True)
     assert source.read(0, ClipRequest(1, 24, 32), generator()).tensors["video"].shape == (3, 1, 24, 32)
-    with pytest.raises(UsageError, match="holds pictures, and videos are wanted"):
+    with pytest.raises(UsageError, match="holds images, and videos are wanted"):
         open_source(str(path))
 
 

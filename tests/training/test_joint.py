@@ -1,4 +1,4 @@
-"""Pictures beside videos in one call, and gradients from recomputed blocks."""
+"""Images beside videos in one call, and gradients from recomputed blocks."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def test_frames_that_all_have_one_noise_level_are_a_clip_of_that_level(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 @torch.no_grad()
-def test_pictures_leave_the_video_as_it_is_without_them(stage):
+def test_images_leave_the_video_as_it_is_without_them(stage):
     unet = unet_of(stage)
     sample, timesteps, text, labels = inputs(stage)
     joint = unet(sample, timesteps, text, labels, num_images=IMAGES)
@@ -47,7 +47,7 @@ def test_pictures_leave_the_video_as_it_is_without_them(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 @torch.no_grad()
-def test_a_picture_is_predicted_as_by_the_network_without_temporal_layers(stage):
+def test_an_image_is_predicted_as_by_the_network_without_temporal_layers(stage):
     unet = unet_of(stage)
     sample, timesteps, text, labels = inputs(stage)
     joint = unet(sample, timesteps, text, labels, num_images=IMAGES)
@@ -59,7 +59,7 @@ def test_a_picture_is_predicted_as_by_the_network_without_temporal_layers(stage)
 
 
 @torch.no_grad()
-def test_every_picture_may_have_a_noise_level_of_its_own():
+def test_every_image_may_have_a_noise_level_of_its_own():
     unet = unet_of("base")
     sample, _, text, _ = inputs("base")
     timesteps = torch.tensor([[17, 500, 3], [640, 2, 999]])
@@ -73,7 +73,7 @@ def test_every_picture_may_have_a_noise_level_of_its_own():
         torch.testing.assert_close(joint[:, :, frame], alone, atol=1e-6, rtol=1e-5)
 
 
-def test_pictures_teach_spatial_layers_and_never_temporal_ones():
+def test_images_teach_spatial_layers_and_never_temporal_ones():
     unet = unet_of("base")
     sample, timesteps, text, _ = inputs("base")
     unet(sample, timesteps, text, num_images=IMAGES)[:, :, FRAMES:].square().sum().backward()
@@ -100,7 +100,7 @@ def test_recomputed_blocks_give_the_same_gradients(stage, num_images):
         torch.testing.assert_close(gradient, gradients[1][name], atol=1e-7, rtol=1e-5, msg=name)
 
 
-def test_the_bundled_networks_take_pictures_too():
+def test_the_bundled_networks_take_images_too():
     unet = build_unet(UNETS["base"])
     sample, text = torch.randn(1, 4, 6, 8, 8), torch.randn(1, 3, 4, 128)
     assert unet(sample, torch.tensor([5]), text, num_images=2).shape == sample.shape
@@ -108,7 +108,7 @@ def test_the_bundled_networks_take_pictures_too():
 
 @pytest.mark.parametrize("stage", STAGES)
 @torch.no_grad()
-def test_pictures_alone_are_what_they_are_beside_a_video(stage):
+def test_images_alone_are_what_they_are_beside_a_video(stage):
     unet = unet_of(stage)
     sample, _, text, labels = inputs(stage)
     timesteps = torch.tensor([[700, 3, 400], [20, 999, 250]])

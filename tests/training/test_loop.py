@@ -171,8 +171,8 @@ def test_tensorboard_gets_losses_and_samples_of_the_averaged_weights(tmp_path):
     events = EventAccumulator(str(tmp_path / "sampled" / "tensorboard"))
     events.Reload()
     assert [event.step for event in events.Scalars("train/total")] == [1, 2, 3, 4]
-    pictures = events.Images("samples/a clip")
-    assert [(event.step, event.width, event.height) for event in pictures] == [(2, 48, 4), (4, 48, 4)]
+    images = events.Images("samples/a clip")
+    assert [(event.step, event.width, event.height) for event in images] == [(2, 48, 4), (4, 48, 4)]
 
 
 def test_without_tensorboard_the_run_says_so_once(tmp_path, monkeypatch, caplog):

@@ -1,4 +1,4 @@
-"""A LoRA from a few pictures: what is written, that it fits everywhere, and that a run goes on as if never stopped."""
+"""A LoRA from a few images: what is written, that it fits everywhere, and that a run goes on as if never stopped."""
 
 import hashlib
 import json
@@ -20,8 +20,8 @@ from lavie.lora import Lora
 from lavie.lora.names import is_temporal
 from lavie.training.layers import TARGETS
 from lavie.training.lora.camera import with_camera
-from lavie.training.lora.data import Picture, pictures_in, with_crops, with_trigger
-from lavie.training.lora.settings import HANDHELD_MAX_TIMESTEP, PICTURE_MAX_TIMESTEP, LoraSettings
+from lavie.training.lora.data import CaptionedImage, images_in, with_crops, with_trigger
+from lavie.training.lora.settings import HANDHELD_MAX_TIMESTEP, IMAGE_MAX_TIMESTEP, LoraSettings
 from lavie.training.stages.stage import DenoisingStage
 
 
@@ -160,7 +160,7 @@ def test_targets_are_the_layers_that_they_say(family, images, tmp_path, targets)
     assert not any(layer.startswith("lora_te") for layer in layers)
 
 
-# captions and pictures
+# captions and images
 
 
 @pytest.mark.parametrize(
@@ -172,22 +172,22 @@ def test_the_trigger_stands_in_every_caption(caption, expected):
     assert with_trigger("a cat", "") == "a cat"
 
 
-def test_pictures_come_in_one_size_and_broken_ones_are_named(images, tmp_path):
+def test_images_come_in_one_size_and_broken_ones_are_named(images, tmp_path):
     for path in images.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    pictures, report = pictures_in(tmp_path, HEIGHT, WIDTH, "zorb")
-    assert [picture.caption for picture in pictures] == ["a zorb over grass, sunny", "zorb, a thing over snow", "zorb"]
-    assert {tuple(picture.pixels.shape) for picture in pictures} == {(3, 1, HEIGHT, WIDTH)}
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    images, report = images_in(tmp_path, HEIGHT, WIDTH, "zorb")
+    assert [image.caption for image in images] == ["a zorb over grass, sunny", "zorb, a thing over snow", "zorb"]
+    assert {tuple(image.pixels.shape) for image in images} == {(3, 1, HEIGHT, WIDTH)}
     assert [name for name, _ in report.broken] == ["broken.png"]
-    assert len(pictures_in(tmp_path, HEIGHT, WIDTH)[0]) == 2
+    assert len(images_in(tmp_path, HEIGHT, WIDTH)[0]) == 2
 
 
 @given(st.integers(0, 2**32), st.sampled_from([(16, 24), (40, 8), (64, 96)]))
 @settings(max_examples=20, deadline=None)
-def test_crops_are_windows_of_the_picture(seed, size):
+def test_crops_are_windows_of_the_image(seed, size):
     ramps = torch.stack(torch.meshgrid(*(torch.linspace(-1, 1, side) for side in size), indexing="ij"))
-    whole = Picture("ramps", "a ramp", torch.cat((ramps, torch.zeros(1, *size)))[:, None])
+    whole = CaptionedImage("ramps", "a ramp", torch.cat((ramps, torch.zeros(1, *size)))[:, None])
     first, *crops = with_crops([whole], 3, (0.5, 1.0), seed, size)
     assert torch.equal(first.pixels, whole.pixels)
     assert [crop.caption for crop in crops] == ["a ramp"] * 3
@@ -205,7 +205,7 @@ def test_crops_of_one_scale_are_the_original_pixels():
     rows, columns = LoraSettings(random_crops=3, crop_scale=(0.8, 0.8)).reading_size(*size)
     assert (rows, columns) == (20, 30)
     assert LoraSettings(crop_scale=(0.8, 0.8)).reading_size(*size) == size
-    large = Picture("noise", "noise", torch.rand(3, 1, rows, columns) * 2 - 1)
+    large = CaptionedImage("noise", "noise", torch.rand(3, 1, rows, columns) * 2 - 1)
     for crop in with_crops([large], 3, (0.8, 0.8), 5, size)[1:]:
         windows = large.pixels.unfold(2, size[0], 1).unfold(3, size[1], 1)
         assert (windows == crop.pixels[:, :, None, None]).all(dim=(0, 1, 4, 5)).any()
@@ -218,7 +218,7 @@ def test_crops_teach_something_else(family, images, trained, tmp_path):
     assert not torch.equal(load_file(plain)[name], load_file(cropped)[name])
 
 
-def test_beside_clips_of_the_bases_own_the_pictures_learn_jointly(family, images, tmp_path):
+def test_beside_clips_of_the_bases_own_the_images_learn_jointly(family, images, tmp_path):
     output = tmp_path / "zorb.safetensors"
     prior = ("--prior-prompt", "a red ball moving left", "--prior-images", 2, "--prior-frames", 3)
     assert train(family, images, output, *prior, "--images-per-clip", 2, "--prior-weight", 0.5) == 0
@@ -233,11 +233,11 @@ def test_beside_clips_of_the_bases_own_the_pictures_learn_jointly(family, images
 
 
 @pytest.mark.parametrize("size", [(16, 24), (32, 48)])
-def test_before_a_hand_held_camera_the_picture_is_the_same_somewhere_else_in_every_frame(size):
+def test_before_a_hand_held_camera_the_image_is_the_same_somewhere_else_in_every_frame(size):
     """A ramp shows where a window stands: it moves from frame to frame, keeps its size, stays within."""
     rows, columns = 2 * size[0], 2 * size[1]
     across = torch.linspace(-1, 1, columns).expand(3, 1, rows, columns)
-    made = with_camera([Picture("ramp", "a ramp", across)], 6, (0.5, 0.9), 3, size, 8)
+    made = with_camera([CaptionedImage("ramp", "a ramp", across)], 6, (0.5, 0.9), 3, size, 8)
     assert [clip.caption for clip in made] == ["a ramp"] * 6
     paths = []
     for clip in made:
@@ -255,8 +255,8 @@ def test_before_a_hand_held_camera_the_picture_is_the_same_somewhere_else_in_eve
 
 
 @pytest.mark.parametrize("moves", [(), ("--camera-move", "over grass=nearer", "--camera-move", "over clouds=still")])
-def test_clips_of_the_pictures_learn_in_turn_with_the_bases_own(family, images, tmp_path, monkeypatch, moves):
-    """Half of the clips are of the pictures, with their captions, and only they keep to the lower noise levels."""
+def test_clips_of_the_images_learn_in_turn_with_the_bases_own(family, images, tmp_path, monkeypatch, moves):
+    """Half of the clips are of the images, with their captions, and only they keep to the lower noise levels."""
     seen = []
     prepared = DenoisingStage._prepared
 
@@ -280,8 +280,8 @@ def test_clips_of_the_pictures_learn_in_turn_with_the_bases_own(family, images, 
     assert max(level for *_, level, _ in handheld) < HANDHELD_MAX_TIMESTEP < max(level for *_, level, _ in own)
 
 
-@pytest.mark.parametrize(("given", "most"), [((), 1000), (("--class-word", "ball"), PICTURE_MAX_TIMESTEP)])
-def test_a_class_tells_where_things_are_and_the_pictures_only_what_they_are(
+@pytest.mark.parametrize(("given", "most"), [((), 1000), (("--class-word", "ball"), IMAGE_MAX_TIMESTEP)])
+def test_a_class_tells_where_things_are_and_the_images_only_what_they_are(
     family, images, tmp_path, monkeypatch, given, most
 ):
     levels, prepared = [], DenoisingStage._prepared

@@ -1,4 +1,4 @@
-"""Clips of a picture before a camera: its subject does what their captions say."""
+"""Clips of an image before a camera: its subject does what their captions say."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lavie.errors import UsageError
 from lavie.training.lora.camera import HOP, PAN, ZOOM, with_camera
-from lavie.training.lora.data import Picture
+from lavie.training.lora.data import CaptionedImage
 from lavie.training.lora.settings import MOVES, NONE, LoraSettings, camera_move
 
 SIZE, FRAMES = (64, 96), 16
@@ -17,17 +17,17 @@ WORDS = {
 }
 
 
-def picture(caption="a zwx over grass", place=(0.0, 0.0), size=SIZE):
+def image(caption="a zwx over grass", place=(0.0, 0.0), size=SIZE):
     """A bright bar, twice as wide as high, on black; place: of its middle, down and right, in −1…1."""
     y = torch.linspace(-1, 1, size[0])[:, None] - place[0]
     x = (torch.linspace(-1, 1, size[1]) - place[1]) * size[1] / size[0]
     bar = ((x.abs() < 0.3) & (y.abs() < 0.15)).float() * 2 - 1
-    return Picture("bar", caption, bar.expand(3, 1, *size))
+    return CaptionedImage("bar", caption, bar.expand(3, 1, *size))
 
 
 def clips_of(words, move, count=4, shown=None):
     caption = f"a zwx {words} over grass"
-    made = with_camera([shown or picture(caption)], count, (0.75, 1), 5, SIZE, FRAMES, ((words, move),))
+    made = with_camera([shown or image(caption)], count, (0.75, 1), 5, SIZE, FRAMES, ((words, move),))
     assert [clip.caption for clip in made] == [caption] * count
     return [clip.pixels for clip in made]
 
@@ -79,8 +79,8 @@ def test_it_hops():
         assert (down.diff() < -0.005).any()
 
 
-def test_a_picture_that_says_none_of_the_words_is_before_a_hand_held_camera():
-    says, says_nothing = picture("a zwx, Growing, over grass"), picture("a zwx outgrowing its pot")
+def test_an_image_that_says_none_of_the_words_is_before_a_hand_held_camera():
+    says, says_nothing = image("a zwx, Growing, over grass"), image("a zwx outgrowing its pot")
     made = with_camera([says, says_nothing], 40, (0.75, 1), 5, SIZE, FRAMES, tuple(WORDS.items()))
     assert {clip.caption for clip in made[:40]} == {f"a zwx, {words}, over grass" for words in WORDS}
     assert {clip.caption for clip in made[40:]} == {says_nothing.caption}
@@ -88,15 +88,15 @@ def test_a_picture_that_says_none_of_the_words_is_before_a_hand_held_camera():
     assert all(torch.equal(clip.pixels, same.pixels) for clip, same in zip(made[40:], walked[40:], strict=True))
 
 
-def test_a_picture_of_what_no_camera_can_do_is_in_no_clip():
+def test_an_image_of_what_no_camera_can_do_is_in_no_clip():
     """A hand's walk over it would have a caption that is not true."""
-    turned, upright = picture("a zwx Spinning over grass"), picture("a zwx growing over grass")
+    turned, upright = image("a zwx Spinning over grass"), image("a zwx growing over grass")
     moves = (("spinning", "none"), ("growing", "nearer"))
-    made = with_camera([turned, upright, picture("a zwx")], 20, (0.75, 1), 5, SIZE, FRAMES, moves)
+    made = with_camera([turned, upright, image("a zwx")], 20, (0.75, 1), 5, SIZE, FRAMES, moves)
     assert [clip.caption for clip in made] == ["a zwx growing over grass"] * 20 + ["a zwx"] * 20
     alone = with_camera([upright], 20, (0.75, 1), 5, SIZE, FRAMES, moves[1:])
     assert all(path_of(clip.pixels)[2].diff().gt(0).all() for clip in alone)
-    both = picture("a zwx growing and spinning")
+    both = image("a zwx growing and spinning")
     with pytest.raises(UsageError, match="no clip to make: set handheld_share to 0"):
         with_camera([turned, both], 20, (0.75, 1), 5, SIZE, FRAMES, moves)
 
@@ -104,7 +104,7 @@ def test_a_picture_of_what_no_camera_can_do_is_in_no_clip():
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_longest_words_are_meant(order):
     moves = (("moving", "still"), ("moving left", "left"))[::order]
-    made = with_camera([picture("a zwx moving left")], 20, (0.75, 1), 5, SIZE, FRAMES, moves)
+    made = with_camera([image("a zwx moving left")], 20, (0.75, 1), 5, SIZE, FRAMES, moves)
     assert {clip.caption for clip in made} == {"a zwx moving", "a zwx moving left"}
 
 
@@ -124,9 +124,9 @@ def test_moves_need_clips():
 
 
 @pytest.mark.parametrize("move", [move for move in MOVES if move != NONE])
-def test_the_grain_of_a_large_picture_does_not_flicker(move):
+def test_the_grain_of_a_large_image_does_not_flicker(move):
     size = (SIZE[0] * 8, SIZE[1] * 8)
     grain = (torch.arange(size[0])[:, None] // 3 + torch.arange(size[1]) // 3) % 2 * 2.0 - 1
-    grey = Picture("grain", "a zwx moves over grass", grain.expand(3, 1, *size))
+    grey = CaptionedImage("grain", "a zwx moves over grass", grain.expand(3, 1, *size))
     (clip,) = clips_of("moves", move, 1, grey)
     assert clip[..., 8:-8, 8:-8].std() < 0.1

@@ -48,12 +48,12 @@ def disturb(stage):
             parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
 
 
-def example(number, frames=3, pictures=2, **clip):
+def example(number, frames=3, images=2, **clip):
     def latents(count):
         generator = generator_of(number, count)
         return {"latents": torch.randn(4, count, HEIGHT // 8, WIDTH // 8, generator=generator)}
 
-    images = tuple(Clip("a zorb", "picture", latents(1)) for _ in range(pictures))
+    images = tuple(Clip("a zorb", "image", latents(1)) for _ in range(images))
     return Example(number, Clip(**{"caption": BALL, "name": "clip", "tensors": latents(frames), **clip}), images, (), 0)
 
 
@@ -68,9 +68,9 @@ def test_while_the_lora_changes_nothing_its_prior_clips_teach_nothing(family, tr
     assert stage.loss(stage.model, examples)["video"] > 0
 
 
-def test_pictures_alone_are_taught_by_the_base_too(family):
+def test_images_alone_are_taught_by_the_base_too(family):
     stage = stage_of(family, prior_frames=1)
-    own, prior = example(0, frames=1, pictures=0), example(1, frames=1, pictures=0, teacher_caption=BALL)
+    own, prior = example(0, frames=1, images=0), example(1, frames=1, images=0, teacher_caption=BALL)
     assert stage.loss(stage.model, [prior])["image"] == 0
     assert stage.loss(stage.model, [own])["image"] > 0
 
@@ -170,7 +170,7 @@ def test_the_class_word_is_a_word_of_its_own(caption, lent):
     assert settings.in_place_of_class(caption) == lent
 
 
-def test_noise_levels_keep_within_what_each_clip_and_picture_asks_for(family):
+def test_noise_levels_keep_within_what_each_clip_and_image_asks_for(family):
     stage, asked = stage_of(family), [(500, 700), (0, 600), (0, 1000)]
     clips = [SimpleNamespace(min_timestep=least, max_timestep=most) for least, most in asked]
     levels = torch.stack([stage._timesteps(clips, 5, generator_of(index)) for index in range(300)])

@@ -141,7 +141,7 @@ def test_mask_weights_move_weight_without_adding_any():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("own_levels", [True, False])
-def test_the_joint_errors_are_those_of_the_video_and_of_each_picture_alone(kind, own_levels):
+def test_the_joint_errors_are_those_of_the_video_and_of_each_image_alone(kind, own_levels):
     prediction, truth, mask_weights = random(2, 4, 5, 3, 3), random(2, 4, 5, 3, 3, seed=1), random(2, 1, 5, 3, 3).abs()
     timesteps = torch.tensor([[10, 400, 7], [999, 0, 30]]) if own_levels else torch.tensor([10, 999])
     video, images = joint_errors(prediction, truth, timesteps, 2, kind, "clean", mask_weights)
@@ -159,7 +159,7 @@ def test_the_joint_errors_are_those_of_the_video_and_of_each_picture_alone(kind,
     torch.testing.assert_close(per_frame[1], images)
 
 
-def test_the_joint_loss_weighs_the_pictures_by_alpha():
+def test_the_joint_loss_weighs_the_images_by_alpha():
     video, images = torch.tensor([1.0, 3.0]), torch.tensor([4.0, 6.0, 8.0, 10.0])
     assert {name: value.item() for name, value in joint_loss(video, images, alpha=0.25).items()} == {
         "total": 2 + 0.25 * 7,

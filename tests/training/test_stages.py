@@ -109,7 +109,7 @@ def test_a_batch_is_the_mean_of_its_examples(make, name, settings):
 
 
 @torch.no_grad()
-def test_pictures_add_alpha_times_their_loss(make):
+def test_images_add_alpha_times_their_loss(make):
     stage = make("base", replace(SIZES["base"], image_weight=0.25))
     terms = stage.loss(stage.model, examples(stage.settings))
     torch.testing.assert_close(terms["total"], terms["video"] + 0.25 * terms["image"])

@@ -114,7 +114,7 @@ def test_the_command_offers_the_forms_of_extension_that_there_are():
 # -- what a run starts from --------------------------------------------------------------------------------------------
 
 
-def test_the_base_learns_from_pictures_alone_and_leaves_what_looks_along_the_frames(train, family):
+def test_the_base_learns_from_images_alone_and_leaves_what_looks_along_the_frames(train, family):
     before = load_unet(family / "base", dtype=torch.float32).state_dict()
     code, _ = train("base", "--images", "synthetic-stills:4", "--warmup", 0)
     assert code == 0
@@ -191,8 +191,8 @@ def test_only_temporal_layers_of_an_upscaler_learn(train, tmp_path):
     family = make_family(tmp_path / "family", ("base", "upscaler"))
     before = load_unet(family / "upscaler").half().state_dict()
     patches = ("--size", "128x128", "--patch", "64x64", "--fps", 8)
-    pictures = ("--images", "synthetic-stills:4", "--handheld-share", 0.5)
-    code, error = train("upscaler", "--videos", "synthetic:4", "--frames", 3, *patches, *pictures, "--warmup", 0)
+    images = ("--images", "synthetic-stills:4", "--handheld-share", 0.5)
+    code, error = train("upscaler", "--videos", "synthetic:4", "--frames", 3, *patches, *images, "--warmup", 0)
     assert code == 0, error
     after = load_unet(family / "upscaler", stage="upscaler").state_dict()
     changed = {name for name in after if not torch.equal(after[name], before[name])}

@@ -171,7 +171,7 @@ def test_a_frame_sequence_carries_its_settings_in_a_note_and_in_its_first_frame(
     assert read_metadata(tmp_path / "frames") == SETTINGS
 
 
-def test_pictures_of_another_program_are_read_by_number_at_8_frames_per_second(tmp_path):
+def test_images_of_another_program_are_read_by_number_at_8_frames_per_second(tmp_path):
     for number in (9, 10, 11):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"render{number}.png")
     clip = read_video(tmp_path)
@@ -236,12 +236,12 @@ def test_what_is_no_video_is_refused_with_its_name(name, film, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_pictures_of_different_size_or_that_are_none_are_refused(tmp_path):
+def test_images_of_different_size_or_that_are_none_are_refused(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "f1.png")
     Image.new("RGB", (8, 16)).save(tmp_path / "f2.png")
     with pytest.raises(LavieError, match=r"f2\.png is 16x8"):
         read_video(tmp_path)
-    (tmp_path / "f2.png").write_bytes(b"no picture")
+    (tmp_path / "f2.png").write_bytes(b"no image")
     with pytest.raises(LavieError, match=r"f2\.png is not an image"):
         read_video(tmp_path)
 
@@ -337,18 +337,18 @@ def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a disk that is always full")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_full_disk_is_told_and_leaves_nothing(name, tmp_path, monkeypatch):
-    film, picture = encode_module.Film.__init__, encode_module.Pictures.__init__
+    film, image = encode_module.VideoFile.__init__, encode_module.ImageFiles.__init__
 
     def film_on_full_disk(self, target, work, *rest):
-        (work / f"film{target.suffix}").symlink_to("/dev/full")
+        (work / f"video{target.suffix}").symlink_to("/dev/full")
         film(self, target, work, *rest)
 
-    def pictures_on_full_disk(self, target, work, *rest):
-        picture(self, target, work, *rest)
+    def images_on_full_disk(self, target, work, *rest):
+        image(self, target, work, *rest)
         (work / "frames" / target.name(1)).symlink_to("/dev/full")
 
-    monkeypatch.setattr(encode_module.Film, "__init__", film_on_full_disk)
-    monkeypatch.setattr(encode_module.Pictures, "__init__", pictures_on_full_disk)
+    monkeypatch.setattr(encode_module.VideoFile, "__init__", film_on_full_disk)
+    monkeypatch.setattr(encode_module.ImageFiles, "__init__", images_on_full_disk)
     noise = np.random.default_rng(0).integers(0, 255, (12, 128, 128, 3)).astype(np.uint8)
     with pytest.raises(LavieError, match="was not written: the disk is full"):
         write_video(os.path.join(tmp_path, name), noise, fps=8)

@@ -1,4 +1,4 @@
-"""Whether the base stage kept what only pictures taught it: two colours that no training clip shows."""
+"""Whether the base stage kept what only images taught it: two colours that no training clip shows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KNOWN_FROM = {"pictures": STILL_COLOURS, "videos": COLOURS}
 def measure(request: SuiteRequest) -> dict:
     """Shares of clips read right, by what taught the colour of their prompt; `clips` prompts of each kind.
 
-    "read as": how often which colour was seen instead of, or as, every colour that pictures taught.
+    "read as": how often which colour was seen instead of, or as, every colour that images taught.
     """
     pipeline = TextToVideoPipeline.from_pretrained(request.model, device=request.device)
     figures: dict = {"prompts": request.clips, "generated": {}, "judge": {}}
@@ -45,7 +45,7 @@ def show(figures: dict) -> str:
         for name in generated["pictures"]
     }
     lines = [
-        f"video prompts with colours that training knows from pictures only, or from videos; {figures['prompts']} each",
+        f"video prompts with colours that training knows from images only, or from videos; {figures['prompts']} each",
         table("attribute", dict.fromkeys(("pictures", "videos", "judge: pictures", "judge: videos"), PERCENT), rows),
     ]
     for colour, seen in figures["read as"].items():

@@ -9,15 +9,15 @@ from pathlib import Path
 from ...errors import UsageError
 
 PNG_SHARE = 0.6  # of the raw pixels' size; drawings take half of that, grainy videos more
-FILM_SHARE = 0.1
+VIDEO_SHARE = 0.1
 GIF_SHARE = 0.4
 
 
-def needed_bytes(output: str | os.PathLike[str], pixels_of_segments: int, pixels_of_film: int) -> int:
+def needed_bytes(output: str | os.PathLike[str], pixels_of_segments: int, pixels_of_video: int) -> int:
     """Estimated bytes for the segments still to be made and the output, by their number of pixels."""
     suffix = os.path.splitext(os.fspath(output))[1].lower()
-    share = {".mp4": FILM_SHARE, ".webm": FILM_SHARE, ".gif": GIF_SHARE}.get(suffix, PNG_SHARE)
-    return int(3 * (PNG_SHARE * pixels_of_segments + share * pixels_of_film))
+    share = {".mp4": VIDEO_SHARE, ".webm": VIDEO_SHARE, ".gif": GIF_SHARE}.get(suffix, PNG_SHARE)
+    return int(3 * (PNG_SHARE * pixels_of_segments + share * pixels_of_video))
 
 
 def check_disk_space(folder: Path, needed: int) -> None:

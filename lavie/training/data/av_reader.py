@@ -70,19 +70,19 @@ def decode_frames(name: str, file: Path | bytes, listing: Listing, frames: list[
 
 
 def _shown(frames: Iterator[tuple[int, av.VideoFrame]], wanted: list[int], geometry: Geometry) -> list[np.ndarray]:
-    """The pictures on screen at every wanted tick (ascending); fewer where the frames begin or end in between."""
-    pictures: list[np.ndarray] = []
+    """The images on screen at every wanted tick (ascending); fewer where the frames begin or end in between."""
+    images: list[np.ndarray] = []
     shown: av.VideoFrame | None = None
     for tick, frame in frames:
-        while wanted[len(pictures)] <= tick:
-            on_screen = frame if wanted[len(pictures)] == tick else shown
+        while wanted[len(images)] <= tick:
+            on_screen = frame if wanted[len(images)] == tick else shown
             if on_screen is None:
-                return pictures
-            pictures.append(_picture(on_screen, geometry))
-            if len(pictures) == len(wanted):
-                return pictures
+                return images
+            images.append(_image(on_screen, geometry))
+            if len(images) == len(wanted):
+                return images
         shown = frame
-    return pictures
+    return images
 
 
 def _timed(frames: Iterator[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -100,13 +100,13 @@ def _frames(name: str, file: Path | bytes, tick: int | None = None) -> Iterator[
             yield frame
 
 
-def _picture(frame: av.VideoFrame, geometry: Geometry) -> np.ndarray:
+def _image(frame: av.VideoFrame, geometry: Geometry) -> np.ndarray:
     return geometry.apply(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
 
 
 @contextmanager
 def _opened(name: str, file: Path | bytes) -> Iterator[tuple[InputContainer, av.VideoStream]]:
-    """The container and its first stream of pictures that is not a cover; libav's errors become UnreadableClip."""
+    """The container and its first stream of images that is not a cover; libav's errors become UnreadableClip."""
     # Of these formats and from files only: a text file renamed to .mp4 could name other files to open.
     options = {"format_whitelist": _READABLE, "protocol_whitelist": "file"}
     try:
@@ -114,7 +114,7 @@ def _opened(name: str, file: Path | bytes) -> Iterator[tuple[InputContainer, av.
             covers = Disposition.attached_pic
             stream = next((s for s in container.streams.video if not s.disposition & covers), None)
             if stream is None:
-                raise UnreadableClip(name, "it has no pictures, only sound")
+                raise UnreadableClip(name, "it has no images, only sound")
             stream.codec_context.thread_count = 1  # there are workers
             stream.codec_context.options = {"err_detect": "explode"}
             yield container, stream

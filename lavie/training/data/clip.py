@@ -16,7 +16,7 @@ CROPS = ("center", "random", "patch")
 class ClipRequest:
     """The clip that a step wants.
 
-    num_frames: 1 for pictures. height, width: pixels of the result. fps: frames are sampled at this rate; None takes
+    num_frames: 1 for images. height, width: pixels of the result. fps: frames are sampled at this rate; None takes
     consecutive frames. crop: "center" or "random" after a resize that just covers height×width, or "patch": a random
     window of the original pixels.
     """

@@ -32,7 +32,7 @@ class Skipped:
 class Example:
     """One example of a run.
 
-    number: step · examples per step + place in the step. images: the pictures of the joint objective, each "video"
+    number: step · examples per step + place in the step. images: the images of the joint objective, each "video"
     [3, 1, h, w] or "latents" [4, 1, h, w]. skipped: the files that were tried in vain before.
     """
 
@@ -52,10 +52,10 @@ class Example:
 
 
 class TrainingData(Dataset):
-    """Examples 0, 1, 2, …: clips of a mixture, each with `num_images` pictures of another.
+    """Examples 0, 1, 2, …: clips of a mixture, each with `num_images` images of another.
 
     request, image_request: what every example of a step looks like; a function of the step where it changes (it must
-    be picklable where workers are spawned). Pictures are by default as large as the clips. batch_size: examples of a
+    be picklable where workers are spawned). Images are by default as large as the clips. batch_size: examples of a
     step, all processes together.
     """
 
@@ -70,7 +70,7 @@ class TrainingData(Dataset):
         image_request: Request | None = None,
     ) -> None:
         if num_images and images is None:
-            raise UsageError("Joint training needs a source of captioned pictures.")
+            raise UsageError("Joint training needs a source of captioned images.")
         self.videos, self.images, self.num_images = videos, images, num_images
         self.request, self.image_request = request, image_request
         self.batch_size, self.seed = batch_size, seed
@@ -84,12 +84,10 @@ class TrainingData(Dataset):
         request = _at(self.request, number // self.batch_size)
         skipped: list[Skipped] = []
         clip = self._read(self.videos, number, self.batch_size, request, "clip", skipped)
-        images = () if self.images is None else self._pictures(self.images, number, request, skipped)
+        images = () if self.images is None else self._images(self.images, number, request, skipped)
         return Example(number, clip, images, tuple(skipped), self.seed)
 
-    def _pictures(
-        self, mixture: Mixture, number: int, request: ClipRequest, skipped: list[Skipped]
-    ) -> tuple[Clip, ...]:
+    def _images(self, mixture: Mixture, number: int, request: ClipRequest, skipped: list[Skipped]) -> tuple[Clip, ...]:
         return tuple(
             self._read(
                 mixture,

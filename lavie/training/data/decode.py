@@ -1,4 +1,4 @@
-"""Files to tensors: a clip of a video, or a picture."""
+"""Files to tensors: a clip of a video, or an image."""
 
 from __future__ import annotations
 
@@ -53,51 +53,51 @@ def read_clip(
     return _tensor(_reader().decode_frames(name, file, listing, frames, geometry))
 
 
-def picture_size(name: str, file: Path) -> tuple[int, int]:
-    """Height and width of a picture as shown, from its header.
+def image_size(name: str, file: Path) -> tuple[int, int]:
+    """Height and width of an image as shown, from its header.
 
     Raises:
-        UnreadableClip: it is missing, empty, damaged, or no picture.
+        UnreadableClip: it is missing, empty, damaged, or no image.
     """
     from PIL import Image
 
-    with _picture_errors(name), Image.open(file) as picture:
-        turned = picture.getexif().get(_ORIENTATION, 1) >= 5
-        return (picture.width, picture.height) if turned else (picture.height, picture.width)
+    with _image_errors(name), Image.open(file) as image:
+        turned = image.getexif().get(_ORIENTATION, 1) >= 5
+        return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def read_picture(name: str, file: Path | bytes, request: ClipRequest, generator: torch.Generator) -> Tensor:
-    """A picture, float32 [3, 1, height, width] in −1…1.
+def read_image(name: str, file: Path | bytes, request: ClipRequest, generator: torch.Generator) -> Tensor:
+    """An image, float32 [3, 1, height, width] in −1…1.
 
     Raises:
         UnreadableClip: the file is broken, or too small for the request.
     """
     from PIL import Image, ImageOps
 
-    with _picture_errors(name), Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
-        pixels = np.array(_rgb(ImageOps.exif_transpose(picture)))
+    with _image_errors(name), Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+        pixels = np.array(_rgb(ImageOps.exif_transpose(image)))
     return _tensor(fit(name, pixels.shape[0], pixels.shape[1], request, generator).apply(pixels)[None])
 
 
-def _tensor(pictures: np.ndarray) -> Tensor:
+def _tensor(images: np.ndarray) -> Tensor:
     """uint8 [frames, height, width, 3] → float32 [3, frames, height, width] in −1…1."""
-    return torch.from_numpy(np.ascontiguousarray(pictures.transpose(3, 0, 1, 2))).float().div_(127.5).sub_(1)
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(3, 0, 1, 2))).float().div_(127.5).sub_(1)
 
 
-def _rgb(picture):
-    """Any picture as RGB: transparent parts white, 16 bits scaled down."""
+def _rgb(image):
+    """Any image as RGB: transparent parts white, 16 bits scaled down."""
     from PIL import Image
 
-    if picture.mode.startswith("I"):
-        return Image.fromarray((np.asarray(picture).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(white, picture).convert("RGB")
-    return picture.convert("RGB")
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
 
 
-class _picture_errors:  # noqa: N801 (used like a function)
+class _image_errors:  # noqa: N801 (used like a function)
     """Pillow's errors as UnreadableClip, and its warnings as errors."""
 
     def __init__(self, name: str) -> None:
@@ -113,7 +113,7 @@ class _picture_errors:  # noqa: N801 (used like a function)
 
         self._warnings.__exit__(kind, error, traceback)
         if isinstance(error, (OSError, SyntaxError, ValueError, Image.DecompressionBombError)):
-            raise UnreadableClip(self.name, f"it is damaged or no picture ({error})") from error
+            raise UnreadableClip(self.name, f"it is damaged or no image ({error})") from error
 
 
 def file_state(name: str, file: Path) -> tuple[int, int]:

@@ -52,7 +52,7 @@ def fit_entries(
         kept = probe(kept, filters, report)
     report.kept += len(kept)
     if not kept:
-        kind = "pictures" if images else "videos"
+        kind = "images" if images else "videos"
         raise UsageError(f"No {kind} are left to train on.\n{report.text()}")
     return kept
 

@@ -16,7 +16,7 @@ from typing import cast
 import numpy as np
 
 from ...video.ffmpeg import Ffmpeg, ffmpeg_output, input_file
-from ...video.read import _BROKEN, _LISTING, _PICTURES
+from ...video.read import _BROKEN, _IMAGES, _LISTING
 from .clip import UnreadableClip
 from .geometry import Geometry
 from .timing import Listing
@@ -26,12 +26,12 @@ def list_frames(name: str, file: Path | bytes) -> Listing:
     """As `av_reader.list_frames`, but every frame is decoded: ffmpeg tells the times of packets less faithfully."""
     with _on_disk(file) as path:
         times = [*_each_frame_once(), "-enc_time_base", "1:90000", *_LISTING]
-        code, output, log = ffmpeg_output([*input_file(path), *_PICTURES, "-xerror", *times])
+        code, output, log = ffmpeg_output([*input_file(path), *_IMAGES, "-xerror", *times])
     header = dict(line[1:].split(": ", 1) for line in output.splitlines() if line.startswith("#"))
     ticks = [int(line.split(",")[2]) for line in output.splitlines() if not line.startswith("#")]
     if not ticks:
         sound = "matches no streams" in log
-        raise UnreadableClip(name, "it has no pictures, only sound" if sound else "it is damaged or no video")
+        raise UnreadableClip(name, "it has no images, only sound" if sound else "it is damaged or no video")
     if code or any(words in log for words in _BROKEN):
         raise UnreadableClip(name, f"it is cut off or damaged: only {len(ticks)} of its frames can be decoded")
     width, height = map(int, header["dimensions 0"].split("x"))
@@ -50,21 +50,21 @@ def decode_frames(name: str, file: Path | bytes, listing: Listing, frames: list[
 
 
 def _decoded(path: Path, listing: Listing, first: int, frames: list[int], geometry: Geometry) -> list[np.ndarray]:
-    """The pictures of the frames (ascending), by decoding from the frame `first` on; fewer where there is an error."""
+    """The images of the frames (ascending), by decoding from the frame `first` on; fewer where there is an error."""
     count = ["-frames:v", str(frames[-1] - first + 1)]
     raw = [*_each_frame_once(), *count, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
-    source = [*_seek(listing, first), *input_file(path), *_PICTURES, "-xerror"]
-    pictures: list[np.ndarray] = []
+    source = [*_seek(listing, first), *input_file(path), *_IMAGES, "-xerror"]
+    images: list[np.ndarray] = []
     with Ffmpeg([*source, *raw], stdout=subprocess.PIPE, bufsize=1 << 20) as run:
         output = cast("BufferedReader", run.output)
         for place in range(first, frames[-1] + 1):
-            picture = np.empty((listing.height, listing.width, 3), np.uint8)
-            if output.readinto(picture.data.cast("B")) < picture.nbytes:
+            image = np.empty((listing.height, listing.width, 3), np.uint8)
+            if output.readinto(image.data.cast("B")) < image.nbytes:
                 break
             if place in frames:
-                pictures += [geometry.apply(picture)] * frames.count(place)
+                images += [geometry.apply(image)] * frames.count(place)
         code, log = run.finish()
-    return [] if code or any(words in log for words in _BROKEN) else pictures
+    return [] if code or any(words in log for words in _BROKEN) else images
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Videos and pictures in files of their own, listed by a folder or a table."""
+"""Videos and images in files of their own, listed by a folder or a table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from ...atomic import written_whole
 from ...errors import UsageError
 from .clip import Clip, ClipRequest, UnreadableClip
-from .decode import list_frames, picture_size, read_clip, read_picture
+from .decode import image_size, list_frames, read_clip, read_image
 from .entries import Entry, digest, fit_entries
 from .filters import DataReport, Filters
 from .scenes import cut_scenes
@@ -66,24 +66,24 @@ class VideoFiles(Files):
         return Clip(entry.caption, entry.name, {"video": video})
 
 
-class PictureFiles(Files):
-    """Pictures; `probe` as in `VideoFiles`."""
+class ImageFiles(Files):
+    """Images; `probe` as in `VideoFiles`."""
 
     def __init__(
         self, name: str, entries: list[Entry], report: DataReport, filters: Filters, probe: bool = True
     ) -> None:
-        look = _probe_pictures if probe else None
+        look = _probe_images if probe else None
         super().__init__(name, fit_entries(entries, filters, report, images=True, probe=look), report)
 
     def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
-        require_picture(self.name, request)
+        require_image(self.name, request)
         entry = self.entries[row]
-        return Clip(entry.caption, entry.name, {"video": read_picture(entry.name, entry.path, request, generator)})
+        return Clip(entry.caption, entry.name, {"video": read_image(entry.name, entry.path, request, generator)})
 
 
-def require_picture(name: str, request: ClipRequest) -> None:
+def require_image(name: str, request: ClipRequest) -> None:
     if request.num_frames != 1:
-        raise UsageError(f"{name} holds pictures; clips of {request.num_frames} frames cannot be read from it.")
+        raise UsageError(f"{name} holds images; clips of {request.num_frames} frames cannot be read from it.")
 
 
 class _Probe:
@@ -151,11 +151,11 @@ class _Probe:
             return {"broken": failure.reason}
 
 
-def _probe_pictures(entries: list[Entry], filters: Filters, report: DataReport) -> list[Entry]:
+def _probe_images(entries: list[Entry], filters: Filters, report: DataReport) -> list[Entry]:
     kept = []
     for entry in entries:
         try:
-            height, width = picture_size(entry.name, entry.path)
+            height, width = image_size(entry.name, entry.path)
         except UnreadableClip as failure:
             report.broken.append((entry.name, failure.reason))
             continue

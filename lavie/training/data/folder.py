@@ -1,4 +1,4 @@
-"""Folders of videos or pictures, each with its caption in a .txt file of the same name."""
+"""Folders of videos or images, each with its caption in a .txt file of the same name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from ...errors import UsageError
 from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from .entries import Entry, read_caption
-from .files import PictureFiles, VideoFiles
+from .files import ImageFiles, VideoFiles
 from .filters import DataReport, Filters
 
 
@@ -33,11 +33,11 @@ class VideoFolder(VideoFiles):
         super().__init__(name, entries, report, filters, probe, cut_scenes, cache)
 
 
-class ImageFolder(PictureFiles):
-    """The pictures of a folder and its subfolders, in the order of their names.
+class ImageFolder(ImageFiles):
+    """The images of a folder and its subfolders, in the order of their names.
 
     Raises:
-        UsageError: no such folder, or no picture in it is fit.
+        UsageError: no such folder, or no image in it is fit.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How a picture becomes height×width pixels: a resize that just covers them and a crop, or a window of it as it is."""
+"""How an image becomes height×width pixels: a resize that just covers them and a crop, or a window of it as it is."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class Geometry:
     height: int
     width: int
 
-    def apply(self, picture: np.ndarray) -> np.ndarray:
+    def apply(self, image: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] → uint8 [height, width, 3]; the resize is bicubic and antialiased."""
-        if self.scaled != picture.shape[:2]:
-            pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+        if self.scaled != image.shape[:2]:
+            pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
             pixels = interpolate(pixels, self.scaled, mode="bicubic", antialias=True)
-            picture = pixels[0].permute(1, 2, 0).numpy()
-        return picture[self.top : self.top + self.height, self.left : self.left + self.width]
+            image = pixels[0].permute(1, 2, 0).numpy()
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 def fit(name: str, height: int, width: int, request: ClipRequest, generator: torch.Generator) -> Geometry:
-    """The way from a picture of height×width to what the request asks for.
+    """The way from an image of height×width to what the request asks for.
 
     Raises:
-        UnreadableClip: a patch is larger than the picture.
+        UnreadableClip: a patch is larger than the image.
     """
     scaled = (height, width)
     if request.crop != "patch":

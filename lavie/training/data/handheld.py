@@ -1,4 +1,4 @@
-"""Clips as of a hand-held camera, from still pictures (paper, section 4.3: images for the upscaler's training)."""
+"""Clips as of a hand-held camera, from still images (paper, section 4.3: images for the upscaler's training)."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from .source import ClipSource
 
 SPEED = 1.5  # pixels a frame, of the walk's deviation in each direction
 INERTIA = 0.95  # how much of its speed the hand keeps from frame to frame
-ROOM = 1.2  # how much larger than the clip the picture is
+ROOM = 1.2  # how much larger than the clip the image is
 
 
 class Handheld(ClipSource):
-    """A source of pictures as a source of clips, in which the picture moves as before an unsteady hand.
+    """A source of images as a source of clips, in which the image moves as before an unsteady hand.
 
     The frame rate of a request is of no account: the walk is in frames.
     """
 
-    def __init__(self, pictures: ClipSource, speed: float = SPEED, name: str | None = None) -> None:
-        self.pictures, self.speed = pictures, speed
-        self.name = name or f"{pictures.name}, hand-held"
-        self.report = pictures.report
+    def __init__(self, images: ClipSource, speed: float = SPEED, name: str | None = None) -> None:
+        self.images, self.speed = images, speed
+        self.name = name or f"{images.name}, hand-held"
+        self.report = images.report
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def caption(self, row: int, generator: torch.Generator) -> str:
-        return self.pictures.caption(row, generator)
+        return self.images.caption(row, generator)
 
     def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
         height, width = math.ceil(ROOM * request.height), math.ceil(ROOM * request.width)
         still = replace(request, num_frames=1, fps=None, height=height, width=width)
-        clip = self.pictures.read(row, still, generator)
+        clip = self.images.read(row, still, generator)
         path = walk(request.num_frames, (height - request.height, width - request.width), generator, self.speed)
         moved = {
             name: crops(tensor[:, 0], path, request.height, request.width) for name, tensor in clip.tensors.items()
@@ -44,10 +44,10 @@ class Handheld(ClipSource):
         return replace(clip, tensors=moved)
 
     def fingerprint(self) -> str:
-        return f"handheld {self.speed} {self.pictures.fingerprint()}"
+        return f"handheld {self.speed} {self.images.fingerprint()}"
 
     def order(self, *path: int | str) -> Tensor:
-        return self.pictures.order(*path)
+        return self.images.order(*path)
 
 
 def walk(frames: int, room: tuple[int, int], generator: torch.Generator, speed: float = SPEED) -> Tensor:
@@ -68,20 +68,20 @@ def walk(frames: int, room: tuple[int, int], generator: torch.Generator, speed: 
     return torch.minimum(path + start * (limit - path.amax(0)), limit).clamp_min(0)
 
 
-def crops(picture: Tensor, path: Tensor, height: int, width: int) -> Tensor:
-    """The picture [channels, H, W] seen through height×width windows at `path`, [channels, frames, height, width].
+def crops(image: Tensor, path: Tensor, height: int, width: int) -> Tensor:
+    """The image [channels, H, W] seen through height×width windows at `path`, [channels, frames, height, width].
 
     Between pixels it is interpolated bilinearly; at whole positions the window is an exact crop.
     """
-    return torch.stack([_crop_at(picture, y, x, height, width) for y, x in path.tolist()], dim=1)
+    return torch.stack([_crop_at(image, y, x, height, width) for y, x in path.tolist()], dim=1)
 
 
-def _crop_at(picture: Tensor, y: float, x: float, height: int, width: int) -> Tensor:
-    part = _shifted(picture, 1, y, height)
+def _crop_at(image: Tensor, y: float, x: float, height: int, width: int) -> Tensor:
+    part = _shifted(image, 1, y, height)
     return _shifted(part, 2, x, width)
 
 
-def _shifted(picture: Tensor, dim: int, start: float, length: int) -> Tensor:
+def _shifted(image: Tensor, dim: int, start: float, length: int) -> Tensor:
     whole, fraction = math.floor(start), start - math.floor(start)
-    near = picture.narrow(dim, whole, length)
-    return near.lerp(picture.narrow(dim, whole + 1, length), fraction) if fraction else near
+    near = image.narrow(dim, whole, length)
+    return near.lerp(image.narrow(dim, whole + 1, length), fraction) if fraction else near

@@ -11,13 +11,13 @@ from .filters import Filters
 from .folder import ImageFolder, VideoFolder
 from .shards import Shards, is_address
 from .source import ClipSource
-from .table import ImageTable, VideoTable, lists_pictures
+from .table import ImageTable, VideoTable, lists_images
 
 
 def open_source(
     spec: str,
     filters: Filters = Filters(),  # noqa: B008 (frozen)
-    pictures: bool = False,
+    images: bool = False,
     cut_scenes: bool = False,
     cache: Path | None = None,
     found: Path | None = None,
@@ -25,39 +25,39 @@ def open_source(
     """The source that a spec names; its `name` is the spec.
 
     spec: a folder, a .csv table, tar files (a path or http(s) address, with `{0000..0041}` or `*`), or a
-    registered kind. pictures: whether pictures are wanted; videos give single frames then. cut_scenes: every scene of a
+    registered kind. images: whether images are wanted; videos give single frames then. cut_scenes: every scene of a
     video is a row. cache: folder for downloaded shards (default: `runs/shards`). found: folder that remembers what was
     found out about videos (default: `cache`). Both are made where they are needed.
 
     Raises:
         UsageError: nothing there, of the wrong kind, or nothing in it is fit.
     """
-    source, holds_pictures = _opened(spec, filters, pictures, cut_scenes, cache, found or cache)
-    if holds_pictures and not pictures:
-        raise UsageError(f"'{spec}' holds pictures, and videos are wanted there.")
+    source, holds_images = _opened(spec, filters, images, cut_scenes, cache, found or cache)
+    if holds_images and not images:
+        raise UsageError(f"'{spec}' holds images, and videos are wanted there.")
     return source
 
 
 def _opened(
-    spec: str, filters: Filters, pictures: bool, cut_scenes: bool, cache: Path | None, found: Path | None
+    spec: str, filters: Filters, images: bool, cut_scenes: bool, cache: Path | None, found: Path | None
 ) -> tuple[ClipSource, bool]:
-    """The source, and whether it has pictures only."""
+    """The source, and whether it has images only."""
     registered = registered_sources().get(spec.split(":")[0])
     if registered is not None:
         return registered(spec)
     if _names_shards(spec):
         shards = Shards(spec, filters, cache or Path("runs/shards"), name=spec)
-        return shards, shards.holds_pictures()
+        return shards, shards.holds_images()
     path = Path(spec)
     of_videos = {"filters": filters, "cut_scenes": cut_scenes, "name": spec}
     if found is not None:
         of_videos["cache"] = found / "videos.json"
     if path.suffix.lower() == ".csv":
-        if lists_pictures(path):
+        if lists_images(path):
             return ImageTable(path, filters, name=spec), True
         return VideoTable(path, **of_videos), False
     check_spec(spec)
-    if _is_of_pictures(path, pictures):
+    if _is_of_images(path, images):
         return ImageFolder(path, filters, name=spec), True
     return VideoFolder(path, **of_videos), False
 
@@ -86,8 +86,8 @@ def _unknown(spec: str) -> str:
     return f"'{spec}' is no folder, no .csv table, no .tar file{others}."
 
 
-def _is_of_pictures(folder: Path, wanted: bool) -> bool:
-    """Whether a folder holds pictures and no videos, or both where pictures are wanted."""
+def _is_of_images(folder: Path, wanted: bool) -> bool:
+    """Whether a folder holds images and no videos, or both where images are wanted."""
     suffixes = {path.suffix.lower() for path in folder.rglob("*")}
-    videos, pictures = bool(suffixes & set(VIDEO_SUFFIXES)), bool(suffixes & set(IMAGE_SUFFIXES))
-    return pictures and (wanted or not videos)
+    videos, images = bool(suffixes & set(VIDEO_SUFFIXES)), bool(suffixes & set(IMAGE_SUFFIXES))
+    return images and (wanted or not videos)

@@ -17,7 +17,7 @@ LARGEST_TEXT = 1 << 20  # bytes; nobody's caption is longer
 
 @dataclass(frozen=True)
 class Sample:
-    """A captioned video or picture. media: its name in the tar; offset, size: its bytes there."""
+    """A captioned video or image. media: its name in the tar; offset, size: its bytes there."""
 
     caption: str
     media: str
@@ -76,7 +76,7 @@ def _collect(tar: tarfile.TarFile, members: dict[str, dict[str, tarfile.TarInfo]
 def _add(index: Index, tar: tarfile.TarFile, key: str, parts: dict[str, tarfile.TarInfo], filters: Filters) -> None:
     suffix = next((suffix for suffix in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES) if suffix in parts), None)
     if suffix is None:
-        return index.dropped.append((key, "no video or picture"))
+        return index.dropped.append((key, "no video or image"))
     try:
         caption, facts = _described(tar, parts)
     except (ValueError, OSError):

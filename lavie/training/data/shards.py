@@ -1,6 +1,6 @@
 """WebDataset shards: tar files in which the files of one sample have one name and follow one another.
 
-A sample is a video or picture (`000.mp4`) with a caption (`000.txt`, or `000.json` with "caption" or "text", and
+A sample is a video or an image (`000.mp4`) with a caption (`000.txt`, or `000.json` with "caption" or "text", and
 perhaps "width", "height", "aesthetic"). The members are read where they lie, in any order.
 """
 
@@ -23,8 +23,8 @@ import torch
 
 from ...errors import UsageError
 from .clip import Clip, ClipRequest, UnreadableClip
-from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES, file_state, list_frames, read_clip, read_picture
-from .files import require_picture
+from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES, file_state, list_frames, read_clip, read_image
+from .files import require_image
 from .filters import DataReport, Filters
 from .randomness import generator_of
 from .shard_cache import MAX_BYTES, ShardCache
@@ -93,8 +93,8 @@ class Shards(ClipSource):
                 raise UnreadableClip(name, f"fewer than {self.filters.min_frames} frames")
             video = read_clip(name, content, request, generator)
         else:
-            require_picture(self.name, request)
-            video = read_picture(name, content, request, generator)
+            require_image(self.name, request)
+            video = read_image(name, content, request, generator)
         return Clip(sample.caption, name, {"video": video})
 
     def order(self, *path: int | str) -> torch.Tensor:
@@ -111,8 +111,8 @@ class Shards(ClipSource):
     def fingerprint(self) -> str:
         return json.dumps([self.shards, self.counts, self.filters.fingerprint()])
 
-    def holds_pictures(self) -> bool:
-        """Whether the first readable sample is a picture."""
+    def holds_images(self) -> bool:
+        """Whether the first readable sample is an image."""
         return self._sample(0).suffix in IMAGE_SUFFIXES
 
     def _counts(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""CSV tables of videos or pictures.
+"""CSV tables of videos or images.
 
 Columns: `path`, `video` or `image`; `caption` or `text`; and where they are there `start` and `end` (seconds),
 `aesthetic`, `width` and `height`. Other columns are left alone.
@@ -13,7 +13,7 @@ from pathlib import Path
 from ...errors import UsageError
 from .decode import IMAGE_SUFFIXES
 from .entries import Entry
-from .files import PictureFiles, VideoFiles
+from .files import ImageFiles, VideoFiles
 from .filters import DataReport, Filters
 
 PATHS = ("path", "video", "image")
@@ -42,8 +42,8 @@ class VideoTable(VideoFiles):
         super().__init__(name, read_table(file, report), report, filters, probe, cut_scenes, cache)
 
 
-class ImageTable(PictureFiles):
-    """The pictures of a table; paths are relative to the table. Raises as `VideoTable`."""
+class ImageTable(ImageFiles):
+    """The images of a table; paths are relative to the table. Raises as `VideoTable`."""
 
     def __init__(
         self,
@@ -78,8 +78,8 @@ def read_table(file: Path, report: DataReport) -> list[Entry]:
     return [entry for entry in entries if entry is not None]
 
 
-def lists_pictures(file: Path) -> bool:
-    """Whether a table lists pictures: by the name of its column, or of the first file. Raises as `read_table`."""
+def lists_images(file: Path) -> bool:
+    """Whether a table lists images: by the name of its column, or of the first file. Raises as `read_table`."""
     entries = read_table(file, DataReport(str(file)))
     with file.open(encoding="utf-8-sig", newline="") as lines:
         columns = [column.strip().lower() for column in next(csv.reader(lines), [])]

@@ -10,7 +10,7 @@ from ..settings import LoopSettings
 from .settings import PRIOR_IMAGES, LoraSettings
 
 if TYPE_CHECKING:
-    from .data import Picture, picture_of, with_trigger
+    from .data import CaptionedImage, captioned_image, with_trigger
     from .job import Events, LoraJob
     from .train import LoraResult, train_lora
 
@@ -18,20 +18,20 @@ _WHERE = {
     "Events": "job",
     "LoraJob": "job",
     "LoraResult": "train",
-    "Picture": "data",
-    "picture_of": "data",
+    "CaptionedImage": "data",
+    "captioned_image": "data",
     "train_lora": "train",
     "with_trigger": "data",
 }
 __all__ = [
     "PRIOR_IMAGES",
+    "CaptionedImage",
     "Events",
     "LoopSettings",
     "LoraJob",
     "LoraResult",
     "LoraSettings",
-    "Picture",
-    "picture_of",
+    "captioned_image",
     "train_lora",
     "with_trigger",
 ]

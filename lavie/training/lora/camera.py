@@ -1,4 +1,4 @@
-"""Clips of still pictures: before a hand-held camera, or one that moves so that the subject does as words say."""
+"""Clips of still images: before a hand-held camera, or one that moves so that the subject does as words say."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch.nn.functional import grid_sample
 from ...errors import UsageError
 from ..data.handheld import ROOM, crops, walk
 from ..data.randomness import generator_of
-from .data import Picture, resized
+from .data import CaptionedImage, resized
 from .settings import NONE, CameraMove
 
 HANDHELD_SPEED = 0.03  # heights a frame, of the walk's deviation in each direction
-WINDOW = (0.68, 0.85)  # share of the picture's height and width that a moving camera sees
+WINDOW = (0.68, 0.85)  # share of the image's height and width that a moving camera sees
 PAN = (0.02, 0.03)  # widths or heights a frame
 ZOOM = (0.03, 0.045)  # logarithm of the size, a frame
 HOP = (0.18, 0.22)  # heights
@@ -27,43 +27,43 @@ TOWARDS = {"left": (0, 1), "right": (0, -1), "up": (1, 0), "down": (-1, 0)}  # w
 
 
 def with_camera(
-    pictures: Sequence[Picture],
+    images: Sequence[CaptionedImage],
     clips: int,
     crop_scale: tuple[float, float],
     seed: int,
     size: tuple[int, int],
     num_frames: int,
     moves: Sequence[CameraMove] = (),
-) -> list[Picture]:
-    """`clips` of each picture in that height and width.
+) -> list[CaptionedImage]:
+    """`clips` of each image in that height and width.
 
-    Without moves the camera is hand-held: its window walks over the picture, of which it is the least to the largest
+    Without moves the camera is hand-held: its window walks over the image, of which it is the least to the largest
     share of crop_scale, but leaves room. Where the caption says the words of one of the moves, it does any of them in
     each clip, and the clip's caption says the words of that. Where it says words whose move is `NONE`, there is none.
 
     Raises:
-        UsageError: no picture is left to make a clip of.
+        UsageError: no image is left to make a clip of.
     """
     made = []
     possible = [(words, move) for words, move in moves if move != NONE]
     cannot = {words.lower() for words, move in moves if move == NONE}
-    for place, picture in enumerate(pictures):
-        said = _said(picture.caption, moves)
+    for place, image in enumerate(images):
+        said = _said(image.caption, moves)
         if any(each.group().lower() in cannot for each in said):
             continue
         for index in range(clips):
             generator = generator_of(seed, "handheld", index, place)
             if not said:
-                made.append(replace(picture, pixels=_walked(picture.pixels, crop_scale, size, num_frames, generator)))
+                made.append(replace(image, pixels=_walked(image.pixels, crop_scale, size, num_frames, generator)))
                 continue
             words, move = possible[torch.randint(len(possible), (), generator=generator)]
-            caption = picture.caption[: said[0].start()] + words + picture.caption[said[0].end() :]
-            pixels = _moved(picture.pixels, move, size, num_frames, generator)
-            made.append(replace(picture, caption=caption, pixels=pixels))
+            caption = image.caption[: said[0].start()] + words + image.caption[said[0].end() :]
+            pixels = _moved(image.pixels, move, size, num_frames, generator)
+            made.append(replace(image, caption=caption, pixels=pixels))
     if not made:
         raise UsageError(
-            f"The captions of all pictures say words whose move of the camera is '{NONE}', so there is no clip to "
-            "make: set handheld_share to 0, or add pictures that say other words."
+            f"The captions of all images say words whose move of the camera is '{NONE}', so there is no clip to "
+            "make: set handheld_share to 0, or add images that say other words."
         )
     return made
 
@@ -88,7 +88,7 @@ def _walked(
 
 
 def _moved(pixels: Tensor, move: str, size: tuple[int, int], num_frames: int, generator: torch.Generator) -> Tensor:
-    """[3, 1, H, W] through windows that see a `share` of it around `middle`, in −1…1 of the picture."""
+    """[3, 1, H, W] through windows that see a `share` of it around `middle`, in −1…1 of the image."""
     between = lambda bounds: _between(bounds, generator)  # noqa: E731
     time = torch.arange(num_frames) - (num_frames - 1) / 2
     share, middle = torch.full((num_frames,), between(WINDOW)), torch.zeros(num_frames, 2)
@@ -115,11 +115,11 @@ def _within(path: Tensor, room: float, generator: torch.Generator) -> Tensor:
     return path + _between((reach - room, room - reach), generator)
 
 
-def _seen_by_camera(picture: Tensor, share: Tensor, middle: Tensor, size: tuple[int, int]) -> Tensor:
+def _seen_by_camera(image: Tensor, share: Tensor, middle: Tensor, size: tuple[int, int]) -> Tensor:
     """What [3, H, W] shows there, [3, height, width]; mirrored beyond its edges."""
     down, across = (middle[side] + share * ((torch.arange(size[side]) + 0.5) * 2 / size[side] - 1) for side in (0, 1))
     grid = torch.stack((across.expand(size), down[:, None].expand(size)), dim=-1)[None]
-    return grid_sample(picture[None], grid, padding_mode="reflection", align_corners=False)[0].clamp(-1, 1)
+    return grid_sample(image[None], grid, padding_mode="reflection", align_corners=False)[0].clamp(-1, 1)
 
 
 def _between(bounds: tuple[float, float], generator: torch.Generator) -> float:

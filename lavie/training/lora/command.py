@@ -6,7 +6,7 @@ from ...config import find_family
 from ..packages import check_packages
 from ..processes import chosen_device, print_once
 from ..targets import LoraTraining
-from .data import pictures_in
+from .data import images_in
 from .job import Events, LoraJob
 from .train import LoraResult, check_size, train_lora
 
@@ -23,10 +23,10 @@ def train_lora_from(settings: LoraTraining) -> LoraResult:
     size = settings.data.size or (family.base.height, family.base.width)
     check_size(size)
     read_at = settings.lora.reading_size(*size)
-    pictures, report = pictures_in(settings.data.images.expanduser(), *read_at, settings.lora.trigger)
+    images, report = images_in(settings.data.images.expanduser(), *read_at, settings.lora.trigger)
     print_once(report.text())
     job = LoraJob(family, size, settings.lora, settings.loop, settings.run.run_folder, settings.run.output, device)
-    result = train_lora(job, pictures, Events(phase=_print_phase))
+    result = train_lora(job, images, Events(phase=_print_phase))
     if result.file is not None:
         print_once(f"wrote {result.file}")
     return result

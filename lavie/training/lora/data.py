@@ -1,4 +1,4 @@
-"""The few pictures of a LoRA: with its trigger in their captions, and pictures of the base's own beside them."""
+"""The few images of a LoRA: with its trigger in their captions, and images of the base's own beside them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ...pipelines.text_to_video import sample_text_to_video
 from ...sampling import TextCondition
 from ...sampling.schedule import NUM_TRAIN_TIMESTEPS
 from ..data import Clip, ClipRequest, ClipSource, UnreadableClip
-from ..data.decode import IMAGE_SUFFIXES, read_picture
+from ..data.decode import IMAGE_SUFFIXES, read_image
 from ..data.entries import read_caption
 from ..data.filters import DataReport
 from ..data.geometry import fit
@@ -37,8 +37,8 @@ LAYOUT_MIN_TIMESTEP = 500  # above, a frame shows where things are and how they 
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture, float32 [3, 1, height, width] in −1…1, of any size, and its caption, perhaps nothing.
+class CaptionedImage:
+    """One image, float32 [3, 1, height, width] in −1…1, of any size, and its caption, perhaps nothing.
 
     Or what a camera shows of it, [3, frames, height, width].
     """
@@ -49,7 +49,7 @@ class Picture:
 
 
 class Encoded(ClipSource):
-    """Pictures or clips as scaled latents [4, frames, h, w] in memory, with captions.
+    """Images or clips as scaled latents [4, frames, h, w] in memory, with captions.
 
     max_timestep: they are learnt from noise levels below this one.
     """
@@ -74,7 +74,7 @@ class Encoded(ClipSource):
     def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
         if request.num_frames != self.latents[row].shape[1]:
             raise UsageError(f"{self.name} are no clips of {request.num_frames} frames.")
-        name, tensors = f"{self.name}, picture {row}", {"latents": self.latents[row]}
+        name, tensors = f"{self.name}, image {row}", {"latents": self.latents[row]}
         return Clip(self.captions[row], name, tensors, max_timestep=self.max_timestep)
 
     def fingerprint(self) -> str:
@@ -116,56 +116,56 @@ def with_trigger(caption: str, trigger: str) -> str:
     return f"{trigger}, {caption}" if caption else trigger
 
 
-def picture_of(number: int, pixels: np.ndarray, caption: str, size: tuple[int, int]) -> Picture:
+def captioned_image(number: int, pixels: np.ndarray, caption: str, size: tuple[int, int]) -> CaptionedImage:
     """Of pixels uint8 [H, W, 3] of any size: scaled until they cover height and width, and cut around the middle."""
-    name = f"picture {number}"
+    name = f"image {number}"
     geometry = fit(name, pixels.shape[0], pixels.shape[1], ClipRequest(1, *size), generator_of(number))
     video = torch.from_numpy(geometry.apply(pixels).copy()).permute(2, 0, 1)[:, None].float() / 127.5 - 1
-    return Picture(name, caption, video)
+    return CaptionedImage(name, caption, video)
 
 
-def pictures_in(folder: Path, height: int, width: int, trigger: str = "") -> tuple[list[Picture], DataReport]:
-    """The pictures of a folder and its subfolders in that size, and what became of every file.
+def images_in(folder: Path, height: int, width: int, trigger: str = "") -> tuple[list[CaptionedImage], DataReport]:
+    """The images of a folder and its subfolders in that size, and what became of every file.
 
     A caption stands in NAME.txt beside NAME.png; with a trigger it may be missing.
 
     Raises:
-        UsageError: no such folder, or no picture in it can be used.
+        UsageError: no such folder, or no image in it can be used.
     """
     if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder} with pictures to learn from.")
+        raise UsageError(f"There is no folder {folder} with images to learn from.")
     report = DataReport(str(folder))
-    request, pictures = ClipRequest(1, height, width), []
+    request, images = ClipRequest(1, height, width), []
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES):
         name = path.relative_to(folder).as_posix()
         beside = path.with_suffix(".txt")
         try:
             caption = with_trigger(read_caption(beside) if beside.is_file() else "", trigger)
             if caption:
-                pictures.append(Picture(name, caption, read_picture(name, path, request, generator_of(name))))
+                images.append(CaptionedImage(name, caption, read_image(name, path, request, generator_of(name))))
             else:
                 report.drop(name, "no .txt file with its caption, and no trigger")
         except UnreadableClip as error:
             report.broken.append((error.name, error.reason))
         except (OSError, ValueError) as error:
             report.broken.append((name, f"its caption cannot be read ({error})"))
-    report.kept = len(pictures)
-    if not pictures:
-        raise UsageError(f"There is no picture in {folder} to learn from. {report.text()}")
-    return pictures, report
+    report.kept = len(images)
+    if not images:
+        raise UsageError(f"There is no image in {folder} to learn from. {report.text()}")
+    return images, report
 
 
 def with_crops(
-    pictures: Sequence[Picture], crops: int, crop_scale: tuple[float, float], seed: int, size: tuple[int, int]
-) -> list[Picture]:
-    """Each picture whole, and then `crops` random crops of it, all in that height and width, so that neither place
+    images: Sequence[CaptionedImage], crops: int, crop_scale: tuple[float, float], seed: int, size: tuple[int, int]
+) -> list[CaptionedImage]:
+    """Each image whole, and then `crops` random crops of it, all in that height and width, so that neither place
     nor size is learnt with the subject. crop_scale: a crop's smallest and largest share of the height and width."""
     made = []
-    for place, picture in enumerate(pictures):
+    for place, image in enumerate(images):
         cropped = (
-            _random_crop(picture.pixels, crop_scale, generator_of(seed, index + 1, place)) for index in range(crops)
+            _random_crop(image.pixels, crop_scale, generator_of(seed, index + 1, place)) for index in range(crops)
         )
-        made += [replace(picture, pixels=resized(pixels, size)) for pixels in (picture.pixels, *cropped)]
+        made += [replace(image, pixels=resized(pixels, size)) for pixels in (image.pixels, *cropped)]
     return made
 
 
@@ -179,7 +179,7 @@ def _random_crop(pixels: Tensor, crop_scale: tuple[float, float], generator: tor
 
 
 def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """A picture [3, 1, height, width] in that height and width."""
+    """An image [3, 1, height, width] in that height and width."""
     if pixels.shape[-2:] == size:
         return pixels
     return interpolate(pixels[:, 0][None], size, mode="bicubic", antialias=True)[0, :, None].clamp(-1, 1)
@@ -187,19 +187,19 @@ def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
 def encoded(
     name: str,
-    pictures: Sequence[Picture],
+    images: Sequence[CaptionedImage],
     parts: StageNetworks,
     report: Report | None = None,
     max_timestep: int = NUM_TRAIN_TIMESTEPS,
 ) -> Encoded:
-    """The pictures through the stage's VAE."""
+    """The images through the stage's VAE."""
     latents = []
-    for index, picture in enumerate(pictures):
-        pixels = picture.pixels[None].to(next(parts.vae.parameters()).device)
+    for index, image in enumerate(images):
+        pixels = image.pixels[None].to(next(parts.vae.parameters()).device)
         latents.append(encode_video(parts.vae, pixels)[0].float().cpu())
         if report is not None:
-            report(index + 1, len(pictures))
-    return Encoded(name, [picture.caption for picture in pictures], latents, max_timestep)
+            report(index + 1, len(images))
+    return Encoded(name, [image.caption for image in images], latents, max_timestep)
 
 
 def own_clips(
@@ -213,7 +213,7 @@ def own_clips(
 ) -> OwnClips:
     """What the base itself makes of the prior prompts in turn.
 
-    size: frames (1: pictures), height and width in pixels. file: keeps them, for when the run goes on.
+    size: frames (1: images), height and width in pixels. file: keeps them, for when the run goes on.
     """
     prompts, count = settings.prior_prompts, settings.prior_images
     captions = [prompts[index % len(prompts)] for index in range(count)]

@@ -14,8 +14,8 @@ from ..settings import MAX_RANK, BaseObjective
 MIN_CROP = 0.1
 PRIOR_IMAGES = 50
 HANDHELD_MAX_TIMESTEP = 500
-PICTURE_MAX_TIMESTEP = 600  # of pictures whose subject has a class: above, that tells where things are
-NONE = "none"  # no camera does what the words say, so such a picture is in no clip
+IMAGE_MAX_TIMESTEP = 600  # of images whose subject has a class: above, that tells where things are
+NONE = "none"  # no camera does what the words say, so such an image is in no clip
 MOVES = ("still", "left", "right", "up", "down", "nearer", "farther", "hop", NONE)
 
 CameraMove = tuple[str, str]  # words, and one of `MOVES`
@@ -42,7 +42,7 @@ class LoraSettings:
     (prior preservation, after DreamBooth, Ruiz et al. 2022): of them the LoRA learns the base's own answer, to their
     captions and to none, and where they are nearly noise to all prior prompts, also those that none is made of.
     class_word: what the base makes of it at high noise levels, where things are and how they move, is learnt for the
-    trigger, too, and the images only below `PICTURE_MAX_TIMESTEP`. prior_frames: above 1, images and clips learn
+    trigger, too, and the images only below `IMAGE_MAX_TIMESTEP`. prior_frames: above 1, images and clips learn
     together (paper, equation 3). handheld_share: these clips are learnt from noise levels below
     `HANDHELD_MAX_TIMESTEP`, where a clip shows its motion and asks only for what moves; temporal layers meet the
     subject in them, which single images keep from them.

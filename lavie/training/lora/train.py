@@ -1,4 +1,4 @@
-"""From pictures to a LoRA file."""
+"""From images to a LoRA file."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ..stages.preview import PREVIEW_PROMPTS
 from ..start import load_text_of, load_vae_of
 from .adapters import add_adapters, halve_frozen, lora_tensors, metadata
 from .camera import with_camera
-from .data import Encoded, Picture, encoded, own_clips, with_crops
+from .data import CaptionedImage, Encoded, encoded, own_clips, with_crops
 from .job import Events, LoraJob, Report
-from .settings import HANDHELD_MAX_TIMESTEP, PICTURE_MAX_TIMESTEP
+from .settings import HANDHELD_MAX_TIMESTEP, IMAGE_MAX_TIMESTEP
 from .stage import PersonalisedBase
 
 OWN, HANDHELD, PRIOR = "pictures", "pictures, hand-held", "prior.safetensors"
@@ -42,14 +42,14 @@ class LoraResult:
     signal: int
 
 
-def train_lora(job: LoraJob, pictures: Sequence[Picture], events: Events | None = None) -> LoraResult:
+def train_lora(job: LoraJob, images: Sequence[CaptionedImage], events: Events | None = None) -> LoraResult:
     """Teach a LoRA for the family's base what the images show, and write it; the family stays as it is.
 
     Only the spatial layers change (paper, section 5.6), learnt as by an image model, or beside clips of the base's own;
     motion stays the base's.
 
     Args:
-        pictures: of the shape of `job.size`; larger ones make sharper crops, see `LoraSettings.reading_size`.
+        images: of the shape of `job.size`; larger ones make sharper crops, see `LoraSettings.reading_size`.
 
     Raises:
         UsageError: no images, images of another shape, a size that does not fit, or settings that cannot work.
@@ -59,11 +59,11 @@ def train_lora(job: LoraJob, pictures: Sequence[Picture], events: Events | None 
     check_packages()
     if job.output.suffix != ".safetensors":
         raise UsageError(f"A LoRA is written as .safetensors, not {job.output.name}.")
-    _check(pictures, job.size)
+    _check(images, job.size)
     settings, loop = job.settings, replace(job.loop, save_frozen=False)  # the family stays as it is
-    prompts = tuple(dict.fromkeys(picture.caption for picture in pictures))[:PREVIEW_PROMPTS]
+    prompts = tuple(dict.fromkeys(image.caption for image in images))[:PREVIEW_PROMPTS]
     stage = lora_stage(job, prompts)
-    sources = _sources(stage, pictures, job, events.phase)
+    sources = _sources(stage, images, job, events.phase)
     add_adapters(stage.model.unet, stage.parts.text_encoder.model, settings, loop.seed)
     if loop.mixed_precision != "no":
         halve_frozen(stage.model, HALF[loop.mixed_precision])
@@ -107,21 +107,23 @@ def lora_stage(job: LoraJob, prompts: tuple[str, ...] = ()) -> PersonalisedBase:
 
 @dataclass(frozen=True)
 class _Sources:
-    """own: the pictures. prior: what the base makes. handheld: clips of the pictures."""
+    """own: the images. prior: what the base makes. handheld: clips of the images."""
 
     own: Encoded
     prior: Encoded | None = None
     handheld: Encoded | None = None
 
 
-def _sources(stage: PersonalisedBase, pictures: Sequence[Picture], job: LoraJob, report: Report | None) -> _Sources:
+def _sources(
+    stage: PersonalisedBase, images: Sequence[CaptionedImage], job: LoraJob, report: Report | None
+) -> _Sources:
     def phase(name: str) -> Callable[[int, int], None] | None:
         return None if report is None else partial(report, name)
 
     settings, seed = job.settings, job.loop.seed
     crops, crop_scale, frames = settings.random_crops, settings.crop_scale, settings.prior_frames
-    highest = PICTURE_MAX_TIMESTEP if settings.class_word else NUM_TRAIN_TIMESTEPS
-    cropped = with_crops(pictures, crops, crop_scale, seed, job.size)
+    highest = IMAGE_MAX_TIMESTEP if settings.class_word else NUM_TRAIN_TIMESTEPS
+    cropped = with_crops(images, crops, crop_scale, seed, job.size)
     own = encoded(OWN, cropped, stage.parts, phase("encode"), highest)
     if not settings.prior_images:
         return _Sources(own)
@@ -129,7 +131,7 @@ def _sources(stage: PersonalisedBase, pictures: Sequence[Picture], job: LoraJob,
     prior = own_clips(stage.model, stage.parts, settings, size, seed, kept, phase("prior"))
     if not settings.handheld_share:
         return _Sources(own, prior)
-    moved = with_camera(pictures, 1 + crops, crop_scale, seed, job.size, frames, settings.camera_moves)
+    moved = with_camera(images, 1 + crops, crop_scale, seed, job.size, frames, settings.camera_moves)
     return _Sources(own, prior, encoded(HANDHELD, moved, stage.parts, phase("encode"), HANDHELD_MAX_TIMESTEP))
 
 
@@ -163,15 +165,15 @@ def check_size(size: tuple[int, int]) -> None:
         raise UsageError(f"The size to learn at must be divisible by 8, not {size[0]}x{size[1]}.")
 
 
-def _check(pictures: Sequence[Picture], size: tuple[int, int]) -> None:
-    if not pictures:
+def _check(images: Sequence[CaptionedImage], size: tuple[int, int]) -> None:
+    if not images:
         raise UsageError("There are no images to learn from.")
     check_size(size)
     height, width = size
-    for picture in pictures:
-        rows, columns = picture.pixels.shape[-2:]
+    for image in images:
+        rows, columns = image.pixels.shape[-2:]
         if abs(rows * width - columns * height) > max(height, width):
             raise UsageError(
-                f"The image {picture.name} is {rows}x{columns}, which is not the shape of {height}x{width}: crop it "
-                "first, as `pictures_in` does."
+                f"The image {image.name} is {rows}x{columns}, which is not the shape of {height}x{width}: crop it "
+                "first, as `images_in` does."
             )

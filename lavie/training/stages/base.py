@@ -1,4 +1,4 @@
-"""The base stage: text to a short clip, learnt from clips and pictures together."""
+"""The base stage: text to a short clip, learnt from clips and images together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .stage import DenoisingStage
 
 
 class Base(DenoisingStage):
-    """Noise becomes clips by their captions; M pictures with captions of their own learn beside each.
+    """Noise becomes clips by their captions; M images with captions of their own learn beside each.
 
     Source: the paper, section 4, equations 1 and 3.
     """

@@ -35,10 +35,10 @@ class Denoiser(nn.Module):
 
         Args:
             sample: noisy latents and what else the stage is given, [batch, channels, T + M, h, w].
-            timesteps: int64 [batch] or, with pictures, [batch, 1 + M]; [batch, T + M] where every frame has its own.
+            timesteps: int64 [batch] or, with images, [batch, 1 + M]; [batch, T + M] where every frame has its own.
             text: embeddings [batch, 1 + M, 77, channels], or int64 tokens [batch, 1 + M, 77] for the text encoder.
             class_labels: int64 [batch], the noise level of the upscaler's low-resolution input.
-            num_images: M, how many pictures stand behind the T frames.
+            num_images: M, how many images stand behind the T frames.
         """
         if not text.is_floating_point():
             assert self.text_model is not None, "tokens are for a text encoder that learns"

@@ -39,7 +39,7 @@ class Extension(DenoisingStage):
         return mask_condition(latents[None], missing, self._grey(latents))[0], None
 
     def _grey(self, latents: Tensor) -> Tensor:
-        """What the VAE makes of a grey picture of the size of [4, f, h, w]: scaled latents [1, 4, 1, h, w]."""
+        """What the VAE makes of a grey image of the size of [4, f, h, w]: scaled latents [1, 4, 1, h, w]."""
         factor = 2 ** (len(self.parts.vae.config["block_out_channels"]) - 1)
         height, width = (side * factor for side in latents.shape[2:])
         return encode_video(self.parts.vae, latents.new_zeros(1, 3, 1, height, width))

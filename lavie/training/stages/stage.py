@@ -69,7 +69,7 @@ class DenoisingStage(ABC):
     # -- what the loop calls -----------------------------------------------------------------------------------------
 
     def loss(self, model: nn.Module, examples: list[Example]) -> dict[str, Tensor]:
-        """Means over the examples: "video", with pictures "image", and "total" = video + α image."""
+        """Means over the examples: "video", with images "image", and "total" = video + α image."""
         device = next(model.parameters()).device
         self.parts.to(device)
         batch = Batch.of([self._prepared(example, device) for example in examples], device)
@@ -102,8 +102,8 @@ class DenoisingStage(ABC):
     def _prepared(self, example: Example, device: torch.device) -> Prepared:
         generator = example.generator()
         encoded = self.encode(on_device(example.clip, device), generator)
-        pictures = [self.encode(on_device(picture, device), generator) for picture in example.images]
-        latents = torch.cat([part["latents"].float() for part in (encoded, *pictures)], dim=1)
+        images = [self.encode(on_device(image, device), generator) for image in example.images]
+        latents = torch.cat([part["latents"].float() for part in (encoded, *images)], dim=1)
         condition, label = self.conditioned(encoded, generator)
         clips = (example.clip, *example.images)
         dropped = torch.rand(len(clips), generator=generator) < self.settings.text_dropout
@@ -116,12 +116,12 @@ class DenoisingStage(ABC):
             teacher_caption="" if dropped[0] and example.clip.teacher_caption else example.clip.teacher_caption,
             condition=condition,
             label=label,
-            mask_weights=self._mask_weights([encoded, *pictures]),
+            mask_weights=self._mask_weights([encoded, *images]),
             text=self._precomputed_text(clips, dropped),
         )
 
     def _timesteps(self, clips: Sequence[Clip], frames: int, generator: torch.Generator) -> Tensor:
-        """Noise levels int64 [1 + M], or [T + M] in a run that anchors some of its clips; clips: one and M pictures."""
+        """Noise levels int64 [1 + M], or [T + M] in a run that anchors some of its clips; clips: one and M images."""
         least, most = torch.tensor([(each.min_timestep, each.max_timestep) for each in clips]).T
         drawn = torch.randint(NUM_TRAIN_TIMESTEPS, (len(clips),), generator=generator)
         timesteps = least + drawn * (most - least) // NUM_TRAIN_TIMESTEPS

@@ -21,7 +21,7 @@ REDUCTIONS = ("area", "bicubic")
 
 
 class Upscaler(DenoisingStage):
-    """Clips four times as large, from windows of the picture; by default only temporal layers learn.
+    """Clips four times as large, from windows of the image; by default only temporal layers learn.
 
     The low-resolution input is the large clip reduced, half of the time seen through the base stage's VAE, with noise
     of a level that the network is told. Source: the paper, section 4.3; vsr/.

@@ -85,7 +85,7 @@ def lora() -> dict[str, Any]:
     }
 
 
-def lora_in_the_picture() -> dict[str, float]:
+def lora_in_the_image() -> dict[str, float]:
     """Samplers with and without; the MODEL without is as before."""
     files = lora_files()
     before, theirs_before = sample(), ksampler()
@@ -177,4 +177,4 @@ def adapter(name: str, module: torch.nn.Module) -> dict[str, Tensor]:
     return {f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up}
 
 
-CHECKS = (lora, lora_in_the_picture, lora_strengths, low_vram, lora_on_stable_diffusion)
+CHECKS = (lora, lora_in_the_image, lora_strengths, low_vram, lora_on_stable_diffusion)

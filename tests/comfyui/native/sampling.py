@@ -14,7 +14,7 @@ import torch
 from comfy_extras import nodes_custom_sampler, nodes_freelunch, nodes_model_advanced, nodes_pag
 from figures import SCALE, SEED, STEPS, empty, ksampler, output_of, psnr, refusal, relative
 from support.graph import decode, encode, part, run, sample, stage, wires
-from support.pictures import alike_neighbours
+from support.images import alike_neighbours
 from torch import Tensor
 
 import nodes as core
@@ -156,11 +156,11 @@ def preview() -> dict[str, Any]:
     latents = sample(steps=12, **{"width": 96, "height": 64})
     previewer = latent_preview.get_previewer(base.model.load_device, base.model.model.latent_format)
     scaled = base.model.model.latent_format.process_in(latents)
-    _, picture, _ = previewer.decode_latent_to_preview_image("JPEG", scaled)
-    shown = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    shown = shown.view(picture.height, picture.width, 3) / 255
+    _, image, _ = previewer.decode_latent_to_preview_image("JPEG", scaled)
+    shown = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    shown = shown.view(image.height, image.width, 3) / 255
     frame = decode(latents)[0].unflatten(1, (-1, 8)).unflatten(0, (-1, 8)).mean((1, 3))
-    return {"size": list(picture.size), "difference": (shown - frame).abs().mean().item(), "spread": frame.std().item()}
+    return {"size": list(image.size), "difference": (shown - frame).abs().mean().item(), "spread": frame.std().item()}
 
 
 def prediction_of_clean_latents() -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Rendered pictures for autoencoders: crops around sprites, later whole pictures."""
+"""Rendered images for autoencoders: crops around sprites, later whole images."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SPECIAL_SHARE = 0.5  # of sprites whose colour is drawn from all, those that no 
 SPRITE_SHARE = 0.75  # of crops that lie around a point of a sprite
 
 
-class RenderedPictures(ClipSource):
-    """`count` rendered pictures that belong to `seed`, of one to three sprites, so that every batch shows many colours.
+class RenderedImages(ClipSource):
+    """`count` rendered images that belong to `seed`, of one to three sprites, so that every batch shows many colours.
 
-    Each reading shows the scenes of a row at other moments. height, width: pixels of the pictures that a request for a
-    "patch" gets a window of, most often around a sprite; others get the whole picture in their own size.
+    Each reading shows the scenes of a row at other moments. height, width: pixels of the images that a request for a
+    "patch" gets a window of, most often around a sprite; others get the whole image in their own size.
     """
 
     def __init__(self, height: int, width: int, seed: int = 0, count: int = COUNT) -> None:
@@ -36,7 +36,7 @@ class RenderedPictures(ClipSource):
         return self.count
 
     def scenes(self, row: int) -> list[Scene]:
-        """What the picture shows, one over the other; the background is that of the first."""
+        """What the image shows, one over the other; the background is that of the first."""
         generator = generator_of(self.seed, self.name, row)
         return [_scene(generator) for _ in range(1 + draw(generator, MAX_SPRITES))]
 
@@ -48,12 +48,12 @@ class RenderedPictures(ClipSource):
             raise UsageError(f"{self.name} are no clips of {request.num_frames} frames.")
         text, scenes = self.caption(row, generator), self.scenes(row)
         if request.crop != "patch":
-            picture, mask = _painted(scenes, request.height, request.width, generator)
+            image, mask = _painted(scenes, request.height, request.width, generator)
         else:
-            picture, mask = _painted(scenes, self.height, self.width, generator)
+            image, mask = _painted(scenes, self.height, self.width, generator)
             rows, columns = _crop_around(mask[0], request, generator)
-            picture, mask = picture[:, rows, columns].clone(), mask[:, rows, columns].clone()
-        return Clip(text, f"picture {row}", {"video": picture[:, None], "mask": mask[:, None]})
+            image, mask = image[:, rows, columns].clone(), mask[:, rows, columns].clone()
+        return Clip(text, f"image {row}", {"video": image[:, None], "mask": mask[:, None]})
 
     def fingerprint(self) -> str:
         first = [self.scenes(row) for row in range(8)]  # they change with the renderer's world
@@ -61,8 +61,8 @@ class RenderedPictures(ClipSource):
 
 
 @dataclass(frozen=True)
-class PictureRequest:
-    """What each of `steps` steps sees: crops, and whole pictures towards the end."""
+class ImageRequest:
+    """What each of `steps` steps sees: crops, and whole images towards the end."""
 
     recipe: AutoencoderRecipe
     steps: int
@@ -73,15 +73,15 @@ class PictureRequest:
         return ClipRequest(1, *self.recipe.whole_size)
 
 
-def picture_data(recipe: AutoencoderRecipe, steps: int, batch_size: int, seed: int) -> TrainingData:
-    """The examples of a run: one picture each, "video" [3, 1, h, w] with its "mask" [1, 1, h, w]."""
-    pictures = RenderedPictures(recipe.height, recipe.width, seed)
-    return TrainingData(Mixture([pictures]), PictureRequest(recipe, steps), batch_size, seed)
+def image_data(recipe: AutoencoderRecipe, steps: int, batch_size: int, seed: int) -> TrainingData:
+    """The examples of a run: one image each, "video" [3, 1, h, w] with its "mask" [1, 1, h, w]."""
+    images = RenderedImages(recipe.height, recipe.width, seed)
+    return TrainingData(Mixture([images]), ImageRequest(recipe, steps), batch_size, seed)
 
 
-def whole_pictures(recipe: AutoencoderRecipe, count: int, seed: int) -> Tensor:
-    """Some whole pictures [count, 3, h, w] in −1…1, the same for the same seed."""
-    source, request = RenderedPictures(recipe.height, recipe.width, seed), ClipRequest(1, *recipe.whole_size)
+def whole_images(recipe: AutoencoderRecipe, count: int, seed: int) -> Tensor:
+    """Some whole images [count, 3, h, w] in −1…1, the same for the same seed."""
+    source, request = RenderedImages(recipe.height, recipe.width, seed), ClipRequest(1, *recipe.whole_size)
     clips = [source.read(row, request, generator_of(seed, "whole", row)) for row in range(count)]
     return torch.stack([clip.tensors["video"][:, 0] for clip in clips])
 
@@ -93,23 +93,23 @@ def _scene(generator: torch.Generator) -> Scene:
 
 
 def _painted(scenes: list[Scene], height: int, width: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The picture [3, height, width] and its sprites' coverage [1, height, width], each at a moment of its own."""
+    """The image [3, height, width] and its sprites' coverage [1, height, width], each at a moment of its own."""
     frames = [render([scene], torch.rand(1, generator=generator), height, width) for scene in scenes]
-    (picture, mask), *others = [(video[0, :, 0], cover[0, :, 0]) for video, cover in frames]
+    (image, mask), *others = [(video[0, :, 0], cover[0, :, 0]) for video, cover in frames]
     for other, cover in others:
-        picture, mask = picture.lerp(other, cover), torch.maximum(mask, cover)
-    return picture, mask
+        image, mask = image.lerp(other, cover), torch.maximum(mask, cover)
+    return image, mask
 
 
 def _crop_around(mask: Tensor, request: ClipRequest, generator: torch.Generator) -> tuple[slice, slice]:
-    """Rows and columns around a point, inside a picture whose sprites `mask` [h, w] shows.
+    """Rows and columns around a point, inside an image whose sprites `mask` [h, w] shows.
 
     Raises:
-        UsageError: the window is larger than the picture.
+        UsageError: the window is larger than the image.
     """
     size = (request.height, request.width)
     if size[0] > mask.shape[0] or size[1] > mask.shape[1]:
-        raise UsageError(f"Crops of {size[0]}x{size[1]} are larger than pictures of {mask.shape[0]}x{mask.shape[1]}.")
+        raise UsageError(f"Crops of {size[0]}x{size[1]} are larger than images of {mask.shape[0]}x{mask.shape[1]}.")
     inside = mask.nonzero()
     if uniform(generator) < SPRITE_SHARE and len(inside):
         point = inside[draw(generator, len(inside))].tolist()
