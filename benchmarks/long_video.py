@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from lavie.argument_types import size  # noqa: E402
+from lavie.flags import size  # noqa: E402
 from lavie.long_video import METHODS  # noqa: E402
 
 PROMPT = "a red ball bouncing over green grass"

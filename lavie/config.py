@@ -47,122 +47,69 @@ class StageConfig:
     vae: str
     text_encoder: str
     tokenizer: str
-    num_frames: int = knob(
-        0,
-        "How many frames to make.",
-        minimum=1,
-        maximum=MAX_FRAMES,
-        stages=("base",),
-        off=0,
-        flag="frames",
-        metavar="N",
-    )
+    num_frames: int = knob(0, "How many frames to make.", (1, MAX_FRAMES), stages=("base",), off=0, flag="frames")
     height: int = knob(
-        0,
-        "Height in pixels, divisible by 8.",
-        minimum=8,
-        maximum=MAX_SIDE,
-        stages=("base",),
-        off=0,
-        step=8,
-        front_ends=("widget",),
+        0, "Height in pixels, divisible by 8.", (8, MAX_SIDE), stages=("base",), off=0, step=8, front_ends=("widget",)
     )
     width: int = knob(
-        0,
-        "Width in pixels, divisible by 8.",
-        minimum=8,
-        maximum=MAX_SIDE,
-        stages=("base",),
-        off=0,
-        step=8,
-        front_ends=("widget",),
+        0, "Width in pixels, divisible by 8.", (8, MAX_SIDE), stages=("base",), off=0, step=8, front_ends=("widget",)
     )
     fps: float = 0
     num_inference_steps: int = knob(
-        50,
-        "Denoising steps. More take longer and give finer results.",
-        minimum=1,
-        maximum=1000,
-        off=-1,
-        flag="steps",
-        widget="steps",
-        metavar="N",
+        50, "Denoising steps. More take longer and give finer results.", (1, 1000), off=-1, flag="steps", widget="steps"
     )
     guidance_scale: float = knob(
         7.5,
         "How closely the video follows the prompt. 1 ignores the negative prompt and is faster.",
-        minimum=0,
-        maximum=100,
+        (0, 100),
         off=-1.0,
         step=0.1,
-        metavar="X",
     )
     guidance_rescale: float = knob(
         0.0,
         "Above 0, softens the harsh colours and contrast of strong guidance. 0.7 is usual.",
-        minimum=0,
-        maximum=1,
+        (0, 1),
         off=-1.0,
         step=0.05,
-        metavar="X",
     )
     scheduler: str = knob(
-        "ddim",
-        "The sampler: the solver that takes the steps.",
-        choices=tuple(SCHEDULERS),
-        off=OWN,
-        widget="sampler",
+        "ddim", "The sampler: the solver that takes the steps.", choices=tuple(SCHEDULERS), off=OWN, widget="sampler"
     )
     spacing: str = knob(OWN, "How the steps are spread over the noise levels.", choices=SPACINGS, off=OWN)
     prediction_type: str = "epsilon"
-    negative_prompt: str = knob("", "What the video should not show.", front_ends=("flag",), metavar="TEXT")
+    negative_prompt: str = knob("", "What the video should not show.", front_ends=("flag",))
     prompt_suffix: str = ""
     noise_level: int = knob(
         0,
         "Noise added to the input. More lets the model invent more detail.",
-        minimum=0,
-        maximum=MAX_NOISE_LEVEL,
+        (0, MAX_NOISE_LEVEL),
         stages=("upscaler",),
         off=-1,
-        metavar="N",
     )
     window: int = knob(
         0,
         "Input frames processed at once. Fewer need less memory. 0: all.",
-        minimum=0,
-        maximum=MAX_FRAMES,
+        (0, MAX_FRAMES),
         stages=("interpolation", "upscaler"),
         off=-1,
-        metavar="N",
     )
     overlap: int = knob(
         0,
         "Input frames that neighbouring windows share and blend.",
-        minimum=0,
-        maximum=MAX_FRAMES,
+        (0, MAX_FRAMES),
         stages=("interpolation", "upscaler"),
         off=-1,
-        metavar="N",
     )
     tile: int = knob(
         0,
         "Edge of the tiles in input pixels. Smaller ones need less memory. 0: no tiles.",
-        minimum=0,
-        maximum=MAX_SIDE,
+        (0, MAX_SIDE),
         stages=("upscaler",),
         off=-1,
         step=8,
-        metavar="N",
     )
     tile_overlap: int = knob(
-        0,
-        "Input pixels that neighbouring tiles share and blend.",
-        minimum=0,
-        maximum=MAX_SIDE,
-        stages=("upscaler",),
-        off=-1,
-        step=8,
-        metavar="N",
+        0, "Input pixels that neighbouring tiles share and blend.", (0, MAX_SIDE), stages=("upscaler",), off=-1, step=8
     )
     chunks: str = knob(
         "blended",
@@ -172,11 +119,7 @@ class StageConfig:
         off=OWN,
     )
     color_correction: str = knob(
-        "none",
-        "wavelet: keeps the colours of the input.",
-        choices=COLOR_CORRECTIONS,
-        stages=("upscaler",),
-        off=OWN,
+        "none", "wavelet: keeps the colours of the input.", choices=COLOR_CORRECTIONS, stages=("upscaler",), off=OWN
     )
     latent_rgb_factors: tuple[tuple[float, ...], ...] = ()
     speed: Speed = knob(

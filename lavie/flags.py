@@ -15,10 +15,13 @@ Flags that the user leaves out are not in the namespace: the dataclass knows its
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
+from .config import MAX_SIDE
 from .errors import UsageError
 from .knobs import REQUIRED, Knob, knobs_of
 
@@ -143,12 +146,32 @@ def _add(parser: Flags, knob: Knob, default: Any) -> None:
     if knob.metavar:
         options["metavar"] = knob.metavar
     elif not knob.choices:
-        options["metavar"] = {int: "N", float: "X"}.get(knob.kind, "TEXT")
+        known: dict[Any, str] = {int: "N", float: "X", Path: "FOLDER", size: "HxW"}
+        options["metavar"] = known.get(knob.parse or knob.kind, "TEXT")
     parser.add_argument(*option_strings(knob), type=_parser_of(knob), **options)
 
 
 def _nargs(many: bool | int | str) -> int | str:
     return "+" if many is True else many
+
+
+def number(kind: type, minimum: float, maximum: float) -> Callable[[str], Any]:
+    """The `type` of a flag that is no knob: an int or a float in this range."""
+    return _parser_of(Knob("", minimum, maximum, name="value", kind=kind))
+
+
+def size(text: str) -> tuple[int, int]:
+    """'320x512' → height 320, width 512."""
+    match = re.fullmatch(r"(\d+)[x×](\d+)", text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; write HEIGHTxWIDTH, as 320x512")
+    sides = int(match[1]), int(match[2])
+    for side in sides:
+        if not 8 <= side <= MAX_SIDE or side % 8:
+            raise argparse.ArgumentTypeError(
+                f"height and width must be divisible by 8, from 8 to {MAX_SIDE}, not {side}"
+            )
+    return sides
 
 
 def _parser_of(knob: Knob) -> Callable[[str], Any]:
@@ -159,7 +182,7 @@ def _parser_of(knob: Knob) -> Callable[[str], Any]:
     if knob.kind not in (int, float):
         return knob.kind
 
-    def number(text: str) -> float:
+    def parse(text: str) -> float:
         try:
             value = knob.kind(text)
         except ValueError:
@@ -171,7 +194,7 @@ def _parser_of(knob: Knob) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
         return value
 
-    return number
+    return parse
 
 
 def _help(knob: Knob, default: Any) -> str:

@@ -102,9 +102,10 @@ class Knob:
             raise UsageError(f"The {self.words} must be {within or 'a finite number'}, not {_digits(value)}.")
 
 
-def knob(default: Any, help: str, **traits: Any) -> Any:
-    """A dataclass field with this default, shown by front ends; traits: of `Knob`."""
-    return field(default=default, metadata={KEY: Knob(help, **traits)})
+def knob(default: Any, help: str, within: tuple[float | None, float | None] = (None, None), **traits: Any) -> Any:
+    """A dataclass field with this default, shown by front ends; within: minimum and maximum; traits: others of
+    `Knob`."""
+    return field(default=default, metadata={KEY: Knob(help, *within, **traits)})
 
 
 def same_knob(settings: type, name: str, default: Any, **traits: Any) -> Any:

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
-from lavie.argument_types import size
 from lavie.cli import _parser
 from lavie.errors import UsageError
-from lavie.flags import add_flags, flags_of, given, part, refuse_flags, settings_from
+from lavie.flags import add_flags, flags_of, given, part, refuse_flags, settings_from, size
 from lavie.knobs import REQUIRED, knob, same_knob
 from lavie.training.target_table import TARGETS
 
@@ -21,10 +20,10 @@ class Oven:
     """One knob of every kind."""
 
     dish: str = knob(REQUIRED, "what to bake", metavar="NAME")
-    heat: float = knob(180.0, "how hot, 100 % being normal", minimum=50, maximum=250, aliases=("temperature",))
-    minutes: int = knob(30, "how long", minimum=1)
-    racks: tuple[int, ...] = knob((1, 2), "which racks", minimum=1, maximum=5, many=True, metavar="N")
-    window: tuple[float, float] | None = knob(None, "when", many=2, minimum=0, maximum=24, unset="now")
+    heat: float = knob(180.0, "how hot, 100 % being normal", within=(50, 250), aliases=("temperature",))
+    minutes: int = knob(30, "how long", within=(1, None))
+    racks: tuple[int, ...] = knob((1, 2), "which racks", within=(1, 5), many=True, metavar="N")
+    window: tuple[float, float] | None = knob(None, "when", many=2, within=(0, 24), unset="now")
     tray: tuple[int, int] | None = knob(None, "its size", parse=size, metavar="HxW")
     spices: tuple[str, ...] = knob((), "what to add; repeatable", flag="spice", many="append")
     mode: str = knob("fan", "which mode", choices=("fan", "grill"))

@@ -102,9 +102,9 @@ def test_every_setting_is_explained_in_sentences(knob):
 @dataclass(frozen=True)
 class Lamp:
     room: str
-    brightness: float = knob(0.5, "How bright it is.", minimum=0, maximum=1)
+    brightness: float = knob(0.5, "How bright it is.", within=(0, 1))
     colour: str | None = knob(None, "Its colour.", choices=("red", "green"))
-    shades: tuple[int, ...] = knob((), "Paper around it.", minimum=1, maximum=3, many=True, stages=("evening",))
+    shades: tuple[int, ...] = knob((), "Paper around it.", within=(1, 3), many=True, stages=("evening",))
 
 
 def test_settings_are_the_fields_that_were_declared_as_such_with_their_types_and_defaults():

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lavie.argument_types import size, whole_number
 from lavie.evaluation.fidelity import frames_through, psnr, squared_error
 from lavie.evaluation.report import mean, rounded
+from lavie.flags import number, size
 
 from ..sprites import frame_times, sample_scene
 from ..sprites.held_out import rendered_with_sprite
@@ -42,8 +42,8 @@ def measure(vae: AutoencoderKL, clips: int, frames: int, height: int, width: int
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", help="an autoencoder in diffusers format")
-    parser.add_argument("--clips", type=whole_number(1, 100_000), default=100)
-    parser.add_argument("--frames", type=whole_number(1, 1000), default=8)
+    parser.add_argument("--clips", type=number(int, 1, 100_000), default=100)
+    parser.add_argument("--frames", type=number(int, 1, 1000), default=8)
     parser.add_argument("--size", type=size, default=(64, 96), metavar="HxW")
     options = parser.parse_args(arguments)
     from lavie.models.vae import load_vae

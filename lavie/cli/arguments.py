@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..argument_types import whole_number
 from ..config import BUNDLED, RELEASED, StageConfig, find_family
 from ..errors import UsageError
-from ..flags import add_flags, given
+from ..flags import add_flags, given, number
 from ..knobs import knobs_of
+from ..stages import STAGES
+from ..video import check_writable
 
 if TYPE_CHECKING:
     from ..lora import Lora
+
+
+def add_making_arguments(parser: argparse.ArgumentParser, stage: str, leave_out: Collection[str] = ()) -> None:
+    """What every command has that makes a video. leave_out: settings of the stage that get no flag."""
+    add_output_arguments(parser)
+    add_sampling_arguments(parser, stage, leave_out)
+    if STAGES[stage].takes_loras:
+        add_lora_arguments(parser)
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="Memory limit: 8GB (or 8), 500MB, or auto for what is free. Says what it changes to keep within it. "
+        "(default: no limit)",
+    )
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,35 +53,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_memory_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--memory",
-        metavar="SIZE",
-        help="Memory limit: 8GB (or 8), 500MB, or auto for what is free. Says what it changes to keep within it. "
-        "(default: no limit)",
-    )
-
-
-def chosen_memory(args: argparse.Namespace) -> int | None:
-    """Bytes on the device that is asked for; None: no limit."""
-    if args.memory is None:
-        return None
-    from ..runtime import choose_device
-    from ..runtime.free_memory import memory_limit
-
-    return memory_limit(args.memory, choose_device(args.device))
-
-
-def notifier(args: argparse.Namespace) -> Callable[[str], None]:
-    """A function that prints a line on standard error, unless the user asked for --quiet."""
-    return lambda words: None if args.quiet else print(words, file=sys.stderr)
-
-
-def add_sampling_arguments(parser: argparse.ArgumentParser, stage: str, leave_out: Collection[str] = ()) -> None:
+def add_sampling_arguments(parser: argparse.ArgumentParser, stage: str, leave_out: Collection[str]) -> None:
     """--seed, and a flag for every setting of the stage except those in `leave_out`."""
     parser.add_argument(
         "--seed",
-        type=whole_number(0, 2**64 - 1),
+        type=number(int, 0, 2**64 - 1),
         default=0,
         metavar="N",
         help="The same seed and settings give the same video. (default: 0)",
@@ -186,10 +177,12 @@ def check_schedule(args: argparse.Namespace, stage: str, strength: float = 1.0) 
     schedule_of(find_family(args.model).stage(stage).configured(stage, **asked), strength)
 
 
-def check_not_input(video: str, output: str) -> None:
-    """Refuse to overwrite the input."""
-    if os.path.realpath(video) == os.path.realpath(output):
-        raise UsageError(f"{output} is the input, too; write to another file.")
+def check_output(output: str, *inputs: str | None) -> None:
+    """Refuse to overwrite an input, or an output that cannot be written."""
+    for video in inputs:
+        if video is not None and os.path.realpath(video) == os.path.realpath(output):
+            raise UsageError(f"{output} is the input, too; write to another file.")
+    check_writable(output)
 
 
 def size_settings(args: argparse.Namespace) -> dict[str, int]:

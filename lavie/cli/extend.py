@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import argparse
 import re
-import time
 
-from ..argument_types import size, whole_number
 from ..config import MAX_FRAMES, find_family
 from ..errors import UsageError
-from ..flags import add_flags, given
+from ..flags import add_flags, given, number, size
 from ..knobs import knobs_of
 from ..long_video import METHODS, LongVideoSettings
-from ..video import check_writable, read_video
+from ..video import read_video
 from .arguments import (
-    add_lora_arguments,
-    add_memory_argument,
-    add_model_arguments,
-    add_output_arguments,
+    add_making_arguments,
     add_resize_argument,
-    add_sampling_arguments,
-    check_not_input,
+    check_output,
     check_schedule,
-    chosen_loras,
-    chosen_memory,
-    notifier,
     sampling_settings,
     size_settings,
 )
-from .progress import StageProgress
-from .result import print_results, write_result
+from .making import loaded, made, print_results
 
 HELP = "make a long video, or continue one"
 
@@ -39,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "prompt", metavar="PROMPT", help="What to show, or prompts by frame: '0: a red ball over grass, 16: a star'."
     )
     parser.add_argument("--prompt-file", action="store_true", help="PROMPT is a file of such lines.")
-    add_output_arguments(parser)
-    frames = whole_number(1, MAX_FRAMES)
+    frames = number(int, 1, MAX_FRAMES)
     parser.add_argument("--frames", type=frames, default=64, metavar="N", help="Frames in all. (default: 64)")
     parser.add_argument(
         "--video", metavar="IN", help="Continue this video or folder of images. Its frames count towards --frames."
@@ -54,16 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_flags(parser, LongVideoSettings, defaults={name: _default(name) for name in knobs_of(LongVideoSettings)})
     parser.add_argument("--size", type=size, metavar="HxW", help="As 320x512. (default: the model's own)")
-    add_sampling_arguments(parser, "base", leave_out=("num_frames",))
-    add_lora_arguments(parser)
-    add_model_arguments(parser)
-    add_memory_argument(parser)
+    add_making_arguments(parser, "base", leave_out=("num_frames",))
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.video is not None:
-        check_not_input(args.video, args.output)
-    check_writable(args.output)
+    check_output(args.output, args.video)
     family = find_family(args.model)
     check_schedule(args, "base")
     if args.method is not None and args.video is not None and not METHODS[args.method].continues:
@@ -71,9 +55,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--method {args.method} begins anew; to continue --video choose {able}.")
     if args.video is not None and args.size is not None and args.resize == "refuse":
         raise UsageError("--video sets the size. Leave out --size, or choose how to --resize the video.")
-    memory = chosen_memory(args)
-    loras = chosen_loras(args)
-    source = None if args.video is None else read_video(args.video)
+    source = args.video and read_video(args.video)
     from ..pipelines import LongVideoPipeline
     from ..sampling import PromptSchedule
 
@@ -82,24 +64,10 @@ def run(args: argparse.Namespace) -> int:
         prompt = PromptSchedule.read(args.prompt)
     elif re.match(r"\s*\d+\s*:", args.prompt):
         prompt = PromptSchedule.parse(args.prompt)
-    pipeline = LongVideoPipeline.from_pretrained(family, args.device, args.dtype, memory)
-    pipeline.notify = notifier(args)
-    pipeline.set_loras(loras)
-    started = time.perf_counter()
-    with StageProgress(args.quiet) as progress:
-        video = pipeline(
-            prompt,
-            args.frames,
-            method=args.method,
-            video=source and source.frames,
-            resize=args.resize,
-            callback=progress,
-            **given(args, LongVideoSettings),
-            **sampling_settings(args, "base"),
-            **size_settings(args),
-        )
-    seconds = time.perf_counter() - started
-    print_results([write_result(args.output, video, seconds, source and source.metadata)], args.json)
+    settings = {**given(args, LongVideoSettings), **sampling_settings(args, "base"), **size_settings(args)}
+    settings |= {"method": args.method, "video": source and source.frames, "resize": args.resize}
+    pipeline = loaded(args, LongVideoPipeline, family)
+    print_results([made(args, pipeline, args.output, source, prompt, args.frames, **settings)], args.json)
     return 0
 
 

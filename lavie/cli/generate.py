@@ -4,28 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from pathlib import Path
 
-from ..argument_types import repaint_strength, size
 from ..errors import UsageError
-from ..video import check_writable, read_video
-from .arguments import (
-    add_lora_arguments,
-    add_memory_argument,
-    add_model_arguments,
-    add_output_arguments,
-    add_sampling_arguments,
-    check_not_input,
-    check_schedule,
-    chosen_loras,
-    chosen_memory,
-    notifier,
-    sampling_settings,
-    size_settings,
-)
-from .progress import StageProgress
-from .result import print_results, write_result
+from ..flags import number, size
+from ..video import read_video
+from .arguments import add_making_arguments, check_output, check_schedule, sampling_settings, size_settings
+from .making import loaded, made, print_results
 
 HELP = "make a video from a prompt"
 STRENGTH = 0.6  # where --video is given and no --strength
@@ -34,14 +19,13 @@ STRENGTH = 0.6  # where --video is given and no --strength
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="What to show.")
     parser.add_argument("--prompt-file", metavar="FILE", help="One prompt per line. Numbers the videos: clip_1.mp4, …")
-    add_output_arguments(parser)
     parser.add_argument("--size", type=size, metavar="HxW", help="Size before upscaling, divisible by 8, as 320x512.")
     parser.add_argument(
         "--video", metavar="IN", help="Repaint this video, folder of PNG frames, or name_%%04d.png. It sets the size."
     )
     parser.add_argument(
         "--strength",
-        type=repaint_strength,
+        type=number(float, 0.01, 1),
         metavar="X",
         help=f"How much of --video is made anew, 0.01…1. (default: {STRENGTH})",
     )
@@ -49,10 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-interpolate", dest="interpolate", action="store_false", help="Skip the interpolation stage."
     )
     parser.add_argument("--no-upscale", dest="upscale", action="store_false", help="Skip the upscaler stage.")
-    add_sampling_arguments(parser, "base")
-    add_lora_arguments(parser)
-    add_model_arguments(parser)
-    add_memory_argument(parser)
+    add_making_arguments(parser, "base")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,34 +41,21 @@ def run(args: argparse.Namespace) -> int:
     outputs = _outputs(args.output, len(prompts))
     strength = _strength(args)
     for output in outputs:
-        if args.video is not None:
-            check_not_input(args.video, output)
-        check_writable(output)
+        check_output(output, args.video)
     check_schedule(args, "base", strength)
-    memory = chosen_memory(args)
-    loras = chosen_loras(args)
-    source = None if args.video is None else read_video(args.video)
+    source = args.video and read_video(args.video)
     from ..pipelines import CascadePipeline
 
-    pipeline = CascadePipeline.from_pretrained(args.model, args.device, args.dtype, memory)
-    pipeline.notify = notifier(args)
-    pipeline.set_loras(loras)
-    settings = {**sampling_settings(args, "base"), **size_settings(args)}
-    results = []
-    with StageProgress(args.quiet) as progress:
-        for prompt, output in zip(prompts, outputs, strict=True):
-            started = time.perf_counter()
-            video = pipeline(
-                prompt,
-                interpolate=args.interpolate,
-                upscale=args.upscale,
-                video=source and source.frames,
-                strength=strength,
-                callback=progress,
-                **settings,
-            )
-            results.append(write_result(output, video, time.perf_counter() - started, source and source.metadata))
-    print_results(results, args.json)
+    settings = {
+        **sampling_settings(args, "base"),
+        **size_settings(args),
+        "interpolate": args.interpolate,
+        "upscale": args.upscale,
+        "video": source and source.frames,
+        "strength": strength,
+    }
+    pipeline, pairs = loaded(args, CascadePipeline), zip(prompts, outputs, strict=True)
+    print_results([made(args, pipeline, output, source, prompt, **settings) for prompt, output in pairs], args.json)
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments import add_lora_arguments
 from .transform import add_video_arguments, transform
 
 HELP = "give a video four times as many frames"
@@ -12,7 +11,6 @@ HELP = "give a video four times as many frames"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_video_arguments(parser, "interpolation")
-    add_lora_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,50 +4,34 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class StageProgress:
-    """A pipeline's callback. As a context manager it leaves the terminal clean."""
+class _Bar:
+    """As a context manager it leaves the terminal clean."""
 
     def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._bars = sys.stderr.isatty()
-        self._stage, self._done, self._total = "", 0, 0
+        self._quiet, self._bars = quiet, sys.stderr.isatty()
+        self._stage = ""
         self._bar: Any = None
         self._since = time.perf_counter()
 
-    def __enter__(self) -> StageProgress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def __call__(self, stage: str, done: int, total: int, timestep: float, x0: Any) -> None:
-        if self._quiet:
-            return
-        if (stage, total) != (self._stage, self._total) or done <= self._done:
-            self._begin(stage, total)
-        if self._bar is not None:
-            self._bar.update(done - self._done)
-        self._done = done
-        if done == total:
-            self._end()
-
-    def _begin(self, stage: str, total: int) -> None:
+    def _open(self, stage: str, total: int, **options: Any) -> None:
         self._close()
-        self._stage, self._done, self._total = stage, 0, total
+        self._stage = stage
         if self._bars:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, desc=stage, file=sys.stderr, dynamic_ncols=True)
-
-    def _end(self) -> None:
-        now = time.perf_counter()
-        if not self._bars:
-            print(f"{self._stage}: {self._total} in {now - self._since:.1f} s", file=sys.stderr)
-        self._since = now
-        self._close()
+            self._bar = tqdm(total=total, desc=stage, file=sys.stderr, dynamic_ncols=True, **options)
 
     def _close(self) -> None:
         if self._bar is not None:
@@ -55,35 +39,39 @@ class StageProgress:
             self._bar = None
 
 
-class SegmentProgress:
-    """The callbacks of a video made in segments. As a context manager it leaves the terminal clean.
+class StageProgress(_Bar):
+    """A pipeline's callback."""
 
-    One bar over all frames with the time left, or a line after every segment.
-    """
+    _done = _total = 0
 
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-        self._bars = sys.stderr.isatty()
-        self._stage = ""
-        self._bar: Any = None
-        self._finished = self._all = self._at_first = 0
-        self._since = time.perf_counter()
+    def __call__(self, stage: str, done: int, total: int, timestep: float, x0: Any) -> None:
+        if self._quiet:
+            return
+        if (stage, total) != (self._stage, self._total) or done <= self._done:
+            self._open(stage, total)
+            self._done, self._total = 0, total
+        if self._bar is not None:
+            self._bar.update(done - self._done)
+        self._done = done
+        if done == total:
+            now = time.perf_counter()
+            if not self._bars:
+                print(f"{stage}: {total} in {now - self._since:.1f} s", file=sys.stderr)
+            self._since = now
+            self._close()
 
-    def __enter__(self) -> SegmentProgress:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._close()
+class SegmentProgress(_Bar):
+    """The callbacks of a video made in segments: one bar over all frames with the time left, or a line after every
+    segment."""
+
+    _finished = _all = _at_first = 0
 
     def __call__(self, stage: str, done: int, total: int, timestep: float, x0: Any) -> None:
         if self._quiet or not self._bars:
             return
         if stage != self._stage:
-            self._close()
-            from tqdm import tqdm
-
-            self._stage = stage
-            self._bar = tqdm(total=total, initial=done, desc=stage, unit=" frames", file=sys.stderr, dynamic_ncols=True)
+            self._open(stage, total, initial=done, unit=" frames")
         self._bar.update(done - self._bar.n)
 
     def segment(self, finished: int, total: int) -> None:
@@ -104,11 +92,6 @@ class SegmentProgress:
             return ""
         of = f"{self._finished} of {self._all} segments"
         return f"stopped; {of} are kept, and the same command resumes from there."
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
 
 
 def _duration(seconds: float) -> str:

@@ -6,24 +6,13 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..argument_types import frame_rate, whole_number
 from ..config import MAX_FRAMES, MIN_SEGMENT, find_family
 from ..errors import Cancelled, UsageError
-from ..video import VideoClip, check_writable, probe_video, read_video
-from .arguments import (
-    add_memory_argument,
-    add_model_arguments,
-    add_output_arguments,
-    add_sampling_arguments,
-    check_not_input,
-    check_schedule,
-    chosen_loras,
-    chosen_memory,
-    notifier,
-    sampling_settings,
-)
-from .progress import SegmentProgress, StageProgress
-from .result import describe_streamed, print_results, write_result
+from ..flags import number
+from ..video import VideoClip, probe_video, read_video
+from .arguments import add_making_arguments, check_output, check_schedule, sampling_settings
+from .making import described, loaded, made, print_results
+from .progress import SegmentProgress
 
 if TYPE_CHECKING:
     from ..pipelines.streaming import Cut, Streamable
@@ -31,18 +20,10 @@ if TYPE_CHECKING:
 
 def add_video_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
     parser.add_argument("input", metavar="IN", help="A video, a folder of PNG frames, or name_%%04d.png.")
-    add_output_arguments(parser)
     parser.add_argument("--prompt", metavar="TEXT", help="What it shows. (default: the prompt stored in the file)")
     parser.add_argument(
-        "--fps", type=frame_rate, metavar="X", help="Frame rate of the input, if the file has it wrong."
+        "--fps", type=number(float, 0.01, 1000), metavar="X", help="Frame rate of the input, if the file has it wrong."
     )
-    _add_segment_arguments(parser)
-    add_sampling_arguments(parser, stage)
-    add_model_arguments(parser)
-    add_memory_argument(parser)
-
-
-def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stream",
         action=argparse.BooleanOptionalAction,
@@ -52,23 +33,21 @@ def _add_segment_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--segment",
-        type=whole_number(MIN_SEGMENT, MAX_FRAMES),
+        type=number(int, MIN_SEGMENT, MAX_FRAMES),
         metavar="N",
         help="Input frames per segment, at most. (default: ten windows)",
     )
     parser.add_argument("--restart", action="store_true", help="Discard the segments of an earlier run.")
+    add_making_arguments(parser, stage)
 
 
 def transform(args: argparse.Namespace, stage: str, pipeline_name: str) -> int:
     """Read the input, run one stage, write the output."""
     if args.stream is False and (args.segment is not None or args.restart):
         raise UsageError("--segment and --restart need work in segments. Leave out --no-stream.")
-    check_not_input(args.input, args.output)
-    check_writable(args.output)
+    check_output(args.output, args.input)
     config = find_family(args.model).stage(stage)
     check_schedule(args, stage)
-    memory = chosen_memory(args)
-    loras = chosen_loras(args) if "loras" in args else []
     probe_video(args.input)
     from .. import pipelines
     from ..pipelines.streaming import Cut
@@ -76,14 +55,15 @@ def transform(args: argparse.Namespace, stage: str, pipeline_name: str) -> int:
     settings = sampling_settings(args, stage)
     cut = None if args.stream is False else Cut.of(config, settings, args.segment)
     clip = None if args.stream else _short_clip(args.input, cut)
-    pipeline = getattr(pipelines, pipeline_name).from_pretrained(args.model, args.device, args.dtype, memory)
-    pipeline.notify = notifier(args)
+    pipeline = loaded(args, getattr(pipelines, pipeline_name))
     if "float8" in args and args.float8:
         pipeline.store_as_float8()
-    if loras:
-        pipeline.set_loras(loras)
-    made = _streamed(args, pipeline, settings) if clip is None else _at_once(args, pipeline, clip, settings)
-    print_results([made], args.json)
+    if clip is None:
+        result = _streamed(args, pipeline, settings)
+    else:
+        settings |= {"prompt": _prompt(args, clip), "fps": args.fps or clip.fps}
+        result = made(args, pipeline, args.output, clip, clip.frames, **settings)
+    print_results([result], args.json)
     return 0
 
 
@@ -91,15 +71,6 @@ def _short_clip(path: str, cut: Cut | None) -> VideoClip | None:
     """The whole video; None if it is longer than one segment."""
     clip = read_video(path, cut and cut.size + 1)
     return clip if cut is None or len(clip.frames) <= cut.size else None
-
-
-def _at_once(args: argparse.Namespace, pipeline: Streamable, clip: VideoClip, settings: dict[str, Any]) -> dict:
-    started = time.perf_counter()
-    with StageProgress(args.quiet) as progress:
-        video = pipeline(
-            clip.frames, prompt=_prompt(args, clip), fps=args.fps or clip.fps, callback=progress, **settings
-        )
-    return write_result(args.output, video, time.perf_counter() - started, clip.metadata)
 
 
 def _streamed(args: argparse.Namespace, pipeline: Streamable, settings: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +93,7 @@ def _streamed(args: argparse.Namespace, pipeline: Streamable, settings: dict[str
             )
         except (KeyboardInterrupt, Cancelled) as stop:
             raise Cancelled(progress.kept()) from stop
-    return describe_streamed(video, time.perf_counter() - started)
+    return described(video, time.perf_counter() - started)
 
 
 def _prompt(args: argparse.Namespace, clip: VideoClip) -> str:

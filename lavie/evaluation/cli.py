@@ -8,8 +8,8 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from ..argument_types import guidance_scale, whole_number
 from ..errors import UsageError
+from ..flags import number
 from .suites import SUITES, option_name
 from .true_clips import has_default_clips
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clips",
         "--prompts",
         dest="clips",
-        type=whole_number(1, 100_000),
+        type=number(int, 1, 100_000),
         metavar="N",
         help=f"How many. (default: {', '.join(f'{name} {suite.clips}' for name, suite in SUITES.items())})",
     )
@@ -38,12 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=1000, metavar="N", help="Seed of prompts and noise. (default: 1000)"
     )
     parser.add_argument(
-        "--steps", type=whole_number(1, 1000), metavar="N", help="Denoising steps. (default: the model's own)"
+        "--steps", type=number(int, 1, 1000), metavar="N", help="Denoising steps. (default: the model's own)"
     )
     parser.add_argument(
-        "--guidance-scale", type=guidance_scale, metavar="X", help="Guidance scale. (default: the model's own)"
+        "--guidance-scale", type=number(float, 0, 100), metavar="X", help="Guidance scale. (default: the model's own)"
     )
-    parser.add_argument("--batch", type=whole_number(1, 1024), default=8, help="Clips at a time. (default: 8)")
+    parser.add_argument("--batch", type=number(int, 1, 1024), default=8, help="Clips at a time. (default: 8)")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="Where to run. (default: auto)"
     )

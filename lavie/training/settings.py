@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
-from .. import argument_types
+from .. import flags
 from ..errors import UsageError
 from ..knobs import REQUIRED, check_knobs, knob, same_knob
 
@@ -27,7 +27,6 @@ class FamilyFolder:
     family: Path = knob(
         REQUIRED,
         "The model family. Training uses its VAE, text encoder and tokenizer, and writes the trained network there.",
-        metavar="FOLDER",
     )
 
 
@@ -53,9 +52,8 @@ class Run:
         REQUIRED,
         "Folder for checkpoints and logs. The same command with the same folder resumes at the same step.",
         flag="run",
-        metavar="FOLDER",
     )
-    threads: int = knob(0, "CPU threads. 0: torch's choice.", minimum=0, maximum=1024)
+    threads: int = knob(0, "CPU threads. 0: torch's choice.", (0, 1024))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +71,7 @@ class Clips:
     """The clips that a stage learns from."""
 
     videos: tuple[str, ...] = knob(
-        REQUIRED,
-        f"Training clips: {SPEC}. Weights divide the steps among them.",
-        many=True,
-        metavar="SPEC[=WEIGHT]",
+        REQUIRED, f"Training clips: {SPEC}. Weights divide the steps among them.", many=True, metavar="SPEC[=WEIGHT]"
     )
     curriculum: Path | None = knob(
         None,
@@ -84,38 +79,26 @@ class Clips:
         metavar="FILE.json",
     )
     frames: tuple[int, ...] | None = knob(
-        BASE_FRAMES,
-        "Frames per clip. With several lengths, each step draws one.",
-        minimum=1,
-        maximum=1000,
-        many=True,
-        metavar="N",
+        BASE_FRAMES, "Frames per clip. With several lengths, each step draws one.", (1, 1000), many=True
     )
-    size: tuple[int, int] | None = knob(
-        None, "Height and width of the clips.", unset="the family's", parse=argument_types.size, metavar="HxW"
-    )
+    size: tuple[int, int] | None = knob(None, "Height and width of the clips.", unset="the family's", parse=flags.size)
     fps: tuple[float, ...] | None = knob(
         None,
         "Frame rate of the clips. With several rates, each step draws one. 0: every frame of the file.",
+        (0, 1000),
         unset="the rate of the family's base",
-        minimum=0,
-        maximum=1000,
         many=True,
-        metavar="X",
     )
     patch: tuple[int, int] | None = knob(
-        None, "Train on random windows of this size instead of whole frames.", parse=argument_types.size, metavar="HxW"
+        None, "Train on random windows of this size instead of whole frames.", parse=flags.size
     )
     cut_scenes: bool = knob(False, "Split videos where the scene changes (PySceneDetect).")
     cache: Path | None = knob(
         None,
         "Folder for downloaded shards and for what was learned about the videos.",
         unset="runs/shards, and the --run folder",
-        metavar="FOLDER",
     )
-    precompute: Path | None = knob(
-        None, "Encode all clips into this folder once, then train from there.", metavar="FOLDER"
-    )
+    precompute: Path | None = knob(None, "Encode all clips into this folder once, then train from there.")
     precompute_text: bool = knob(False, "With --precompute, also encode the captions.")
 
     def rates(self, own: float) -> tuple[float | None, ...]:
@@ -127,12 +110,7 @@ class Clips:
 class DenseClips(Clips):
     """Clips of which every frame is wanted, unless a rate is named."""
 
-    fps: tuple[float, ...] | None = same_knob(
-        Clips,
-        "fps",
-        None,
-        unset="0",
-    )
+    fps: tuple[float, ...] | None = same_knob(Clips, "fps", None, unset="0")
 
     def rates(self, own: float) -> tuple[float | None, ...]:
         return super().rates(0)
@@ -146,12 +124,7 @@ class ClipsAndImages(Clips):
     images: tuple[str, ...] = knob(
         (), "Captioned images, from the same kinds of source.", many=True, metavar="SPEC[=WEIGHT]"
     )
-    frames: tuple[int, ...] | None = same_knob(
-        Clips,
-        "frames",
-        None,
-        unset="16; from --images alone: 1",
-    )
+    frames: tuple[int, ...] | None = same_knob(Clips, "frames", None, unset="16; from --images alone: 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,10 +143,10 @@ class DenseClipsAndImages(DenseClips):
 class Filters:
     """Which clips are fit for training: the least that each must have (paper, section 4)."""
 
-    min_frames: int = knob(16, "Fewest frames of a video.", minimum=1)
-    min_words: int = knob(3, "Fewest words of a caption.", minimum=0)
+    min_frames: int = knob(16, "Fewest frames of a video.", (1, None))
+    min_words: int = knob(3, "Fewest words of a caption.", (0, None))
     min_size: tuple[int, int] | None = knob(
-        None, "Smallest height and width of the file.", unset="any", parse=argument_types.size, metavar="HxW"
+        None, "Smallest height and width of the file.", unset="any", parse=flags.size
     )
     min_aesthetic: float | None = knob(None, "Lowest score in the table's column 'aesthetic'.", unset="any")
 
@@ -215,13 +188,9 @@ class Objective:
         0.0,
         "Share of clips in which one frame has less noise than the rest. Teaches how frames follow one another, and "
         "words about motion.",
-        minimum=0,
-        maximum=1,
-        metavar="P",
+        (0, 1),
     )
-    text_dropout: float = knob(
-        0.1, "Share of captions left out, which guidance needs.", minimum=0, maximum=1, metavar="P"
-    )
+    text_dropout: float = knob(0.1, "Share of captions left out, which guidance needs.", (0, 1))
     loss_weight: str = knob(
         "uniform",
         "How much each noise level counts. uniform: as in the paper. min-snr: gamma 5. clean: by the error of the "
@@ -231,8 +200,7 @@ class Objective:
     mask_weight: float = knob(
         1.0,
         "How much an error inside a clip's mask counts, if the clip has one.",
-        minimum=0.01,
-        maximum=1000,
+        (0.01, 1000),
         aliases=("sprite-weight",),
     )
     train: str | None = knob(
@@ -241,34 +209,27 @@ class Objective:
         unset="all",
         choices=SCHEMES,
     )
-    lora_rank: int = knob(16, "Rank of the changes with --train spatial-lora.", minimum=1, maximum=MAX_RANK)
+    lora_rank: int = knob(16, "Rank of the changes with --train spatial-lora.", (1, MAX_RANK))
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaseObjective(Objective):
     train: str | None = same_knob(Objective, "train", None, unset="all; from --images alone: spatial")
     images_per_clip: int | None = knob(
-        None, "How many images to learn beside each clip.", unset="4 with --images", minimum=0, maximum=64, metavar="M"
+        None, "How many images to learn beside each clip.", (0, 64), unset="4 with --images"
     )
-    image_weight: float = knob(
-        1.0, "How much the images' loss counts beside the clips'.", minimum=0, maximum=1000, metavar="ALPHA"
-    )
+    image_weight: float = knob(1.0, "How much the images' loss counts beside the clips'.", (0, 1000))
     train_text: bool = knob(False, "Also train the text encoder.")
     prompts: tuple[str, ...] = knob(
-        (),
-        "Prompt for the samples in the log, instead of the first captions.",
-        flag="prompt",
-        many="append",
+        (), "Prompt for the samples in the log, instead of the first captions.", flag="prompt", many="append"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpscalerObjective(Objective):
     train: str | None = same_knob(Objective, "train", None, unset="temporal; for fresh weights: all")
-    max_noise_level: int = knob(350, "Most noise on the low-resolution input.", minimum=0, maximum=350)
-    handheld_share: float = knob(
-        0.3, "Share of clips made from --images, as if filmed by a hand-held camera.", minimum=0, maximum=1, metavar="P"
-    )
+    max_noise_level: int = knob(350, "Most noise on the low-resolution input.", (0, 350))
+    handheld_share: float = knob(0.3, "Share of clips made from --images, as if filmed by a hand-held camera.", (0, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,14 +275,14 @@ class LoopSettings:
     Fields keep their order: LaVie LoRA Trainer finds an unfinished run by their values.
     """
 
-    steps: int = knob(REQUIRED, "Steps of the whole run, including earlier sessions.", minimum=0)
-    batch_size: int = knob(8, "Examples per step, of all processes together.", flag="batch", minimum=1)
+    steps: int = knob(REQUIRED, "Steps of the whole run, including earlier sessions.", (0, None))
+    batch_size: int = knob(8, "Examples per step, of all processes together.", (1, None), flag="batch")
     micro_batch: int = knob(
-        0, "Examples at a time, with accumulated gradients. Fewer need less memory. 0: all.", minimum=0
+        0, "Examples at a time, with accumulated gradients. Fewer need less memory. 0: all.", (0, None)
     )
-    learning_rate: float = knob(1e-4, "Learning rate at its peak.", minimum=0, maximum=10)
+    learning_rate: float = knob(1e-4, "Learning rate at its peak.", (0, 10))
     optimizer: str = knob("adamw", "Optimizer of the weights.", choices=("adamw", "muon"))
-    warmup: int = knob(100, "Steps until the learning rate reaches its peak.", minimum=0)
+    warmup: int = knob(100, "Steps until the learning rate reaches its peak.", (0, None))
     schedule: str = knob(
         "cosine",
         "Learning rate after the warmup. cosine: falls to 2 % of the peak. constant: stays.",
@@ -332,18 +293,16 @@ class LoopSettings:
     ema_decay: float = knob(
         0.999,
         "Decay of the weights' moving average, which is what is written. 0: write the last weights.",
+        (0, 0.999999),
         flag="ema",
-        minimum=0,
-        maximum=0.999999,
-        metavar="DECAY",
     )
     mixed_precision: str = knob("no", "Precision of the computation; fp16 needs a GPU.", choices=("no", "bf16", "fp16"))
     gradient_checkpointing: bool = knob(False, "Take less memory and a third more time.")
-    seed: int = knob(0, "Seed of data, noise and fresh weights.", minimum=0, maximum=2**63 - 1)
-    save_every: int = knob(500, "Steps between checkpoints.", minimum=0)
-    sample_every: int = knob(0, "Steps between samples for TensorBoard; 0: none.", minimum=0)
-    log_every: int = knob(20, "Steps between lines of the log.", minimum=0)
-    workers: int = knob(0, "Processes that read data; 0: the training process itself.", minimum=0, maximum=256)
+    seed: int = knob(0, "Seed of data, noise and fresh weights.", (0, 2**63 - 1))
+    save_every: int = knob(500, "Steps between checkpoints.", (0, None))
+    sample_every: int = knob(0, "Steps between samples for TensorBoard; 0: none.", (0, None))
+    log_every: int = knob(20, "Steps between lines of the log.", (0, None))
+    workers: int = knob(0, "Processes that read data; 0: the training process itself.", (0, 256))
     keep: int = 2
     save_frozen: bool = True
     device: str = knob("auto", "Where to train.", choices=("auto", "cpu", "cuda"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from .. import argument_types
+from .. import flags
 from ..errors import UsageError
 from ..flags import part
 from ..knobs import REQUIRED, knob, same_knob
@@ -149,15 +149,9 @@ class LoraFamily(FamilyFolder):
 
 @dataclass(frozen=True, kw_only=True)
 class LoraImages:
-    images: Path = knob(
-        REQUIRED, "A folder of images, each perhaps with its caption in a .txt file beside it.", metavar="FOLDER"
-    )
+    images: Path = knob(REQUIRED, "A folder of images, each perhaps with its caption in a .txt file beside it.")
     size: tuple[int, int] | None = knob(
-        None,
-        "Height and width that they are learnt at.",
-        unset="the family's",
-        parse=argument_types.size,
-        metavar="HxW",
+        None, "Height and width that they are learnt at.", unset="the family's", parse=flags.size
     )
 
 

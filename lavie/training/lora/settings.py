@@ -54,16 +54,9 @@ class LoraSettings:
             needed, a class word in none of them, or a handheld camera without clips.
     """
 
-    rank: int = knob(16, "How much the LoRA can hold. 4 to 32 is usual.", flag="lora-rank", minimum=1, maximum=MAX_RANK)
+    rank: int = knob(16, "How much the LoRA can hold. 4 to 32 is usual.", (1, MAX_RANK), flag="lora-rank")
     alpha: float | None = knob(
-        None,
-        "Scales the changes by alpha / rank.",
-        unset="the rank",
-        off=0.0,
-        step=1,
-        flag="lora-alpha",
-        minimum=1e-6,
-        maximum=1e6,
+        None, "Scales the changes by alpha / rank.", (1e-6, 1e6), unset="the rank", off=0.0, step=1, flag="lora-alpha"
     )
     targets: str = knob(
         "attention-ff",
@@ -90,14 +83,12 @@ class LoraSettings:
         0,
         "Random crops of each image at its original pixels, learned beside the whole one, so that the subject is not "
         "tied to one place and size.",
-        minimum=0,
-        maximum=1000,
+        (0, 1000),
     )
     crop_scale: tuple[float, float] = knob(
         (0.5, 1.0),
         "Smallest and largest share of an image's height and width that a crop shows.",
-        minimum=MIN_CROP,
-        maximum=1,
+        (MIN_CROP, 1),
         many=2,
         metavar=("MIN", "MAX"),
     )
@@ -109,15 +100,14 @@ class LoraSettings:
         widget="prior_prompt",
         many="append",
     )
-    prior_images: int = knob(  # None is filled in
+    prior_images: int = knob(
         None,
         "How many images to make of the --prior-prompt. Further prompts are kept as they were at high noise only.",
+        (0, 10_000),
         unset=str(PRIOR_IMAGES),
-        minimum=0,
-        maximum=10_000,
     )
     prior_weight: float = knob(
-        1.0, "How much these images or clips count. Above 1, other prompts change less.", minimum=0, maximum=100
+        1.0, "How much these images or clips count. Above 1, other prompts change less.", (0, 100)
     )
     class_word: str = knob(
         "",
@@ -128,20 +118,15 @@ class LoraSettings:
         1,
         "Above 1, the base makes clips of this many frames instead of images, with some of your images learned beside "
         "each. This also keeps the motion as it was.",
-        minimum=1,
-        maximum=1000,
+        (1, 1000),
     )
-    images_per_clip: int = knob(
-        4, "How many of your images to learn beside each clip, with --prior-frames.", minimum=0, maximum=64, metavar="M"
-    )
+    images_per_clip: int = knob(4, "How many of your images to learn beside each clip, with --prior-frames.", (0, 64))
     handheld_share: float = knob(
         0.0,
         "Share of the clips made from your images, as if filmed by a hand-held camera, so that the subject also looks "
         "right in motion. Needs --prior-frames above 1.",
-        minimum=0,
-        maximum=1,
+        (0, 1),
         step=0.05,
-        metavar="P",
     )
     camera_moves: tuple[CameraMove, ...] = knob(
         (),

@@ -1,0 +1,69 @@
+"""Making videos and reporting them, for every command that does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..video import write_video
+from .arguments import chosen_loras
+from .progress import StageProgress
+
+if TYPE_CHECKING:
+    from ..config import Family
+    from ..pipelines import CascadePipeline, StreamedVideo
+    from ..pipelines.stage import StagePipeline
+    from ..video import VideoClip
+
+Pipeline = TypeVar("Pipeline", bound="StagePipeline | CascadePipeline")
+
+
+def loaded(args: argparse.Namespace, kind: type[Pipeline], model: str | Family | None = None) -> Pipeline:
+    """A pipeline as the user asks for it; model: by default that of --model."""
+    from ..runtime import choose_device
+    from ..runtime.free_memory import memory_limit
+
+    memory = None if args.memory is None else memory_limit(args.memory, choose_device(args.device))
+    loras = chosen_loras(args)
+    pipeline = kind.from_pretrained(model or args.model, args.device, args.dtype, memory)
+    pipeline.notify = lambda words: None if args.quiet else print(words, file=sys.stderr)
+    if loras:
+        pipeline.set_loras(loras)
+    return pipeline
+
+
+def made(
+    args: argparse.Namespace, pipeline: Any, output: str, source: VideoClip | None, *inputs: Any, **settings: Any
+) -> dict[str, Any]:
+    """Call a pipeline, write its video and describe that; source: the video that is in its inputs."""
+    started = time.perf_counter()
+    with StageProgress(args.quiet) as progress:
+        video = pipeline(*inputs, callback=progress, **settings)
+    seconds = time.perf_counter() - started
+    metadata = {**video.metadata, "source": source.metadata} if source and source.metadata else video.metadata
+    write_video(output, video.frames, video.fps, metadata)
+    return _described(output, video.frames.shape[:3], video.fps, seconds, metadata)
+
+
+def described(video: StreamedVideo, seconds: float) -> dict[str, Any]:
+    """A video that is already on disk; seconds: how long it took."""
+    return _described(video.path, (video.num_frames, video.height, video.width), video.fps, seconds, video.metadata)
+
+
+def print_results(results: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"videos": results}))
+        return
+    for made in results:
+        shape = "{frames} frames of {height}x{width} at {fps:g} fps".format_map(made)
+        print(f"{made['file']}: {shape}, made in {made['seconds']:.1f} s")
+
+
+def _described(
+    path: str, shape: tuple[int, ...], fps: float, seconds: float, metadata: dict[str, Any]
+) -> dict[str, Any]:
+    measures = {**dict(zip(("frames", "height", "width"), shape, strict=True)), "fps": fps}
+    return {"file": path, **measures, "seconds": round(seconds, 2), "metadata": metadata}
