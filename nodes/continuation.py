@@ -16,7 +16,7 @@ from ..lavie.long_video.conditioned import continued
 from ..lavie.pipelines.resize import RESIZES, resized
 from ..lavie.pipelines.transition import sample_transition
 from ..lavie.stages import MASK, STAGES
-from .inputs import padded
+from .inputs import in_size_of, padded
 from .node import FPS
 from .sampler import SAMPLING, WIRES, Run, SamplerNode
 from .vae import require_vae
@@ -74,8 +74,8 @@ class LaVieImageToVideo(SamplerNode):
                 return continued(job, context, num_frames, settings, grey)
             return method.continued(job, context, num_frames, settings)
 
-        size = (run.config.clip_frames, context.shape[3], context.shape[4])
-        added = _in_size_of(images, run.decoded(vae, run.sampled(sample, size, run.generators())))
+        size = (run.config.clip_frames, *context.shape[3:])
+        added = in_size_of(images, run.decoded(vae, run.sampled(sample, size, run.generators())))
         return torch.cat((images[..., :3].to(added), added)), run.info.config.fps
 
 
@@ -128,11 +128,9 @@ class LaVieTransition(SamplerNode):
         before, after = (run.encoded(vae, padded(side)) for side in sides)
         grey = _grey(run, vae, first)
 
-        def sample(job: Job) -> Tensor:
-            return sample_transition(job, before, after, num_frames, grey)
-
-        size = (num_frames + before.shape[2] + after.shape[2], before.shape[3], before.shape[4])
-        between = _in_size_of(first, run.decoded(vae, run.sampled(sample, size, run.generators())))
+        size = (num_frames + before.shape[2] + after.shape[2], *before.shape[3:])
+        made = run.sampled(lambda job: sample_transition(job, before, after, num_frames, grey), size, run.generators())
+        between = in_size_of(first, run.decoded(vae, made))
         given, arrived = (images[..., :3].to(between) for images in (first, second))
         return torch.cat((given, between, arrived)), between, run.info.config.fps
 
@@ -142,11 +140,6 @@ def _grey(run: Run, vae: Any, images: Tensor) -> Tensor | None:
     if run.unet.config.in_channels != MASK:
         return None
     return run.encoded(vae, torch.full_like(padded(images[:1]), 0.5))
-
-
-def _in_size_of(images: Tensor, frames: Tensor) -> Tensor:
-    """The frames without what `padded` added."""
-    return frames[:, : images.shape[1], : images.shape[2]]
 
 
 NODES = (LaVieImageToVideo, LaVieTransition)

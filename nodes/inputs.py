@@ -104,11 +104,7 @@ def base_latents(latent: dict) -> Tensor:
 
 
 def check_images(images: Tensor, minimum: int = 1) -> None:
-    """Refuse too few frames, or images that are too small.
-
-    Raises:
-        UsageError: it is so.
-    """
+    """Refuse too few frames, or images that are too small."""
     if len(images) < minimum:
         raise UsageError(f"The video has {len(images)} frame(s); this node needs at least {minimum}.")
     if min(images.shape[1:3]) < 8:
@@ -134,3 +130,8 @@ def padded(images: Tensor) -> Tensor:
     if height % 8 == width % 8 == 0:
         return images
     return pad(images.movedim(-1, 1), (0, -width % 8, 0, -height % 8), mode="replicate").movedim(1, -1)
+
+
+def in_size_of(images: Tensor, frames: Tensor) -> Tensor:
+    """The frames without what `padded` added to the images."""
+    return frames[:, : images.shape[1], : images.shape[2]]

@@ -6,17 +6,14 @@ from dataclasses import replace
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from ..lavie.config import MAX_FRAMES
-from ..lavie.job import Job
 from ..lavie.long_video import METHODS, method_of
 from ..lavie.pipelines.long_video import check_length
 from . import host
-from .inputs import base_latents, latent_of
+from .inputs import VAE_FACTOR, base_latents, latent_of
 from .node import FPS
 from .sampler import SAMPLING, WIRES, Run, SamplerNode
-from .sampling import VAE_FACTOR
 from .widgets import choice, integer, socket
 
 BY_BASE = tuple(name for name, method in METHODS.items() if not method.stage)
@@ -49,13 +46,13 @@ class LaVieAutoregressiveExtender(SamplerNode):
         scaled, settings = given * run.info.scaling_factor, run.settings(method)
         settings = replace(settings, context_frames=min(settings.context_frames, given.shape[2]))
 
-        def sample(job: Job) -> Tensor:
-            return method.continued(job, scaled, num_frames, settings)
-
-        size = (run.config.clip_frames, given.shape[3], given.shape[4])
-        made = run.unscaled(run.sampled(sample, size, run.generators(len(given))))
+        made = run.sampled(
+            lambda job: method.continued(job, scaled, num_frames, settings),
+            (run.config.clip_frames, *given.shape[3:]),
+            run.generators(len(given)),
+        )
         given = given.to(host.storage_device())  # unchanged, not scaled back and forth
-        return latent_of(torch.cat((given, made.to(given)), dim=2)), run.info.config.fps
+        return latent_of(torch.cat((given, run.unscaled(made).to(given)), dim=2)), run.info.config.fps
 
 
 class LaVieLongVideoSampler(SamplerNode):
@@ -96,12 +93,10 @@ class LaVieLongVideoSampler(SamplerNode):
         config, settings = run.config, run.settings(chosen)
         check_length(chosen, run.unet, config, num_frames)
 
-        def sample(job: Job) -> Tensor:
-            return chosen.sample(job, num_frames, settings)
-
         seen = num_frames if chosen.one_pass else min(num_frames, config.clip_frames)
         size = (seen, config.height // VAE_FACTOR, config.width // VAE_FACTOR)
-        return latent_of(run.unscaled(run.sampled(sample, size, run.generators()))), run.info.config.fps
+        made = run.sampled(lambda job: chosen.sample(job, num_frames, settings), size, run.generators())
+        return latent_of(run.unscaled(made)), run.info.config.fps
 
 
 NODES = (LaVieAutoregressiveExtender, LaVieLongVideoSampler)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -121,7 +121,7 @@ class Run:
         return seeded_generators([(self.seed + clip) % 2**64 for clip in range(clips)])
 
     def sampled(
-        self, sample: Callable[[Job], Result], size: tuple[int, int, int], generators: list[torch.Generator]
+        self, sample: Callable[[Job], Result], size: Sequence[int], generators: list[torch.Generator]
     ) -> Result:
         """The result of `sample` in the first attempt that memory allows; every attempt draws the same noise.
 
@@ -162,7 +162,7 @@ class Run:
         return (latents / self.info.scaling_factor).to(host.storage_device())
 
 
-def _seen_at_once(config: StageConfig, spec: StageSpec, size: tuple[int, int, int]) -> tuple[int, int, int]:
+def _seen_at_once(config: StageConfig, spec: StageSpec, size: Sequence[int]) -> tuple[int, int, int]:
     """Frames, height and width of the latents of one evaluation, for a stage's input of this size."""
     frames, height, width = size
     window, tile = min(config.window or frames, frames), config.tile

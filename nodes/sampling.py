@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import Tensor
-
-from ..lavie.job import Job
 from ..lavie.pipelines.text_to_video import sample_text_to_video
 from ..lavie.sampling import Known
 from ..lavie.stages import STAGES
-from .inputs import base_latents, latent_of
+from .inputs import VAE_FACTOR, base_latents, latent_of
 from .sampler import SAMPLING, WIRES, Run, SamplerNode
 from .widgets import number, socket
-
-VAE_FACTOR = STAGES["base"].vae_factor
 
 
 class LaVieBaseSampler(SamplerNode):
@@ -45,15 +40,11 @@ class LaVieBaseSampler(SamplerNode):
         size = (config.num_frames, config.height // VAE_FACTOR, config.width // VAE_FACTOR)
         if latent is not None:
             initial = base_latents(latent) * run.info.scaling_factor
-            clips, _, frames, height, width = initial.shape
-            size = (frames, height, width)
+            clips, size = len(initial), initial.shape[2:]
             mask = latent.get("noise_mask")  # over pixels, 1 where to repaint
             known = None if mask is None else Known.from_mask(initial, mask)
 
-        def sample(job: Job) -> Tensor:
-            return sample_text_to_video(job, initial, denoise, known)
-
-        made = run.sampled(sample, size, run.generators(clips))
+        made = run.sampled(lambda job: sample_text_to_video(job, initial, denoise, known), size, run.generators(clips))
         return latent_of(run.unscaled(made)), run.info.config.fps
 
 

@@ -6,12 +6,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ..lavie.job import Job
 from ..lavie.pipelines.color_correction import color_corrected
 from ..lavie.pipelines.interpolate import sample_interpolation
 from ..lavie.pipelines.upscale import sample_upscale
 from ..lavie.stages import STAGES
-from .inputs import check_images, padded, video_of
+from .inputs import check_images, in_size_of, padded, video_of
 from .sampler import SAMPLING, WIRES, Run, SamplerNode
 from .vae import require_vae
 from .widgets import number, socket
@@ -53,12 +52,8 @@ class LaVieTemporalInterpolator(SamplerNode):
         generators = run.generators()
         key_frames = run.encoded(vae, padded(images), *generators)
 
-        def sample(job: Job) -> Tensor:
-            return sample_interpolation(job, key_frames)
-
-        size = (key_frames.shape[2], key_frames.shape[3], key_frames.shape[4])
-        frames = run.decoded(vae, run.sampled(sample, size, generators))
-        return frames[:, : images.shape[1], : images.shape[2]], fps * run.config.fps / 8
+        made = run.sampled(lambda job: sample_interpolation(job, key_frames), key_frames.shape[2:], generators)
+        return in_size_of(images, run.decoded(vae, made)), fps * run.config.fps / 8
 
 
 class LaVieVideoUpscaler(SamplerNode):
@@ -84,11 +79,9 @@ class LaVieVideoUpscaler(SamplerNode):
         require_vae(vae, UPSCALER.vae_factor, self.title)
         video = video_of(images)
 
-        def sample(job: Job) -> tuple[Tensor, int]:
-            return sample_upscale(job, video), job.config.tile
-
-        size = (video.shape[2], video.shape[3], video.shape[4])
-        latents, tile = run.sampled(sample, size, run.generators())
+        latents, tile = run.sampled(
+            lambda job: (sample_upscale(job, video), job.config.tile), video.shape[2:], run.generators()
+        )
         enlarged = run.decoded(vae, latents, tile)
         return (_color_corrected(enlarged, images[..., :3], run.config.color_correction),)
 

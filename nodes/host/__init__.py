@@ -49,39 +49,6 @@ if TYPE_CHECKING:
     from ...lavie.models import VideoUNet
     from ...lavie.runtime.fallback import Attempt
 
-__all__ = [
-    "UNET_FOLDERS",
-    "Patcher",
-    "Progress",
-    "cancellable",
-    "check_interrupt",
-    "comfy",
-    "compute_device",
-    "files",
-    "find_file",
-    "free_cache",
-    "free_models",
-    "interruption",
-    "keywords",
-    "load",
-    "loras_folder",
-    "make_clip",
-    "make_model",
-    "make_patcher",
-    "node_title",
-    "out_of_memory",
-    "output_folder",
-    "register_folders",
-    "released_folders",
-    "require_fitting",
-    "required",
-    "run_within_memory",
-    "storage_device",
-    "text_dtype",
-    "unet_dtype",
-    "vae_dtype",
-]
-
 log = logging.getLogger(__name__)
 
 PREVIEW_SIZE = 512
