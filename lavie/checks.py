@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from torch import Tensor
 
@@ -48,11 +50,17 @@ def check_frames(frames: np.ndarray, minimum: int) -> np.ndarray:
     frames = np.asarray(frames)
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
         raise UsageError("A video must be given as uint8 frames of shape [frames, height, width, 3].")
-    if len(frames) < minimum:
-        raise UsageError(f"The video has {len(frames)} frame(s); this stage needs at least {minimum}.")
-    if min(frames.shape[1:3]) < 8 or max(frames.shape[1:3]) > MAX_SIDE:
-        raise UsageError(f"A video of {frames.shape[1]}×{frames.shape[2]} pixels is too small or too large.")
+    check_video(frames.shape[:3], minimum)
     return frames
+
+
+def check_video(shape: Sequence[int], minimum: int) -> None:
+    """Refuse a video with this number of frames, height and width."""
+    num_frames, height, width = shape
+    if num_frames < minimum:
+        raise UsageError(f"The video has {num_frames} frame(s); this stage needs at least {minimum}.")
+    if min(height, width) < 8 or max(height, width) > MAX_SIDE:
+        raise UsageError(f"A video of {height}×{width} pixels is too small or too large.")
 
 
 def check_latents(latents: Tensor, batch: int) -> None:

@@ -84,11 +84,7 @@ def given(
 
 
 def settings_from(args: argparse.Namespace, settings: type[Settings]) -> Settings:
-    """The settings as the user typed them, with the defaults of parts and fields for the rest.
-
-    Raises:
-        UsageError: what the dataclasses refuse.
-    """
+    """The settings as the user typed them, with the defaults of parts and fields for the rest."""
     parts = parts_of(settings).items()
     made = {name: each.kind(**{**each.defaults, **given(args, each.kind)}) for name, each in parts}
     return settings(**made, **given(args, settings))

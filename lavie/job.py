@@ -55,11 +55,7 @@ class Job:
         device: torch.device,
         **more: Any,
     ) -> Job:
-        """One clip for each seed.
-
-        Raises:
-            UsageError: an impossible seed.
-        """
+        """One clip for each seed."""
         return cls(unet, text, config, seeded_generators(seeds), device, **more)
 
     def with_text(self, text: TextCondition) -> Job:
@@ -130,21 +126,16 @@ def schedule_of(config: StageConfig, strength: float = 1.0) -> Schedule:
 
 
 def seeded_generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """One CPU generator per clip.
-
-    Raises:
-        UsageError: an impossible seed.
-    """
+    """One CPU generator per clip."""
     for seed in seeds:
         check_seed(seed)
     return [seeded(seed) for seed in seeds]
 
 
-def segment_generators(seed: int, start: int) -> tuple[list[torch.Generator], Draw]:
+def segment_generators(seed: int, start: int | None) -> tuple[list[torch.Generator], Draw | None]:
     """For a segment that starts at `start`: its own generator, for schedulers that add noise, and its initial noise.
-
-    Raises:
-        UsageError: an impossible seed.
-    """
+    For a whole video (None): its generator, from which that noise comes, too."""
+    if start is None:
+        return seeded_generators([seed]), None
     check_seed(seed)
     return [seeded(derived_seed(seed, "steps", start))], segment_noise(seed, start)

@@ -136,11 +136,7 @@ def _kind(hint: Any, many: bool) -> type:
 
 
 def check_knobs(settings: Any, stage: str = "") -> None:
-    """Refuse an instance with a setting outside its range.
-
-    Raises:
-        UsageError: see `Knob.check`.
-    """
+    """Refuse an instance with a setting outside its range."""
     for name, declared in knobs_of(type(settings), stage).items():
         declared.check(getattr(settings, name))
 

@@ -109,11 +109,7 @@ class Run:
         return STAGES[self.info.stage]
 
     def settings(self, method: Method) -> LongVideoSettings:
-        """Of a long-video method.
-
-        Raises:
-            UsageError: a setting that the method does not have.
-        """
+        """Of a long-video method."""
         return method.settings(self.config.clip_frames, **self.asked)
 
     def generators(self, clips: int = 1) -> list[torch.Generator]:

@@ -25,11 +25,7 @@ from .targets import AutoencoderTraining
 
 
 def train_autoencoder(settings: AutoencoderTraining) -> TrainResult[Autoencoder] | None:
-    """Everything that `train` does for an autoencoder; None where nothing was trained.
-
-    Raises:
-        LavieError, UsageError: what is missing, unreadable or does not fit.
-    """
+    """Everything that `train` does for an autoencoder; None where nothing was trained."""
     name, loop, folder = settings.name, settings.loop, settings.start.family
     chosen_device(loop.device)  # refused here where it is not there
     recipe = replace(RECIPES[name], mask_weight=settings.objective.mask_weight)

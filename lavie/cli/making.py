@@ -27,7 +27,7 @@ def loaded(args: argparse.Namespace, kind: type[Pipeline], model: str | Family |
     from ..runtime.free_memory import memory_limit
 
     memory = None if args.memory is None else memory_limit(args.memory, choose_device(args.device))
-    loras = chosen_loras(args)
+    loras = chosen_loras(args) if "loras" in args else []
     pipeline = kind.from_pretrained(model or args.model, args.device, args.dtype, memory)
     pipeline.notify = lambda words: None if args.quiet else print(words, file=sys.stderr)
     if loras:

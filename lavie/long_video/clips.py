@@ -13,11 +13,7 @@ VAE_FACTOR = STAGES["base"].vae_factor
 
 
 def check_request(job: Job, num_frames: int) -> None:
-    """Refuse an impossible number of frames, size or number of texts.
-
-    Raises:
-        UsageError: one of these.
-    """
+    """Refuse an impossible number of frames, size or number of texts."""
     check_num_frames(num_frames)
     check_size(job.config.height, job.config.width)
     check_texts(job.text.frames, num_frames)

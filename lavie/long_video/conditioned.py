@@ -78,11 +78,7 @@ def new_frames(context_frames: int, clip_frames: int) -> int:
 
 
 def check_context(unet: VideoUNet, context_frames: int, clip_frames: int) -> None:
-    """Refuse a context that leaves no new frames, or that the network does not support.
-
-    Raises:
-        UsageError: either of these.
-    """
+    """Refuse a context that leaves no new frames, or that the network does not support."""
     new_frames(context_frames, clip_frames)
     if unet.config.in_channels == FIRST_FRAME and context_frames != 1:
         raise UsageError("This model is shown one frame of the clip that it extends: set the context to 1.")

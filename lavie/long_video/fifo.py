@@ -13,7 +13,7 @@ from ..job import Job
 from ..sampling import Schedule, create_schedule, draw_noise, motion_bias
 from ..sampling.denoise import WHOLE
 from ..sampling.guidance import Predict
-from .clips import check_request, clamped, clip_shape
+from .clips import clamped, clip_shape
 from .settings import LongVideoSettings
 
 
@@ -22,7 +22,6 @@ def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
 
     The queue's steps are those of DDIM, whatever the scheduler of the clip.
     """
-    check_request(job, num_frames)
     config, window, lookahead = job.config, job.config.clip_frames, settings.lookahead
     schedule = create_schedule("ddim", settings.partitions * window, prediction_type=config.prediction_type)
     windows, before = queue_windows(len(schedule), window, lookahead), frames_before(len(schedule), window, lookahead)

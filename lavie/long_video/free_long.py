@@ -10,7 +10,6 @@ from ..job import Job
 from ..models.attention import Attend, TemporalStrategy
 from ..sampling import motion_bias
 from ..sampling.frequencies import low_pass, mixed
-from .clips import check_request
 from .free_noise import in_one_pass
 from .settings import LongVideoSettings
 
@@ -20,7 +19,6 @@ def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
 
     The noise is that of FreeNoise in groups of a quarter of a window, as in the official code.
     """
-    check_request(job, num_frames)
     clip_frames = job.config.clip_frames
     strategy = motion_bias(settings.motion, spectral_blend(clip_frames))
     return in_one_pass(job, num_frames, max(1, clip_frames // 4), settings, strategy=strategy)

@@ -15,14 +15,13 @@ from ..errors import UsageError
 from ..job import Job
 from ..models.attention import Attend, TemporalStrategy
 from ..sampling import motion_bias, spans
-from .clips import check_request, clip_shape
+from .clips import clip_shape
 from .motion_injection import injected
 from .settings import LongVideoSettings
 
 
 def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
     """All frames in one pass, with temporal attention in windows that share `context_frames`; see `Method.sample`."""
-    check_request(job, num_frames)
     clip_frames = job.config.clip_frames
     strategy = motion_bias(settings.motion, windowed(clip_frames, settings.context_frames))
     down_text = injected(job.text) if settings.motion_injection else None

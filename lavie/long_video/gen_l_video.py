@@ -10,13 +10,12 @@ from torch import Tensor
 
 from ..job import Job
 from ..sampling import blended, motion_bias, regions, spans
-from .clips import check_request, clip_shape
+from .clips import clip_shape
 from .settings import LongVideoSettings
 
 
 def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
     """See `Method.sample`. The network needs the memory of one clip."""
-    check_request(job, num_frames)
     windows = spans(num_frames, job.config.clip_frames, settings.context_frames)
     noise, iterations = job.noise(clip_shape(job, num_frames)), settings.free_init_iterations
     parts = regions(noise.shape[2:], windows)

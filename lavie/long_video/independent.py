@@ -7,13 +7,12 @@ from torch import Tensor
 
 from ..job import Job
 from ..sampling import motion_bias
-from .clips import check_request, clamped, clip_shape
+from .clips import clamped, clip_shape
 from .settings import LongVideoSettings
 
 
 def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
     """See `Method.sample`."""
-    check_request(job, num_frames)
     length, iterations = min(job.config.clip_frames, num_frames), settings.free_init_iterations
     starts = range(0, num_frames, length)
     _, after_step = job.progress("base", job.config.num_inference_steps * len(starts) * max(1, iterations))

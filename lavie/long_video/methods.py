@@ -65,10 +65,10 @@ class Method:
 
         Args:
             job: of the base stage; its `clip_frames` are the window. Its text is for all frames, or for each of them.
-
-        Raises:
-            UsageError: a setting that cannot work.
         """
+        from .clips import check_request
+
+        check_request(job, num_frames)
         return self._module.sample(job, num_frames, settings)
 
     def continued(self, job: Job, latents: Tensor, num_frames: int, settings: LongVideoSettings) -> Tensor:
@@ -77,9 +77,6 @@ class Method:
         Args:
             job: of the base stage, or of the stage that the method needs. Its text is for all frames, or for each of
                 the F + num_frames.
-
-        Raises:
-            UsageError: a setting that cannot work.
         """
         return self._module.continued(job, latents, num_frames, settings)
 
@@ -126,11 +123,7 @@ METHODS: dict[str, Method] = {method.name: method for method in _ROWS}
 
 
 def method_of(name: str) -> Method:
-    """The method of that name.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
+    """The method of that name."""
     if name not in METHODS:
         raise UsageError(f"Unknown method '{name}'. Choose one of: {', '.join(METHODS)}.")
     return METHODS[name]

@@ -14,13 +14,12 @@ from ..knobs import check_knobs
 from ..sampling import Anchor, Known, StepCallback, matched_statistics, motion_bias
 from ..sampling.guidance import Predict
 from ..sampling.seam import RELEASED, without_seam
-from .clips import check_request, clip_shape
+from .clips import clip_shape
 from .settings import LongVideoSettings
 
 
 def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
     """A clip and its continuation by `continued`; see `Method.sample`."""
-    check_request(job, num_frames)
     check_knobs(settings)
     length, iterations = job.config.clip_frames, settings.free_init_iterations
     more = max(0, num_frames - length)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@dataclass
 class CascadePipeline:
     """Base, temporal interpolation and super-resolution; one stage is in memory at a time.
 
@@ -37,13 +39,12 @@ class CascadePipeline:
 
     tell = old_attribute("tell", "notify")
 
-    def __init__(self, family: Family, device: torch.device, dtype: torch.dtype, memory: int | None = None) -> None:
-        self.family = family
-        self.device = device
-        self.dtype = dtype
-        self.memory = memory
-        self.notify: Callable[[str], None] = log.info
-        self.loras: tuple[Lora, ...] = ()
+    family: Family
+    device: torch.device
+    dtype: torch.dtype
+    memory: int | None = None
+    notify: Callable[[str], None] = log.info
+    loras: tuple[Lora, ...] = ()
 
     @classmethod
     def from_pretrained(

@@ -13,12 +13,6 @@ LEVELS = 2  # of a wavelet transform; an image of a quarter of the size can show
 _KERNEL = (0.25, 0.5, 0.25)
 
 
-def check_color_correction(name: str) -> None:
-    """Raise UsageError if there is no colour correction of that name."""
-    if name not in COLOR_CORRECTIONS:
-        raise UsageError(f"Unknown color_correction '{name}'. Choose one of: {', '.join(COLOR_CORRECTIONS)}.")
-
-
 def color_corrected(frames: Tensor, small: Tensor, name: str) -> Tensor:
     """The enlarged frames, corrected by the small ones.
 
@@ -28,11 +22,9 @@ def color_corrected(frames: Tensor, small: Tensor, name: str) -> Tensor:
 
     Args:
         frames: [n, 3, H, W] in any range. small: [n, 3, h, w] in the same range.
-
-    Raises:
-        UsageError: no such correction.
     """
-    check_color_correction(name)
+    if name not in COLOR_CORRECTIONS:
+        raise UsageError(f"Unknown color_correction '{name}'. Choose one of: {', '.join(COLOR_CORRECTIONS)}.")
     if name == "none":
         return frames
     enlarged = interpolate(small.to(frames), frames.shape[2:], mode="bicubic")

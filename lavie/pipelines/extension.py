@@ -56,9 +56,6 @@ class ExtensionPipeline(StagePipeline):
             num_frames: how many frames to add; or
             recursions: how many clips to add, each as long as the model's window minus the context frames (default: 1).
             settings: of the stage and of the method "conditioned" in `lavie.long_video`.
-
-        Raises:
-            UsageError: a setting that cannot work.
         """
         if not len(prompts) == len(videos) == len(seeds):
             raise UsageError(f"{len(prompts)} prompts, {len(videos)} videos and {len(seeds)} seeds do not pair up.")

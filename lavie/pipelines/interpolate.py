@@ -10,7 +10,7 @@ from torch import Tensor
 from ..checks import check_frames
 from ..config import StageConfig
 from ..errors import UsageError
-from ..job import Callback, Job, seeded_generators, segment_generators
+from ..job import Callback, Job, segment_generators
 from ..knobs import documented
 from ..runtime.budget import Plan
 from ..sampling import blended, denoise, regions, spans
@@ -54,23 +54,18 @@ class InterpolationPipeline(StagePipeline):
         Args:
             fps: of the input; the output has the model's own rate relative to it (LaVie: three times, 8 → 24).
             first_frame: for a segment of a longer video, its position there; the noise then comes from `segment_noise`.
-
-        Raises:
-            UsageError: fewer than two frames, or a setting that cannot work.
         """
         frames = check_frames(frames, SPEC.min_frames)
         height, width = frames.shape[1:3]
         plan = self.planned(self.configured(**settings), *frames.shape[:3])
         video = padded_video(frames, self.stage.device)
         text = self.stage.embed([prompt], plan.config.negative_prompt)
-        if first_frame is None:
-            generators, draw = seeded_generators([seed]), None
-            key_frames = self.stage.encode(video, plan, generator=generators[0])
-        else:
-            generators, draw = segment_generators(seed, FACTOR * first_frame)
+        generators, draw = segment_generators(seed, first_frame and FACTOR * first_frame)
+        drawn: dict[str, Any] = {"generator": generators[0]}
+        if first_frame is not None:
             shape = (4, len(frames), video.shape[3] // 8, video.shape[4] // 8)
-            noise = segment_noise(seed, first_frame)("key frames", shape, 0)
-            key_frames = self.stage.encode(video, plan, noise=noise)
+            drawn = {"noise": segment_noise(seed, first_frame)("key frames", shape, 0)}
+        key_frames = self.stage.encode(video, plan, **drawn)
         latents = sample_interpolation(self.job(text, plan, generators, callback, draw), key_frames)
         made = self.stage.decode(latents, plan, callback)[0, :, :height, :width]
         rate = fps * plan.config.fps / 8
@@ -81,9 +76,6 @@ def sample_interpolation(job: Job, key_frames: Tensor) -> Tensor:
     """Scaled latents [1, 4, 4F − 3, h, w] between and at the key frames' scaled latents [1, 4, F, h, w], F ≥ 2.
 
     The config's `window` and `overlap` count key frames; window 0 takes all at once.
-
-    Raises:
-        UsageError: fewer than two key frames, or a setting that cannot work.
     """
     config = job.config
     if key_frames.shape[2] < SPEC.min_frames:

@@ -40,10 +40,6 @@ class LongVideoPipeline(StagePipeline):
 
     _extension: ExtensionPipeline | None = None
 
-    def __call__(self, prompt: str | PromptSchedule, num_frames: int, **settings: Any) -> VideoOutput:
-        """`generate`."""
-        return self.generate(prompt, num_frames, **settings)
-
     @documented(LongVideoSettings)
     @documented(StageConfig, "base")
     def generate(
@@ -91,6 +87,8 @@ class LongVideoPipeline(StagePipeline):
         more = {**chosen.described(how), "num_frames": num_frames, "resize": resize, **plan.vae_metadata}
         config = replace(config, height=frames.shape[1], width=frames.shape[2])  # a video sets them, too
         return VideoOutput(frames, config.fps, self.described(config, str(prompt), seed, **more))
+
+    __call__ = generate
 
     def set_loras(self, loras: Sequence[Lora]) -> list[Applied]:
         """As `StagePipeline.set_loras`, also on the extension stage."""

@@ -49,9 +49,6 @@ class TextToVideoPipeline(StagePipeline):
             video: uint8 [F, H, W, 3] that every clip starts from. It sets frames, height and width; edges that do not
                 fill 8 pixels are cropped. The clips have the model's own frame rate.
             strength: above 0, at most 1; lower values keep more of the video. 1 uses only its size.
-
-        Raises:
-            UsageError: a setting that cannot work.
         """
         video = _start(video, strength, settings)
         if video is not None:

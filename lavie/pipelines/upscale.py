@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..checks import check_frames
 from ..config import StageConfig
-from ..job import Callback, Job, seeded_generators, segment_generators
+from ..job import Callback, Job, segment_generators
 from ..knobs import documented
 from ..runtime.budget import Plan
 from ..runtime.float8 import store_as_float8
@@ -63,19 +63,13 @@ class UpscalePipeline(StagePipeline):
         Args:
             fps: of the input, and of the output.
             first_frame: for a segment of a longer video, its position there; the noise then comes from `segment_noise`.
-
-        Raises:
-            UsageError: a setting that cannot work.
         """
         frames = check_frames(frames, self.stage.spec.min_frames)
         plan = self.planned(self.configured(**settings), *frames.shape[:3])
         config = plan.config
         video = to_video(frames, self.stage.device)
         text = self.stage.embed([prompt], config.negative_prompt)
-        if first_frame is None:
-            generators, draw = seeded_generators([seed]), None
-        else:
-            generators, draw = segment_generators(seed, first_frame)
+        generators, draw = segment_generators(seed, first_frame)
         latents = sample_upscale(self.job(text, plan, generators, callback, draw), video)
         correct = partial(_corrected, video[0].transpose(0, 1), config.color_correction)
         made = self.stage.decode(latents, plan, callback, "truncate", correct)[0]
@@ -88,9 +82,6 @@ def sample_upscale(job: Job, video: Tensor) -> Tensor:
     Args:
         job: of the upscaler stage; uses `noise_level`, windows, tiles and `chunks` of its config.
         video: on any device; it moves to the network's device region by region.
-
-    Raises:
-        UsageError: a setting that cannot work.
     """
     config, num_frames = job.config, video.shape[2]
     size = OFFICIAL_CHUNK if config.chunks == "official" else num_frames

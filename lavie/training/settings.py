@@ -312,10 +312,6 @@ class LoopSettings:
 
 
 def check_steps(steps: int) -> None:
-    """Refuse a run without steps, where nothing else is to be done.
-
-    Raises:
-        UsageError: there are none.
-    """
+    """Refuse a run without steps, where nothing else is to be done."""
     if not steps:
         raise UsageError("--steps 0 trains nothing: give the steps of the whole run.")

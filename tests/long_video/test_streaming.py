@@ -28,9 +28,9 @@ from lavie.pipelines import VideoOutput, stream_video
 from lavie.pipelines.streaming import Cut
 from lavie.pipelines.streaming.crossfade import crossfaded
 from lavie.pipelines.streaming.input_video import InputVideo
-from lavie.pipelines.streaming.run import StreamRun
 from lavie.pipelines.streaming.segment_folder import SegmentFolder
 from lavie.pipelines.streaming.segments import pieces_of
+from lavie.pipelines.streaming.stream import StreamRun
 from lavie.sampling.noise import segment_noise
 from lavie.speed import Speed
 from lavie.stages import STAGES as SPECS

@@ -11,19 +11,14 @@ from typing import Any
 import numpy as np
 
 from ...video import iter_video, probe_video
+from ..output import StreamedVideo
 
 
 @dataclass(frozen=True)
-class InputVideo:
-    """A video or image sequence. digest: of all its frames; metadata: the settings stored in it."""
+class InputVideo(StreamedVideo):
+    """digest: of all its frames."""
 
-    path: str
-    num_frames: int
-    height: int
-    width: int
-    fps: float
-    metadata: dict[str, Any]
-    digest: str
+    digest: str = ""
 
     @classmethod
     def survey(cls, path: str | os.PathLike[str]) -> InputVideo:

@@ -1,20 +1,35 @@
-"""Interpolates or upscales videos of any length, from disk to disk."""
+"""Interpolates or upscales videos of any length, from disk to disk: first their segments, then the joined output."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from ...config import MAX_SIDE
+from torch import Tensor
+
+from ...checks import check_video
 from ...errors import UsageError
 from ...job import Callback
-from ...video import check_writable
+from ...video import VideoWriter, check_writable
+from ..interpolate import InterpolationPipeline
 from ..output import StreamedVideo
+from ..upscale import UpscalePipeline
+from .crossfade import crossfaded
 from .input_video import InputVideo
-from .run import AfterSegment, Streamable, StreamRun
 from .segment_folder import SegmentFolder
-from .segments import Cut, stage_settings
+from .segments import Cut, pieces_of, stage_settings
 from .settings import run_settings
+
+PNG_SHARE = 0.6  # of the raw pixels' size; drawings take half of that, grainy videos more
+OUTPUT_SHARES = {".mp4": 0.1, ".webm": 0.1, ".gif": 0.4}
+
+Streamable = InterpolationPipeline | UpscalePipeline
+AfterSegment = Callable[[int, int], None]  # (finished, all)
 
 
 def stream_video(
@@ -30,7 +45,7 @@ def stream_video(
     after_segment: AfterSegment | None = None,
     **settings: Any,
 ) -> StreamedVideo:
-    """StreamRun the pipeline on a video or image sequence, in memory that does not grow with its length.
+    """Run the pipeline on a video or image sequence, in memory that does not grow with its length.
 
     It works in segments, which overlap, share the noise of their common frames, and fade into each other. Finished ones
     stay in `<output>.parts` until the output is complete: after a stop the same call resumes from them and ends with
@@ -53,7 +68,7 @@ def stream_video(
     if cut is None:
         raise UsageError("A window of 0 takes all frames at once: say how many frames a segment may have (--segment).")
     video = InputVideo.survey(source)
-    _check_video(video, pipeline.stage.spec.min_frames)
+    check_video((video.num_frames, video.height, video.width), pipeline.stage.spec.min_frames)
     settings |= _within_memory(pipeline, video, cut, settings)
     stored = video.metadata.get("prompt")
     known = stored if isinstance(stored, str) else ""
@@ -80,8 +95,89 @@ def _within_memory(pipeline: Streamable, video: InputVideo, cut: Cut, settings: 
     return {name: getattr(chosen, name) for name in names if getattr(chosen, name) != getattr(asked, name)}
 
 
-def _check_video(video: InputVideo, minimum: int) -> None:
-    if video.num_frames < minimum:
-        raise UsageError(f"The video has {video.num_frames} frame(s); this stage needs at least {minimum}.")
-    if min(video.height, video.width) < 8 or max(video.height, video.width) > MAX_SIDE:
-        raise UsageError(f"A video of {video.height}×{video.width} pixels is too small or too large.")
+@dataclass(frozen=True)
+class StreamRun:
+    """One run. asked: the pipeline's arguments, for every segment; the rest as in `stream_video`."""
+
+    pipeline: Streamable
+    video: InputVideo
+    cut: Cut
+    parts: SegmentFolder
+    asked: dict[str, Any]
+    callback: Callback | None = None
+    after_segment: AfterSegment | None = None
+
+    @cached_property
+    def segments(self) -> list[slice]:
+        return self.cut.segments(self.video.num_frames)
+
+    def missing(self) -> list[int]:
+        """The numbers of the unfinished segments."""
+        return [number for number in range(len(self.segments)) if not self.parts.has(number)]
+
+    def check_disk_space(self, output: str | os.PathLike[str]) -> None:
+        """Refuse a run whose rest does not fit on the disk."""
+        spec, ending = self.pipeline.stage.spec, os.path.splitext(os.fspath(output))[1].lower()
+        lengths = [self.segments[number].stop - self.segments[number].start for number in self.missing()]
+        in_segments = PNG_SHARE * sum(map(spec.frames_made, lengths))
+        in_output = OUTPUT_SHARES.get(ending, PNG_SHARE) * spec.frames_made(self.video.num_frames)
+        pixels = self.video.height * self.video.width * spec.enlargement**2
+        needed, free = int(3 * pixels * (in_segments + in_output)), shutil.disk_usage(self.parts.folder).free
+        if needed > free:
+            raise UsageError(
+                f"The run needs about {_size(needed)} of disk space in {self.parts.folder.absolute()}, where "
+                f"{_size(free)} are free. Make room, or write to another disk."
+            )
+
+    def make_segments(self) -> None:
+        """Make the unfinished segments, one after the other."""
+        missing = self.missing()
+        self._report_segment(len(self.segments) - len(missing))
+        with closing(self.video.frames()) as frames:
+            pieces = pieces_of(frames, [self.segments[number] for number in missing])
+            for left, (number, piece) in enumerate(zip(missing, pieces, strict=True), start=1 - len(missing)):
+                first_frame = self.segments[number].start if len(self.segments) > 1 else None
+                made = self.pipeline(piece, first_frame=first_frame, callback=self._counting(number), **self.asked)
+                self.parts.write(number, made)
+                self._report_segment(len(self.segments) + left)
+
+    def assemble(self, output: str | os.PathLike[str]) -> StreamedVideo:
+        """Write the output from all segments, frame by frame."""
+        info, count = self.parts.info(0), len(self.segments)
+        total = self.pipeline.stage.spec.frames_made(self.video.num_frames)
+        overlap = self.pipeline.stage.spec.frames_made(self.cut.overlap) if self.cut.overlap else 0
+        metadata = dict(info.metadata)
+        if count > 1:
+            metadata |= {"segment": self.cut.size, "segment_overlap": self.cut.overlap}
+        if self.video.metadata:
+            metadata["source"] = self.video.metadata
+        with VideoWriter(output, info.fps, metadata) as writer:
+            for done, frame in enumerate(crossfaded(map(self.parts.frames, range(count)), overlap), start=1):
+                writer.write(frame)
+                if self.callback is not None:
+                    self.callback("video", done, total, 0.0, None)
+        return StreamedVideo(os.fspath(output), total, info.height, info.width, info.fps, metadata)
+
+    def _report_segment(self, finished: int) -> None:
+        if self.after_segment is not None:
+            self.after_segment(finished, len(self.segments))
+
+    def _counting(self, number: int) -> Callback | None:
+        """A segment's callback that reports how many frames of the whole video are done."""
+        callback = self.callback
+        if callback is None:
+            return None
+        done = start = self.segments[number - 1].stop if number else 0
+        length = self.segments[number].stop - start
+
+        def report(stage: str, step: int, steps: int, timestep: float, x0: Tensor | None) -> None:
+            nonlocal done
+            if stage == self.pipeline.stage_name:
+                done = start + length * step // steps
+            callback(self.pipeline.stage_name, done, self.video.num_frames, timestep, x0)
+
+        return report
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -12,11 +12,7 @@ from .train import LoraResult, check_size, train_lora
 
 
 def train_lora_from(settings: LoraTraining) -> LoraResult:
-    """Everything that `lavie train lora` does.
-
-    Raises:
-        LavieError, UsageError: what is missing, unreadable or does not fit.
-    """
+    """Everything that `lavie train lora` does."""
     check_packages()
     device = chosen_device(settings.loop.device)
     family = find_family(str(settings.start.family))
