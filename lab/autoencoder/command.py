@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 from lavie.errors import UsageError
 from lavie.models.vae import load_vae
-from lavie.training.export import load_last
-from lavie.training.loop import TrainResult, train
+from lavie.training.assemble import into_family
+from lavie.training.loop import TrainResult
 from lavie.training.processes import chosen_device, print_once
 from lavie.training.settings import LoopSettings, Start
 from lavie.training.start import SCRATCH, autoencoder_of
@@ -26,25 +27,16 @@ from .targets import AutoencoderTraining
 
 def train_autoencoder(settings: AutoencoderTraining) -> TrainResult[Autoencoder] | None:
     """Everything that `train` does for an autoencoder; None where nothing was trained."""
-    name, loop, folder = settings.name, settings.loop, settings.start.family
+    name, loop = settings.name, settings.loop
     chosen_device(loop.device)  # refused here where it is not there
     recipe = replace(RECIPES[name], mask_weight=settings.objective.mask_weight)
     start = start_folder(settings.start, recipe)
     if start is not None:
         recipe = replace(recipe, guide_weight=0.0)  # its latents know colours, in an order of their own
     stage = new_stage(recipe, start, loop)
-    if settings.run.export:
-        step = load_last(stage, settings.run.run_folder, loop.ema_decay)
-        stage.save(stage.model.eval(), folder)
-        print_once(f"wrote the {name} of step {step} into {folder}")
-        return None
     print_once(f"starts from {start or f'fresh weights, seed {loop.seed}'}")
-    data = image_data(recipe, loop.steps, loop.batch_size, loop.seed)
-    result = train(stage, data, loop, settings.run.run_folder, recorded=recorded(name, recipe))
-    if result.is_main and not result.stopped:
-        stage.save(result.model, folder)
-        print_once(f"wrote the {name} into {folder}")
-    return result
+    images = partial(image_data, recipe, loop.steps, loop.batch_size, loop.seed)
+    return into_family(stage, images, settings, recorded(name, recipe), name)
 
 
 def recorded(stage: str, recipe: AutoencoderRecipe) -> dict[str, Any]:

@@ -164,6 +164,7 @@ class StagePipeline:
     """
 
     stage_name: ClassVar[str]
+    settings_of: ClassVar[str] = ""  # another stage than the loaded one, whose settings it takes
     float8 = False  # the weights are kept in 8 bits
     tell = old_attribute("tell", "notify")
 
@@ -188,15 +189,26 @@ class StagePipeline:
         Raises:
             LavieError: files are missing, broken or of another stage.
         """
-        return cls(Stage.load(cls.stage_name, name_or_path, device, dtype, placed=memory is not None), memory)
+        family = name_or_path if isinstance(name_or_path, Family) else find_family(name_or_path)
+        return cls(cls._loaded(family, device, dtype, memory is not None), memory)
+
+    @classmethod
+    def _loaded(cls, family: Family, *where: Any) -> Stage:
+        return Stage.load(cls.stage_name, family, *where)
 
     def configured(self, **given: Any) -> StageConfig:
         """The stage's settings, changed by those given; see `StageConfig.configured`."""
-        return self.stage.config.configured(self.stage.name, **given)
+        return self.stage.config.configured(self.settings_of or self.stage.name, **given)
 
     def described(self, config: StageConfig, prompt: str, seed: int, **more: Any) -> dict[str, Any]:
         """Everything that shaped a video, for its metadata. more: what is not a setting of the stage."""
-        return {**self.origin(), "prompt": prompt, "seed": seed, **config.described(self.stage.name), **more}
+        return {
+            **self.origin(),
+            "prompt": prompt,
+            "seed": seed,
+            **config.described(self.settings_of or self.stage.name),
+            **more,
+        }
 
     def job(
         self,

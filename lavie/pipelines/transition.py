@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_at_once, check_frames, check_latents, check_num_frames
-from ..config import BUNDLED, Family, StageConfig, find_family
+from ..config import Family, StageConfig
 from ..errors import UsageError
 from ..job import Callback, Job, seeded_generators
 from ..knobs import documented
@@ -28,30 +28,15 @@ class TransitionPipeline(StagePipeline):
     on both sides in place at every denoising step (as in RePaint, Lugmayr et al. 2022).
     """
 
+    settings_of = "extension"  # the videos set frames and size
+
     @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | Family = BUNDLED,
-        device: str | torch.device | None = None,
-        dtype: str | torch.dtype | None = None,
-        memory: int | None = None,
-    ) -> TransitionPipeline:
-        """Load the family's stage for transitions.
-
-        Raises:
-            LavieError: files are missing, broken or of another stage.
-        """
-        family = name_or_path if isinstance(name_or_path, Family) else find_family(name_or_path)
-        placed = memory is not None
+    def _loaded(cls, family: Family, *where: Any) -> Stage:
         if family.extension is not None:
-            extension = Stage.load("extension", family, device, dtype, placed)
+            extension = Stage.load("extension", family, *where)
             if extension.unet.config.in_channels == MASK:
-                return cls(extension, memory)
-        return cls(Stage.load("base", family, device, dtype, placed), memory)
-
-    def configured(self, **given: Any) -> StageConfig:
-        """As for the extension stage: the videos set frames and size."""
-        return self.stage.config.configured("extension", **given)
+                return extension
+        return Stage.load("base", family, *where)
 
     @documented(StageConfig, "extension")
     def __call__(
@@ -93,7 +78,7 @@ class TransitionPipeline(StagePipeline):
         latents = sample_transition(job, before, after, num_frames, grey)
         made = self.stage.decode(latents, plan, callback)[0, :, :height, :width]
         more = {"num_frames": num_frames, "context_frames": context_frames, "resize": resize, **plan.vae_metadata}
-        described = {**self.origin(), "prompt": prompt, "seed": seed, **config.described("extension"), **more}
+        described = self.described(config, prompt, seed, **more)
         return VideoOutput(np.concatenate((first, made, second)), config.fps, described)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -53,25 +53,33 @@ def train_stage(settings: StageTraining) -> TrainResult[Denoiser] | None:
     Raises:
         LavieError, UsageError: what is missing, unreadable or does not fit.
     """
-    device, family_folder = chosen_device(settings.loop.device), settings.start.family
-    for spec in (*settings.data.videos, *settings.images):
+    device = chosen_device(settings.loop.device)
+    for spec in (*settings.data.videos, *settings.data.images):
         check_spec(_split_weight(spec)[0])
     with first_goes_first(device):
-        family = open_family(family_folder, settings.stage, settings.start.init)
+        family = open_family(settings.start.family, settings.stage, settings.start.init)
     stage = build_stage(settings, family)
-    if settings.run.export:
-        step = load_last(stage, settings.run.run_folder, settings.loop.ema_decay)
-        stage.save(stage.model, family_folder)
-        print_once(f"wrote the {settings.stage} network of step {step} into {family_folder}")
+    kept, what = recorded(settings, stage.settings), f"{settings.stage} network"
+    return into_family(stage, lambda: training_data(settings, stage, device), settings, kept, what)
+
+
+def into_family(
+    stage: Any, data: Callable[[], TrainingData], settings: Any, kept: dict[str, Any], what: str
+) -> TrainResult[Any] | None:
+    """Train a stage, or take its last checkpoint, and write `what` into the family; settings: of a target."""
+    folder, run, loop = settings.start.family, settings.run, settings.loop
+    if run.export:
+        step = load_last(stage, run.run_folder, loop.ema_decay)
+        stage.save(stage.model.eval(), folder)
+        print_once(f"wrote the {what} of step {step} into {folder}")
         return None
-    data = training_data(settings, stage, device)
-    if not settings.loop.steps:
+    found = data()
+    if not loop.steps:
         return None
-    kept = recorded(settings, stage.settings)
-    result = train(stage, data, settings.loop, settings.run.run_folder, recorded=kept)
+    result = train(stage, found, loop, run.run_folder, recorded=kept)
     if result.is_main and not result.stopped:
-        stage.save(result.model, family_folder)
-        print_once(f"wrote the {settings.stage} network into {family_folder}")
+        stage.save(result.model, folder)
+        print_once(f"wrote the {what} into {folder}")
     return result
 
 
@@ -84,7 +92,7 @@ def recorded(settings: StageTraining, resolved: StageSettings) -> dict[str, Any]
     return {
         "stage": settings.stage,
         "videos": data.videos,
-        "images": settings.images,
+        "images": data.images,
         "fps": data.fps,
         "cut_scenes": data.cut_scenes,
         "curriculum": json.loads(data.curriculum.read_text("utf-8")) if data.curriculum else None,
@@ -202,11 +210,11 @@ class Collection:
 def _collections(settings: StageTraining) -> tuple[Collection, Collection | None]:
     """What is learnt as clips, and the images that are learnt beside them."""
     if settings.images_alone:
-        return Collection.open(settings.images, settings, images=True), None
+        return Collection.open(settings.data.images, settings, images=True), None
     videos = Collection.open(settings.data.videos, settings)
-    if not settings.images:
+    if not settings.data.images:
         return videos, None
-    images = Collection.open(settings.images, settings, images=True)
+    images = Collection.open(settings.data.images, settings, images=True)
     if isinstance(settings, UpscalerTraining):
         handheld = [Handheld(source) for source in images.sources]
         return videos.joined(handheld, settings.objective.handheld_share), None

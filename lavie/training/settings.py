@@ -101,6 +101,8 @@ class Clips:
     precompute: Path | None = knob(None, "Encode all clips into this folder once, then train from there.")
     precompute_text: bool = knob(False, "With --precompute, also encode the captions.")
 
+    images: tuple[str, ...] = ()  # only some stages learn from images
+
     def rates(self, own: float) -> tuple[float | None, ...]:
         """Frame rates to draw from (None: every frame of the file); own: the stage's."""
         return tuple(rate or None for rate in (self.fps or (own,)))
@@ -210,6 +212,7 @@ class Objective:
         choices=SCHEMES,
     )
     lora_rank: int = knob(16, "Rank of the changes with --train spatial-lora.", (1, MAX_RANK))
+    train_text: bool = False  # only the base can
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,7 @@ class StageTraining:
     run: NetworkRun = part("run")
 
     def __post_init__(self) -> None:
-        if self.data.precompute_text and (self.data.precompute is None or self.trains_text):
+        if self.data.precompute_text and (self.data.precompute is None or self.objective.train_text):
             raise UsageError("--precompute-text needs --precompute, and a text encoder that does not learn.")
         if not self.loop.steps and self.data.precompute is None:
             raise UsageError("--steps 0 only makes sense with --precompute, which it leaves ready.")
@@ -55,17 +55,9 @@ class StageTraining:
     # What only some stages know, as the others have it.
 
     @property
-    def images(self) -> tuple[str, ...]:
-        return getattr(self.data, "images", ())
-
-    @property
     def images_alone(self) -> bool:
         """The base learns from images without clips."""
         return not self.data.videos
-
-    @property
-    def trains_text(self) -> bool:
-        return getattr(self.objective, "train_text", False)
 
     @property
     def frames(self) -> tuple[int, ...]:

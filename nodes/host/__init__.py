@@ -157,14 +157,10 @@ class Progress:
 
     def _previewer(self, total: int) -> Callable[..., None]:
         if self._preview is None:
-            self._preview = self._new_previewer(total)
+            module = comfy("latent_preview")
+            plain = module is None or isinstance(self._model, (Patcher, type(None)))
+            self._preview = self._bar if plain else module.prepare_callback(self._model, total)
         return self._preview
-
-    def _new_previewer(self, total: int) -> Callable[..., None]:
-        module = comfy("latent_preview")
-        if module is None or isinstance(self._model, (Patcher, type(None))):
-            return self._bar
-        return module.prepare_callback(self._model, total)
 
     @staticmethod
     def _bar(step: int, _x0: Tensor, _x: None, total: int) -> None:
