@@ -157,7 +157,7 @@ class Stage:
 
 
 class StagePipeline:
-    """A pipeline of one stage; `stage_name` says which.
+    """A pipeline of one stage; `stage_name` says which. Calls refuse (`UsageError`) settings that cannot work.
 
     memory: the most bytes that a call may use, as estimated; None: no limit. notify: called with a sentence that says
     how a call keeps within it.
