@@ -136,7 +136,7 @@ def _add(parser: Flags, knob: Knob, default: Any) -> None:
         parser.add_argument(*option_strings(knob), action=action, **options)
         return
     if knob.many:
-        options |= {"action": "append"} if knob.many == "append" else {"nargs": _nargs(knob.many)}
+        options |= {"action": "append"} if knob.many == "append" else {"nargs": "+" if knob.many is True else knob.many}
     if knob.choices and knob.parse is None:
         options["choices"] = knob.choices
     if knob.metavar:
@@ -145,10 +145,6 @@ def _add(parser: Flags, knob: Knob, default: Any) -> None:
         known: dict[Any, str] = {int: "N", float: "X", Path: "FOLDER", size: "HxW"}
         options["metavar"] = known.get(knob.parse or knob.kind, "TEXT")
     parser.add_argument(*option_strings(knob), type=_parser_of(knob), **options)
-
-
-def _nargs(many: bool | int | str) -> int | str:
-    return "+" if many is True else many
 
 
 def number(kind: type, minimum: float, maximum: float) -> Callable[[str], Any]:

@@ -151,7 +151,8 @@ def documented(settings: type, stage: str = "") -> Callable[[Any], Any]:
     """Decorator for a function that takes these settings as keywords: lists them at the end of its docstring."""
 
     def extend(function: Any) -> Any:
-        rows = [f"    {name}: {_sentence(knob)}" for name, knob in knobs_of(settings, stage).items()]
+        knobs = knobs_of(settings, stage).items()
+        rows = [f"    {name}: {knob.help}" + f" ({knob.range_words})" * bool(knob.range_words) for name, knob in knobs]
         function.__doc__ = "\n".join(
             [(function.__doc__ or "").rstrip(), "", "Settings (None: the model's own):", *rows]
         )
@@ -162,7 +163,3 @@ def documented(settings: type, stage: str = "") -> Callable[[Any], Any]:
 
 def _digits(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
-
-
-def _sentence(knob: Knob) -> str:
-    return f"{knob.help} ({knob.range_words})" if knob.range_words else knob.help

@@ -93,7 +93,9 @@ class LaVieLoader(Node):
             dtype=host.text_dtype(),
         )
         progress.step("load", 3, 4)
-        unet = _load_unet(family.path(config.unet), stage, dtype)
+        unet = load_unet(family.path(config.unet), stage=stage)
+        parameters = sum(p.numel() for p in unet.parameters())
+        unet = unet.to(host.unet_dtype(parameters) if dtype == OWN else DTYPES[dtype])
         progress.step("load", 4, 4)
         return (
             host.make_model(unet, info, refuse_unused),
@@ -129,20 +131,12 @@ def resolve(model: str, stage: str) -> tuple[Family, str]:
         raise LavieError(f"{name} seems to be {found['title']}. LaVie Loader needs a UNet of one of LaVie's stages.")
     if stage not in (AUTO, found["stage"]):
         raise UsageError(f"{name} holds LaVie's {found['stage']} stage, not {stage}. Set stage to auto.")
+    stage = found["stage"]
     if found["metadata"].get(FAMILY_KEY) == BUNDLED:  # kept by Save Model
-        return _with_bundled_parts(found["stage"], path), found["stage"]
-    return _with_unet(released, found["stage"], path), found["stage"]
-
-
-def _with_bundled_parts(stage: str, path: Path) -> Family:
-    """The bundled family with another UNet; it keeps its name, so that a merge of merges does, too."""
-    family = find_family(BUNDLED)
-    return replace(family, **{stage: replace(family.stage(stage), unet=str(path.resolve()))})
-
-
-def _with_unet(family: Family, stage: str, path: Path) -> Family:
-    settings = RELEASED_STAGES.get(stage, RELEASED_STAGES["base"])  # an extension stage makes clips like the base's
-    return replace(family, name=path.stem, **{stage: replace(settings, unet=str(path.resolve()))})
+        family = find_family(BUNDLED)  # it keeps its name, so that a merge of merges does, too
+        return replace(family, **{stage: replace(family.stage(stage), unet=str(path.resolve()))}), stage
+    config = RELEASED_STAGES.get(stage, RELEASED_STAGES["base"])  # an extension stage makes clips like the base's
+    return replace(released, name=path.stem, **{stage: replace(config, unet=str(path.resolve()))}), stage
 
 
 def _part(part: str, load: Any, family: Family, file: str, **settings: Any) -> Any:
@@ -163,12 +157,6 @@ def _require_unet(path: Path) -> None:
             f"The released weights are not here: there is no {path.name} in {path.parent}. Download it (see the help "
             "page of LaVie Loader), or choose lavie-tiny."
         )
-
-
-def _load_unet(path: Path, stage: str, dtype: str) -> Any:
-    unet = load_unet(path, stage=stage)
-    parameters = sum(p.numel() for p in unet.parameters())
-    return unet.to(host.unet_dtype(parameters) if dtype == OWN else DTYPES[dtype])
 
 
 NODES = (LaVieLoader,)

@@ -29,7 +29,8 @@ def add_lora(model: Any, clip: Any, lora: Lora) -> tuple[Any, Any, int, list[str
     patches = host.comfy("comfy.lora")
     if patches is None or not hasattr(model, "add_patches"):
         raise LavieError("A LoRA needs ComfyUI's patches, which this host does not offer.")
-    keys = _spatial(patches.model_lora_keys_unet(model.model, {}))
+    known = patches.model_lora_keys_unet(model.model, {})
+    keys = {name: key for name, key in known.items() if "temp" not in str(key)}  # temporal layers never change
     model, applied = model.clone(), 0
     stepped = _stepped(lora, model.model.diffusion_model)
     if stepped.layers:
@@ -69,11 +70,6 @@ def _patches(lora: Lora, layers: set[str], keys: dict[str, Any]) -> dict[str, An
     """These layers of a LoRA as the host patches weights with them."""
     tensors = {f"{name}.{part}": tensor for name in layers for part, tensor in lora.layers[name].items()}
     return host.required("comfy.lora").load_lora(tensors, keys, log_missing=False)
-
-
-def _spatial(keys: dict[str, Any]) -> dict[str, Any]:
-    """Only spatial layers; a LoRA never changes temporal ones."""
-    return {name: key for name, key in keys.items() if "temp" not in str(key)}
 
 
 def takes_steps(layer: nn.Module) -> bool:

@@ -16,26 +16,16 @@ from ..lavie.runtime.fallback import Attempt, attempts
 from ..lavie.runtime.memory import activation_bytes
 from ..lavie.sampling import TextCondition
 from ..lavie.stages import STAGES, StageSpec
-from . import host
+from . import host, widgets
 from .adapters import StageInfo
 from .inputs import stage_of, text_condition
 from .node import Node
 from .vae import decode, encode
-from .widgets import (
-    NEWER,
-    SEED,
-    given,
-    method_knobs,
-    method_widget,
-    socket,
-    stage_knobs,
-    widget,
-)
 from .wired import refuse_unused
 
-MODEL = socket("MODEL", "LaVie's base stage, from LaVie Loader. LoRAs and model patches can go in between.")
-POSITIVE = socket("CONDITIONING", "What the video should show: from LaVie Text Encode or CLIP Text Encode.")
-NEGATIVE = socket("CONDITIONING", "What the video should avoid.")
+MODEL = widgets.socket("MODEL", "LaVie's base stage, from LaVie Loader. LoRAs and model patches can go in between.")
+POSITIVE = widgets.socket("CONDITIONING", "What the video should show: from LaVie Text Encode or CLIP Text Encode.")
+NEGATIVE = widgets.socket("CONDITIONING", "What the video should avoid.")
 WIRES = ("model", "positive", "negative")
 SAMPLING = ("seed", "steps", "guidance_scale", "sampler", "spacing")
 BASE_ADVICE = "Lower num_frames, width or height, or choose float16 in LaVie Loader."
@@ -58,13 +48,13 @@ class SamplerNode(Node):
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, dict[str, Any]]:  # noqa: N802 (ComfyUI's name)
-        of_stage, of_method = stage_knobs(cls.stages), method_knobs(cls.methods)
-        known = {"model": MODEL, "positive": POSITIVE, "negative": NEGATIVE, "seed": SEED}
-        known |= {name: widget(knob) for name, knob in of_stage.items()}
-        known |= {name: method_widget(knob, cls.methods) for name, knob in of_method.items()}
+        of_stage, of_method = widgets.stage_knobs(cls.stages), widgets.method_knobs(cls.methods)
+        known = {"model": MODEL, "positive": POSITIVE, "negative": NEGATIVE, "seed": widgets.SEED}
+        known |= {name: widgets.widget(knob) for name, knob in of_stage.items()}
+        known |= {name: widgets.method_widget(knob, cls.methods) for name, knob in of_method.items()}
         known |= cls.inputs
         own = (*cls.required, *cls.optional)
-        newer = [name for name in NEWER if name in {**of_stage, **of_method} and name not in own]
+        newer = [name for name in widgets.NEWER if name in {**of_stage, **of_method} and name not in own]
         return {
             "required": {name: known[name] for name in cls.required},
             "optional": {name: known[name] for name in (*cls.optional, *newer)},
@@ -72,10 +62,10 @@ class SamplerNode(Node):
 
     def run(self, model: Any, positive: list, negative: list, seed: int, **inputs: Any) -> tuple:
         info = stage_of(model, self.stages, self.title)
-        of_stage = {name: knob for name, knob in stage_knobs(self.stages).items() if name not in self.inputs}
-        of_method = method_knobs(self.methods)
-        asked = given(of_method, inputs)
-        config = info.config.configured(info.stage, **given(of_stage, inputs))
+        of_stage = {name: knob for name, knob in widgets.stage_knobs(self.stages).items() if name not in self.inputs}
+        of_method = widgets.method_knobs(self.methods)
+        asked = widgets.given(of_method, inputs)
+        config = info.config.configured(info.stage, **widgets.given(of_stage, inputs))
         wires = {"positive": positive, "negative": negative}
         refuse_unused(model, {name: [options for _, options in each] for name, each in wires.items()}, self.title)
         text = text_condition(positive, negative, model)

@@ -21,7 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    answer = _describe_model(args.file) if _is_model(Path(args.file)) else _describe_video(args.file)
+    if _is_model(Path(args.file)):
+        from ..checkpoints import describe
+
+        answer = describe(args.file)
+    else:
+        info, frames = probe_video(args.file), count_frames(args.file)
+        measures = {"frames": frames, "height": info.height, "width": info.width, "fps": round(info.fps, 3)}
+        answer = {"path": args.file, "kind": "video", **measures, "metadata": info.metadata}
     print(json.dumps(answer) if args.json else "\n".join(_lines(answer)))
     return 0
 
@@ -32,18 +39,6 @@ def _is_model(path: Path) -> bool:
     if path.suffix.lower() in _CHECKPOINTS and not path.exists():
         raise UsageError(f"{path} does not exist.")
     return path.suffix.lower() in _CHECKPOINTS
-
-
-def _describe_model(path: str) -> dict[str, Any]:
-    from ..checkpoints import describe
-
-    return describe(path)
-
-
-def _describe_video(path: str) -> dict[str, Any]:
-    info = probe_video(path)
-    measures = {"frames": count_frames(path), "height": info.height, "width": info.width, "fps": round(info.fps, 3)}
-    return {"path": path, "kind": "video", **measures, "metadata": info.metadata}
 
 
 def _lines(answer: dict[str, Any], indent: str = "") -> list[str]:

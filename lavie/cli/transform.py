@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ..config import MAX_FRAMES, MIN_SEGMENT, find_family
 from ..errors import Cancelled, UsageError
 from ..flags import number
-from ..video import VideoClip, probe_video, read_video
+from ..video import probe_video, read_video
 from .arguments import add_making_arguments, check_output, check_schedule, sampling_settings
 from .making import described, loaded, made, print_results
 from .progress import SegmentProgress
 
 if TYPE_CHECKING:
-    from ..pipelines.streaming import Cut, Streamable
+    from ..pipelines.streaming import Streamable
 
 
 def add_video_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
@@ -54,23 +54,21 @@ def transform(args: argparse.Namespace, stage: str, pipeline_name: str) -> int:
 
     settings = sampling_settings(args, stage)
     cut = None if args.stream is False else Cut.of(config, settings, args.segment)
-    clip = None if args.stream else _short_clip(args.input, cut)
+    clip = None if args.stream else read_video(args.input, cut and cut.size + 1)
+    if clip is not None and cut is not None and len(clip.frames) > cut.size:
+        clip = None  # longer than one segment
     pipeline = loaded(args, getattr(pipelines, pipeline_name))
     if "float8" in args and args.float8:
         pipeline.store_as_float8()
     if clip is None:
         result = _streamed(args, pipeline, settings)
     else:
-        settings |= {"prompt": _prompt(args, clip), "fps": args.fps or clip.fps}
+        stored = clip.metadata.get("prompt")
+        known = stored if isinstance(stored, str) else ""
+        settings |= {"prompt": known if args.prompt is None else args.prompt, "fps": args.fps or clip.fps}
         result = made(args, pipeline, args.output, clip, clip.frames, **settings)
     print_results([result], args.json)
     return 0
-
-
-def _short_clip(path: str, cut: Cut | None) -> VideoClip | None:
-    """The whole video; None if it is longer than one segment."""
-    clip = read_video(path, cut and cut.size + 1)
-    return clip if cut is None or len(clip.frames) <= cut.size else None
 
 
 def _streamed(args: argparse.Namespace, pipeline: Streamable, settings: dict[str, Any]) -> dict[str, Any]:
@@ -94,10 +92,3 @@ def _streamed(args: argparse.Namespace, pipeline: Streamable, settings: dict[str
         except (KeyboardInterrupt, Cancelled) as stop:
             raise Cancelled(progress.kept()) from stop
     return described(video, time.perf_counter() - started)
-
-
-def _prompt(args: argparse.Namespace, clip: VideoClip) -> str:
-    stored = clip.metadata.get("prompt")
-    if args.prompt is not None:
-        return args.prompt
-    return stored if isinstance(stored, str) else ""

@@ -66,7 +66,7 @@ class LongVideoPipeline(StagePipeline):
         Raises:
             UsageError: a setting that cannot work, or one that the method does not have.
         """
-        chosen = method_of(method or default_method(self.stage.family.extension is not None))
+        chosen = method_of(method or ("replacement" if self.stage.family.extension is None else "conditioned"))
         own = {name: settings.pop(name) for name in knobs_of(LongVideoSettings) if name in settings}
         asked_size = (settings.get("height"), settings.get("width"))
         config = self.configured(**settings)
@@ -160,11 +160,6 @@ class LongVideoPipeline(StagePipeline):
             return self.stage.embed([prompt], negative)
         text = self.stage.embed(list(prompt.prompts), negative)
         return TextCondition.of(prompt.over_time(text.positive, num_frames, transition), text.negative[:1])
-
-
-def default_method(has_extension: bool) -> str:
-    """ "conditioned" if there is an extension stage."""
-    return "conditioned" if has_extension else "replacement"
 
 
 def check_length(method: Method, unet: VideoUNet, config: StageConfig, num_frames: int) -> None:

@@ -29,7 +29,9 @@ def resized(images: Tensor, size: tuple[int, int], how: str) -> Tensor:
     if tuple(images.shape[1:3]) == size:
         return images
     within = _middle(images.shape[1:3], size) if how == "crop" else (slice(None), slice(None))
-    return torch.cat([_interpolated(image[within][None], size) for image in images])
+    parts = (image[within].movedim(-1, 0)[None] for image in images)
+    made = (interpolate(part, size, mode="bicubic", antialias=True) for part in parts)
+    return torch.cat([part.clamp(0, 1).movedim(1, -1) for part in made])
 
 
 def resized_frames(frames: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
@@ -47,8 +49,3 @@ def _middle(given: Sequence[int], size: tuple[int, int]) -> tuple[slice, slice]:
     starts = [(whole - side) // 2 for whole, side in zip(given, sides, strict=True)]
     rows, columns = (slice(start, start + side) for start, side in zip(starts, sides, strict=True))
     return rows, columns
-
-
-def _interpolated(images: Tensor, size: tuple[int, int]) -> Tensor:
-    planes = interpolate(images.movedim(-1, 1), size, mode="bicubic", antialias=True)
-    return planes.clamp(0, 1).movedim(1, -1)

@@ -126,7 +126,8 @@ def build_stage(settings: StageTraining, family: Family) -> DenoisingStage:
 
 def stage_settings(settings: StageTraining, family: Family) -> StageSettings:
     """What the user asks for, and the family's sizes where that leaves them open."""
-    height, width = settings.data.size or _size_of(family, settings.stage)
+    scale = SCALE if settings.stage == "upscaler" else 1
+    height, width = settings.data.size or (scale * family.base.height, scale * family.base.width)
     objective = {each.name: getattr(settings.objective, each.name) for each in fields(settings.objective)}
     resolved = StageSettings(
         **{
@@ -140,7 +141,10 @@ def stage_settings(settings: StageTraining, family: Family) -> StageSettings:
             "train": settings.objective.train or settings.scheme,
         }
     )
-    _check_frames(resolved.frames, settings.stage)
+    if settings.stage == "interpolation":
+        check_frames(resolved.frames)
+    if settings.stage == "extension" and min(resolved.frames) < 2:
+        raise UsageError("--frames of the extension must be 2 or more: one is given, the others are made.")
     _check_sizes(resolved, settings.stage)
     return resolved
 
@@ -246,19 +250,6 @@ def _split_weight(spec: str) -> tuple[str, float | None]:
         return (name, float(weight)) if equals and name else (spec, None)
     except ValueError:
         return spec, None
-
-
-def _check_frames(frames: tuple[int, ...], stage: str) -> None:
-    if stage == "interpolation":
-        check_frames(frames)
-    if stage == "extension" and min(frames) < 2:
-        raise UsageError("--frames of the extension must be 2 or more: one is given, the others are made.")
-
-
-def _size_of(family: Family, stage: str) -> tuple[int, int]:
-    base = family.base
-    height, width = base.height, base.width
-    return (SCALE * height, SCALE * width) if stage == "upscaler" else (height, width)
 
 
 def _check_sizes(settings: StageSettings, stage: str) -> None:

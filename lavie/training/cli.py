@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ..flags import add_flags, flags_of, refuse_flags, settings_from
 from .registry import registered_sources
 from .target_table import TARGETS
 
 if TYPE_CHECKING:
-    from .loop import TrainResult
-    from .lora.train import LoraResult
+    pass
 
 HELP = "train a stage of a model family on your clips and images"
 
@@ -43,7 +42,11 @@ def run(args: argparse.Namespace) -> int:
         import torch
 
         torch.set_num_threads(settings.run.threads)
-    return _exit_code(target.train(settings))
+    result = target.train(settings)
+    if result is None or not result.stopped:
+        return 0
+    print("lavie: stopped and saved; run the same command to go on from there.", file=sys.stderr)
+    return 128 + result.signal
 
 
 def _elsewhere(name: str) -> dict[str, str]:
@@ -55,11 +58,3 @@ def _elsewhere(name: str) -> dict[str, str]:
         flag: f"{flag} is not for `lavie train {name}`, only for {', '.join(known)}: leave it out"
         for flag, known in owners.items()
     }
-
-
-def _exit_code(result: TrainResult[Any] | LoraResult | None) -> int:
-    """0, or 128 and the signal that stopped the run."""
-    if result is None or not result.stopped:
-        return 0
-    print("lavie: stopped and saved; run the same command to go on from there.", file=sys.stderr)
-    return 128 + result.signal

@@ -10,25 +10,8 @@ from .. import flags
 from ..errors import UsageError
 from ..flags import part
 from ..knobs import REQUIRED, knob, same_knob
+from . import settings
 from .lora.settings import LoraSettings
-from .settings import (
-    BASE_FRAMES,
-    BaseObjective,
-    Clips,
-    ClipsAndImages,
-    DenseClips,
-    DenseClipsAndImages,
-    ExtensionObjective,
-    FamilyFolder,
-    Filters,
-    LoopSettings,
-    NetworkRun,
-    Objective,
-    Run,
-    Start,
-    UpscalerObjective,
-    check_steps,
-)
 
 IMAGES_PER_CLIP = 4
 
@@ -39,12 +22,12 @@ class StageTraining:
 
     stage: ClassVar[str]
 
-    start: Start = part("what to start from")
-    data: Clips = part("data")
-    filters: Filters = part("which files count (what is left out is reported)")
-    objective: Objective = part("objective")
-    loop: LoopSettings = part("optimisation", warmup=200)
-    run: NetworkRun = part("run")
+    start: settings.Start = part("what to start from")
+    data: settings.Clips = part("data")
+    filters: settings.Filters = part("which files count (what is left out is reported)")
+    objective: settings.Objective = part("objective")
+    loop: settings.LoopSettings = part("optimisation", warmup=200)
+    run: settings.NetworkRun = part("run")
 
     def __post_init__(self) -> None:
         if self.data.precompute_text and (self.data.precompute is None or self.objective.train_text):
@@ -61,7 +44,7 @@ class StageTraining:
 
     @property
     def frames(self) -> tuple[int, ...]:
-        return self.data.frames or BASE_FRAMES
+        return self.data.frames or settings.BASE_FRAMES
 
     @property
     def images_per_clip(self) -> int:
@@ -77,8 +60,8 @@ class StageTraining:
 class BaseTraining(StageTraining):
     stage = "base"
 
-    data: ClipsAndImages = part("data")
-    objective: BaseObjective = part("objective")
+    data: settings.ClipsAndImages = part("data")
+    objective: settings.BaseObjective = part("objective")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -110,15 +93,15 @@ class BaseTraining(StageTraining):
 class InterpolationTraining(StageTraining):
     stage = "interpolation"
 
-    data: DenseClips = part("data", frames=(61,))
+    data: settings.DenseClips = part("data", frames=(61,))
 
 
 @dataclass(frozen=True)
 class UpscalerTraining(StageTraining):
     stage = "upscaler"
 
-    data: DenseClipsAndImages = part("data", frames=(8,))
-    objective: UpscalerObjective = part("objective")
+    data: settings.DenseClipsAndImages = part("data", frames=(8,))
+    objective: settings.UpscalerObjective = part("objective")
 
     @property
     def scheme(self) -> str:
@@ -129,13 +112,13 @@ class UpscalerTraining(StageTraining):
 class ExtensionTraining(StageTraining):
     stage = "extension"
 
-    objective: ExtensionObjective = part("objective")
+    objective: settings.ExtensionObjective = part("objective")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoraFamily(FamilyFolder):
+class LoraFamily(settings.FamilyFolder):
     family: Path = same_knob(
-        FamilyFolder, "family", REQUIRED, help="The model family that the LoRA is for; it stays as it is."
+        settings.FamilyFolder, "family", REQUIRED, help="The model family that the LoRA is for; it stays as it is."
     )
 
 
@@ -148,7 +131,7 @@ class LoraImages:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoraRun(Run):
+class LoraRun(settings.Run):
     output: Path = knob(REQUIRED, "The .safetensors file to write.", metavar="FILE")
 
 
@@ -157,8 +140,8 @@ class LoraTraining:
     start: LoraFamily = part("what to start from")
     data: LoraImages = part("data")
     lora: LoraSettings = part("lora")
-    loop: LoopSettings = part("optimisation", batch_size=2, warmup=50, ema_decay=0.0)
+    loop: settings.LoopSettings = part("optimisation", batch_size=2, warmup=50, ema_decay=0.0)
     run: LoraRun = part("run")
 
     def __post_init__(self) -> None:
-        check_steps(self.loop.steps)
+        settings.check_steps(self.loop.steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -66,7 +66,8 @@ def _native_model(unet: GraphUNet, info: StageInfo, check: Check) -> Any:
             own = {} if texts is None else {"c_crossattn": required("comfy.conds").CONDRegular(texts)}
             return {**super().extra_conds(**options), **own}
 
-    model = LaVie(_native_config(unet, info), _model_type(base, info))
+    predicts = "V_PREDICTION" if info.config.prediction_type == "v_prediction" else "EPS"
+    model = LaVie(_native_config(unet, info), getattr(base.ModelType, predicts))
     model.diffusion_model = unet
     if info.config.prediction_type == "sample":
         model.model_sampling = _clean_sampling(model.model_config)
@@ -125,10 +126,6 @@ def _native_config(unet: GraphUNet, info: StageInfo) -> Any:
     config.set_inference_dtype(unet.dtype, None)
     config.latent_format = latent_format(info)
     return config
-
-
-def _model_type(base: ModuleType, info: StageInfo) -> Any:
-    return base.ModelType.V_PREDICTION if info.config.prediction_type == "v_prediction" else base.ModelType.EPS
 
 
 def _clean_sampling(config: Any) -> Any:

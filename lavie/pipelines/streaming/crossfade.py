@@ -18,13 +18,11 @@ def crossfaded(segments: Iterable[Iterable[np.ndarray]], overlap: int) -> Iterat
     for segment in segments:
         held: deque[np.ndarray] = deque()
         for place, frame in enumerate(segment):
-            known = place < len(before)
-            held.append(_mixed(before[place], frame, (place + 1) / (overlap + 1)) if known else frame)
+            if place < len(before):
+                old, share = before[place], (place + 1) / (overlap + 1)
+                frame = np.rint(old + share * (frame.astype(np.float32) - old)).astype(np.uint8)
+            held.append(frame)
             if len(held) > overlap:
                 yield held.popleft()
         before = list(held)
     yield from before
-
-
-def _mixed(old: np.ndarray, new: np.ndarray, share: float) -> np.ndarray:
-    return np.rint(old + share * (new.astype(np.float32) - old)).astype(np.uint8)
