@@ -58,28 +58,23 @@ def add_flags(
     settings: type,
     stage: str = "",
     names: Collection[str] | None = None,
-    defaults: Mapping[str, Any] | str | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> None:
     """Add a flag for every knob of the dataclass that the command line shows.
 
     Args:
         stage: only knobs that this stage has. names: only those fields. defaults: shown in the help instead of the
-            fields' own, by field name, or the same words for all ("the model's own").
+            fields' own, by field name.
     """
     for each in parts_of(settings).values():
         add_flags(parser.add_argument_group(each.title), each.kind, stage, names, each.defaults)
     for name, knob in flag_knobs(settings, stage, names).items():
-        if isinstance(defaults, str):
-            _add(parser, knob, REQUIRED if knob.default is REQUIRED else defaults)
-        else:
-            _add(parser, knob, (defaults or {}).get(name, knob.default))
+        _add(parser, knob, (defaults or {}).get(name, knob.default))
 
 
-def given(
-    args: argparse.Namespace, settings: type, stage: str = "", names: Collection[str] | None = None
-) -> dict[str, Any]:
+def given(args: argparse.Namespace, settings: type, stage: str = "") -> dict[str, Any]:
     """What the user typed, by field name, without flags that were left out."""
-    typed = {name: getattr(args, name) for name in flag_knobs(settings, stage, names) if hasattr(args, name)}
+    typed = {name: getattr(args, name) for name in flag_knobs(settings, stage) if hasattr(args, name)}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in typed.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -57,10 +57,6 @@ class Job:
     ) -> Job:
         """One clip for each seed."""
         return cls(unet, text, config, seeded_generators(seeds), device, **more)
-
-    def with_text(self, text: TextCondition) -> Job:
-        """The same job with another text, such as that of some of the frames."""
-        return replace(self, text=text)
 
     def schedule(self, strength: float = 1.0) -> Schedule:
         """A fresh schedule with the stage's settings."""

@@ -94,7 +94,9 @@ def test_the_help_tells_range_and_default():
         ),
     ):
         assert told in text
-    assert "(default: the model's own)" in " ".join(parser_of(Oven, defaults="the model's own").format_help().split())
+    assert "(default: the model's own)" in " ".join(
+        parser_of(Oven, defaults={"heat": "the model's own"}).format_help().split()
+    )
 
 
 @pytest.mark.parametrize(

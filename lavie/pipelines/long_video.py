@@ -123,7 +123,7 @@ class LongVideoPipeline(StagePipeline):
             stage = self._extension_stage().stage
             check_context(stage.unet, min(settings.context_frames, length), stage.config.clip_frames)
         if given is None:
-            shown = job.with_text(job.text.at(torch.arange(length)))
+            shown = replace(job, text=job.text.at(torch.arange(length)))
             given = METHODS["independent"].sample(shown, length, settings)
         if num_frames == length:
             return given
