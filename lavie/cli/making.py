@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ..video import write_video
 from .arguments import chosen_loras
@@ -14,15 +14,12 @@ from .progress import StageProgress
 
 if TYPE_CHECKING:
     from ..config import Family
-    from ..pipelines import CascadePipeline, StreamedVideo
-    from ..pipelines.stage import StagePipeline
+    from ..pipelines import StreamedVideo
     from ..video import VideoClip
 
-Pipeline = TypeVar("Pipeline", bound="StagePipeline | CascadePipeline")
 
-
-def loaded(args: argparse.Namespace, kind: type[Pipeline], model: str | Family | None = None) -> Pipeline:
-    """A pipeline as the user asks for it; model: by default that of --model."""
+def loaded(args: argparse.Namespace, kind: Any, model: Family | None = None) -> Any:
+    """A pipeline of this kind as the user asks for it; model: by default that of --model."""
     from ..runtime import choose_device
     from ..runtime.free_memory import memory_limit
 

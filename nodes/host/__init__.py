@@ -156,11 +156,11 @@ class Progress:
         return lambda done, total: self.step(phase, done, total)
 
     def _previewer(self, total: int) -> Callable[..., None]:
-        if self._preview is None:
-            module = comfy("latent_preview")
-            plain = module is None or isinstance(self._model, (Patcher, type(None)))
-            self._preview = self._bar if plain else module.prepare_callback(self._model, total)
-        return self._preview
+        preview = self._preview
+        if preview is None:
+            module = None if isinstance(self._model, (Patcher, type(None))) else comfy("latent_preview")
+            preview = self._preview = self._bar if module is None else module.prepare_callback(self._model, total)
+        return preview
 
     @staticmethod
     def _bar(step: int, _x0: Tensor, _x: None, total: int) -> None:
