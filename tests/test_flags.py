@@ -94,7 +94,7 @@ def test_the_help_tells_range_and_default():
         ),
     ):
         assert told in text
-    assert "(default: the model's own)" in " ".join(
+    assert "(50…250; default: the model's own)" in " ".join(
         parser_of(Oven, defaults={"heat": "the model's own"}).format_help().split()
     )
 
