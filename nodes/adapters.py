@@ -73,8 +73,9 @@ class GraphUNet(VideoUNet):
         self._check(x, context)
         if control is not None:
             raise UsageError(NO_CONTROL)
-        options["original_shape"] = [x.shape[0] * x.shape[2], x.shape[1], *x.shape[3:]]
-        options.setdefault("sigmas", noise_levels(timesteps))
+        if options:  # patches for images ask for these
+            options["original_shape"] = [x.shape[0] * x.shape[2], x.shape[1], *x.shape[3:]]
+            options.setdefault("sigmas", noise_levels(timesteps))
         call = self._patched if self.around is None else self.around(self._patched, self, options)
         return call(x, timesteps, context, y, control, options, **inputs)
 

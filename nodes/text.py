@@ -88,7 +88,7 @@ class LaViePromptSchedule(Node):
     outputs: ClassVar = {
         "positive": (
             "CONDITIONING",
-            "For the positive input of LaVie Long Video Sampler (core samplers see the first prompt only).",
+            "For the positive input of LaVie Long Video Sampler, or of KSampler with a latent of as many frames.",
         ),
         "negative": NEGATIVE,
         "num_frames": ("INT", "For num_frames of the sampler; the two must be equal."),

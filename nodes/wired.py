@@ -64,6 +64,7 @@ NEVER_OPTIONS = {
         "has no effect on LaVie, which uses PyTorch's. Take its node out.",
     ),
 }
+IP_ADAPTERS = "Attn2Replace"  # the class of their patches
 IP_ADAPTER = (
     "IP-Adapter does not work with LaVie yet. Take its node out; to start from an image, use LaVie Image to Video."
 )
@@ -133,7 +134,7 @@ def _never(model: Any) -> Iterator[str]:
         if key in NEVER_OBJECTS:
             yield f"{_title(thing, 'ModelComputeDtype')} {NEVER_OBJECTS[key]}"
     for patch in inner.get("patches_replace", {}).get("attn2", {}).values():
-        if "ipadapter" in f"{type(patch).__module__} {type(patch).__name__} {_module(patch)}".lower().replace("_", ""):
+        if type(patch).__name__ == IP_ADAPTERS or "ipadapter" in str(patch.__module__).lower().replace("_", ""):
             yield IP_ADAPTER
 
 
@@ -182,7 +183,3 @@ def _title(thing: Any, otherwise: str = "") -> str:
     """The title of the node that made a patch; where it is no node's own, `otherwise`, or its own name."""
     maker = _maker(thing)
     return host.node_title(maker) or otherwise or f"A patch named {maker}"
-
-
-def _module(thing: Any) -> str:
-    return getattr(thing, "__module__", "") or ""
