@@ -18,8 +18,7 @@ from torch import Tensor
 from ..lavie.config import BUNDLED, Family
 from ..lavie.errors import UsageError
 from ..lavie.knobs import knobs_of
-from ..lavie.training.lora import PRIOR_IMAGES, LoopSettings, LoraSettings
-from ..lavie.training.packages import check_packages
+from ..lavie.training.lora import PRIOR_IMAGES, LoopSettings, LoraSettings, check_packages
 from . import host
 from .loaders import model_names, resolve
 from .node import Node

@@ -6,6 +6,7 @@ What a front end needs to ask for one stands here; what trains it is imported wh
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ..packages import check_packages
 from ..settings import LoopSettings
 from .settings import PRIOR_IMAGES, LoraSettings
 
@@ -32,6 +33,7 @@ __all__ = [
     "LoraResult",
     "LoraSettings",
     "captioned_image",
+    "check_packages",
     "train_lora",
     "with_trigger",
 ]
