@@ -1,10 +1,23 @@
 """LaVie's own errors: each carries one or two clear sentences for an artist."""
 
+import re
+
+# Control characters but line ends and tabs, marks that turn the direction of text, halves of surrogate pairs.
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """The text with what would steer a terminal shown as its escape: a file's name may hold anything."""
+    return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
 
 class LavieError(Exception):
     """Something went wrong that the user can fix; the message says what and how (command line: exit 1)."""
 
     __module__ = "lavie"  # ComfyUI shows it, and would show the pack's whole path
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class UsageError(LavieError, ValueError):

@@ -11,25 +11,33 @@ follows from the step alone (`lavie.training.data`).
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
-from collections.abc import Mapping
+from _codecs import encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..atomic import SUFFIX, partial_of, put_in_place, written_whole
+from ..bounded import read_json, real, require_fields, whole
 from ..errors import LavieError, UsageError
+from ..torch_files import require_inert
 from .average import Average
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 SETTINGS = "settings.json"
+_FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -109,11 +117,18 @@ def resume(folder: Path, accelerator: Accelerator, average: Average) -> RunProgr
     if not found:
         return RunProgress()
     path = found[-1]
-    run = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    run = read_json(path / "run.json")
+    require_fields(
+        run, {"step": whole(0, 1 << 40), "seconds": real(0, 1e12), "processes": whole(1, 1 << 20)}, str(path)
+    )
+    if not {"step", "seconds", "processes"} <= run.keys():
+        raise LavieError(f"{path} is damaged: its run.json is not whole. Remove it to go on from the one before.")
     if _sharded(accelerator) and run["processes"] != accelerator.num_processes:
         raise UsageError(f"{path} was sharded over {run['processes']} processes: go on with as many.")
+    require_inert_folder(path)
     try:
-        accelerator.load_state(str(path))
+        with _weights_only():
+            accelerator.load_state(str(path))
         average.load(path / _average_name(accelerator))
     except Exception as error:  # damaged files make the unpickler raise anything
         raise LavieError(
@@ -121,6 +136,32 @@ def resume(folder: Path, accelerator: Accelerator, average: Average) -> RunProgr
             "that checkpoint to go on from the one before."
         ) from error
     return RunProgress(run["step"], run["seconds"])
+
+
+def require_inert_folder(checkpoint: Path) -> None:
+    """Refuse a checkpoint with a pickle that could run code, whatever version of accelerate loads it.
+
+    Raises:
+        LavieError: names the file.
+    """
+    for file in sorted(checkpoint.rglob("*")):
+        if file.is_file() and file.suffix not in (".safetensors", ".json", ".distcp"):
+            require_inert(file)
+
+
+@contextmanager
+def _weights_only() -> Iterator[None]:
+    """torch.load takes nothing but weights and numbers, even where accelerate (before 1.0) asks for more."""
+    before = os.environ.get(_FORCE)
+    os.environ[_FORCE] = "1"
+    numbers = [np.empty(0).__reduce__()[0], np.ndarray, np.dtype, type(np.dtype(np.uint32)), encode]
+    torch.serialization.add_safe_globals(numbers)  # the state of numpy's generator
+    try:
+        yield
+    finally:
+        os.environ.pop(_FORCE)
+        if before is not None:
+            os.environ[_FORCE] = before
 
 
 def check_settings(folder: Path, settings: Mapping[str, Any], fixed: tuple[str, ...]) -> list[str]:
@@ -135,7 +176,7 @@ def check_settings(folder: Path, settings: Mapping[str, Any], fixed: tuple[str, 
         UsageError: a fixed setting differs.
     """
     file = folder / SETTINGS
-    begun = json.loads(file.read_text(encoding="utf-8")) if file.is_file() and checkpoints(folder) else {}
+    begun = read_json(file) if file.is_file() and checkpoints(folder) else {}
     current = json.loads(json.dumps(settings))
     changed = {name: value for name, value in current.items() if name in begun and begun[name] != value}
     refused = [f"{name} {begun[name]}, now {changed[name]}" for name in changed if name in fixed]

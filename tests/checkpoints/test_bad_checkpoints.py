@@ -10,10 +10,8 @@ import torch
 from safetensors.torch import save_file
 from support.checkpoint_files import refusal, rewrite, small, write_base_file
 
-from lavie import tensor_files
 from lavie.checkpoints import describe, read_state_dict, save_unet
 from lavie.errors import LavieError
-from lavie.tensor_files import known_pickle_holes
 
 
 @pytest.fixture
@@ -39,23 +37,6 @@ def test_a_torchscript_program_is_refused(tmp_path):
         warnings.simplefilter("ignore")
         torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "program.pt")
     assert "a TorchScript program, not weights" in refusal(tmp_path / "program.pt")
-
-
-def test_the_holes_of_old_torch_versions_are_known():
-    assert known_pickle_holes("2.5.1+cu121") == ["CVE-2025-32434", "CVE-2026-24747"]
-    assert known_pickle_holes("2.9.1") == ["CVE-2026-24747"]
-    assert known_pickle_holes("2.10.0") == known_pickle_holes("3.0") == []
-
-
-def test_a_torch_with_holes_warns_once(base_file, monkeypatch):
-    tensor_files._warn_of_pickle_holes.cache_clear()
-    monkeypatch.setattr(torch, "__version__", "2.5.1")
-    with pytest.warns(UserWarning, match=r"CVE-2025-32434.*lavie convert"):
-        read_state_dict(base_file)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        read_state_dict(base_file)
-    tensor_files._warn_of_pickle_holes.cache_clear()
 
 
 @pytest.mark.parametrize(
