@@ -1,8 +1,8 @@
-"""The lab: the rendered worlds of lavie-tiny, how its networks are made, and how they are judged.
+"""The lab: the painted world of lavie-tiny, how its networks are made, and how they are judged.
 
 It lies in a checkout only. `lavie` knows nothing of it; `register` gives `lavie` what the lab has:
 
-    python -m lab train …       as `lavie train`, with rendered clips, the autoencoders and fresh weights
+    python -m lab train …       as `lavie train`, with rendered clips and fresh weights
     python -m lab evaluate …    as `lavie evaluate`, with the suites on rendered clips
 """
 
@@ -14,40 +14,28 @@ from typing import TYPE_CHECKING
 from lavie.evaluation.suites import register_suite
 from lavie.evaluation.true_clips import TrueClips, register_default_clips
 from lavie.training.registry import FreshNetworks, register_fresh_networks, register_source
-from lavie.training.target_table import TARGETS
 
 if TYPE_CHECKING:
     from lavie.models import VideoUNet
     from lavie.models.text_encoder import TextEncoder
     from lavie.training.data import ClipSource
 
-SPRITES = ("synthetic", "synthetic-courses", "synthetic-stills")
-PAINTED = ("world", "world-courses", "world-stills")
+SOURCES = ("world", "world-courses", "world-stills")
 
 
 def register() -> None:
-    """Makes the lab's sources, targets, networks and suites known to the commands of `lavie`, in this process."""
+    """Makes the lab's sources, networks and suites known to the commands of `lavie`, in this process."""
     from .suites import SUITES
-    from .targets import AUTOENCODERS
 
-    for kind in SPRITES:
-        register_source(kind, _open_sprites)
-    for kind in PAINTED:
-        register_source(kind, _open_painted)
-    TARGETS.update(AUTOENCODERS)
+    for kind in SOURCES:
+        register_source(kind, _open_world)
     register_fresh_networks(FreshNetworks(_fresh_unet, _fresh_text_encoder))
     for name, suite in SUITES.items():
         register_suite(name, suite)
     register_default_clips(_held_out_clips)
 
 
-def _open_sprites(spec: str) -> tuple[ClipSource, bool]:
-    from .sprites.source import open_rendered
-
-    return open_rendered(spec)
-
-
-def _open_painted(spec: str) -> tuple[ClipSource, bool]:
+def _open_world(spec: str) -> tuple[ClipSource, bool]:
     from .training.data import open_world
 
     return open_world(spec)
@@ -66,6 +54,6 @@ def _fresh_text_encoder(family: Path) -> TextEncoder:
 
 
 def _held_out_clips(count: int, seed: int) -> TrueClips:
-    from .sprites.held_out import HeldOutClips
+    from .measures.held_out import HeldOutClips
 
     return HeldOutClips(count, seed)

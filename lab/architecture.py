@@ -12,8 +12,8 @@ from lavie.models import VideoUNet, build_unet
 from lavie.models.text_encoder import TextEncoder, load_tokenizer
 from lavie.training.inflate import silence_temporal
 
-from .sprites import vocabulary
 from .tokenizer import build_tokenizer
+from .world.captions import vocabulary
 
 TEXT_CHANNELS = 128
 NUM_NOISE_LEVELS = 351  # 0…350, the range that the official upscaler accepts

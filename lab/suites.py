@@ -3,20 +3,24 @@
 from lavie.evaluation.suites import Suite
 
 SUITES = {
-    "synthetic": Suite(
+    "fidelity": Suite(
         help="do clips show what their prompts say?",
-        module="lab.sprites.suites.synthetic",
+        module="lab.measures.fidelity",
         clips=400,
-        clips_with={"gap_only": 12},
         options={
-            "--gap-only": {"action": "store_true", "help": "only the word-swap gap per noise level, in seconds"},
+            "--stills": {"action": "store_true", "help": "images instead of clips, in a fraction of the time"},
+            "--sheet": {"default": "", "metavar": "FILE", "help": "a sheet of the first ones, unpicked"},
         },
     ),
+    "gap": Suite(
+        help="how much is lost with a wrong word, per noise level, in seconds",
+        module="lab.measures.gap",
+        clips=60,
+    ),
     "extension": Suite(
-        help="what four recursions keep, and whether the motion goes on",
-        module="lab.sprites.suites.extension",
-        clips=36,
-        kinds=lambda options: 2,
+        help="what five recursions keep, and whether what moves goes on",
+        module="lab.measures.extension",
+        clips=40,
         options={
             "--method": {
                 "default": "",
@@ -25,26 +29,24 @@ SUITES = {
         },
     ),
     "retention": Suite(
-        help="video prompts with colours that only images taught",
-        module="lab.sprites.suites.retention",
+        help="prompts for what only images taught",
+        module="lab.measures.retention",
         clips=100,
         kinds=lambda options: 2,
     ),
     "lora": Suite(
-        help="does a new subject appear, and does all else stay?",
-        module="lab.sprites.suites.lora",
+        help="does a new guest appear, and does all else stay?",
+        module="lab.measures.lora",
         clips=63,
-        kinds=lambda options: 4 + bool(options.get("other_lora")),
+        kinds=lambda options: 4,
         options={
-            "--lora": {"default": "", "metavar": "FILE", "help": "a LoRA of the subject"},
+            "--lora": {"default": "", "metavar": "FILE", "help": "a LoRA of the guest"},
             "--trigger": {"default": "", "metavar": "WORD", "help": "the word that calls for it"},
-            "--subject": {"default": "", "help": "what it is to show, cat (default) or mushroom"},
-            "--other-lora": {"default": "", "metavar": "FILE", "help": "another one, put on beside it"},
         },
     ),
     "long": Suite(
         help="what holds over 80 frames, by every method",
-        module="lab.sprites.suites.long",
+        module="lab.measures.long",
         clips=9,
         kinds=lambda options: 1 if options.get("method") else 6,
         options={"--method": {"default": "", "help": "one method alone (default: all)"}},

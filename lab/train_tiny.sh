@@ -18,29 +18,65 @@ once() {
     touch "$runs/$1.done"
 }
 denoiser() { "$python" -m lab.training.denoiser "$@"; }
+# scaled NUMBER: of steps or clips, one at least
+scaled() { echo $(($1 / scale > 0 ? $1 / scale : 1)); }
+# measured SUITE OPTION…: of `python -m lab evaluate`
+measured() { "$python" -m lab evaluate "$@" --model "$family" --device cpu | tee "$runs/$1.txt"; }
+# part NAME: what a later part starts from, where the family has none
+part() { [ -e "$family/$1" ] || cp -r "lavie/weights/tiny/$1" "$family/"; }
 
 mkdir -p "$family"
-[ -e "$family/family.json" ] || cp lavie/weights/tiny/family.json "$family/"
-[ -e "$family/base" ] || cp -r lavie/weights/tiny/base "$family/"
+part family.json
+part base
 once words "$python" -m lab.training.words "$family"
-once vae "$python" -m lab.training.autoencoder vae "$family" "$runs/vae" --steps $((${VAE_STEPS:-4000} / scale))
+once vae "$python" -m lab.training.autoencoder vae "$family" "$runs/vae" --steps "$(scaled "${VAE_STEPS:-4000}")"
 
 # Pictures teach words, light, places and guests at a sixteenth of the cost of clips; a guest counts more than its size.
 objective="--loss-weight clean --mask-weight 5 --optimizer muon --mixed-precision bf16 --device cpu --save-every 50"
-stills=$((${STILLS:-12288} / scale))
+stills=$(scaled "${STILLS:-12288}")
 once stills denoiser base "$family" "$runs/stills" "$runs/latents" --stills "$stills" -- \
     --train-text $objective --learning-rate 1.5e-3 --warmup 30 --batch 48 --ema 0.99 \
-    --steps $((${STILL_STEPS:-2000} / scale))
-once stills_measured "$python" -m lab.measures.fidelity "$family" --stills --clips $((200 / scale + 1)) --batch 20 \
+    --steps "$(scaled "${STILL_STEPS:-2000}")"
+once stills_measured "$python" -m lab.measures.fidelity "$family" --stills --clips "$(scaled 200)" --batch 20 \
     --sheet "$runs/stills.png"
 
 # The encoder learns to tell words of motion apart, which pictures do not teach it; from here on it stays as it is.
-once motion_words "$python" -m lab.training.motion_words "$family" $((500 / scale + 1))
+once motion_words "$python" -m lab.training.motion_words "$family" "$(scaled 500)"
 # Clips and pictures together: the paper's joint objective. While it goes on, `… -- --export --steps 1` writes what it
 # knows into the family, for lab.measures.gap and a look.
-once clips denoiser base "$family" "$runs/clips" "$runs/latents" --stills "$stills" --clips $((${CLIPS:-3072} / scale)) -- \
+once clips denoiser base "$family" "$runs/clips" "$runs/latents" --stills "$stills" --clips "$(scaled "${CLIPS:-3072}")" -- \
     --frames 8 8 16 --fps 8 --images-per-clip 5 --image-weight 0.7 --anchor-share 0.5 $objective \
-    --learning-rate 1.2e-3 --warmup 50 --batch 4 --ema 0.995 --steps $((${CLIP_STEPS:-6000} / scale))
+    --learning-rate 1.2e-3 --warmup 50 --batch 4 --ema 0.995 --steps "$(scaled "${CLIP_STEPS:-6000}")"
 once gap "$python" -m lab.measures.gap "$family" --clips $((60 / scale + 6))
-once measured "$python" -m lab.measures.fidelity "$family" --clips $((${PROMPTS:-400} / scale + 1)) \
+once measured "$python" -m lab.measures.fidelity "$family" --clips "$(scaled "${PROMPTS:-400}")" \
     --sheet "$runs/clips.png" --json "$runs/measured.json"
+
+# What starts from the base, with its text encoder. Interpolation is shown what it is to make, nearly: it needs few words.
+once interpolation denoiser interpolation "$family" "$runs/interpolation" "$runs/latents" --clips "$(scaled 768)" -- \
+    $objective --frames 13 13 25 61 --text-dropout 0.5 --learning-rate 1e-3 --warmup 30 --batch 2 --ema 0.99 \
+    --steps "$(scaled "${INTERPOLATION_STEPS:-4000}")"
+once extension denoiser extension "$family" "$runs/extension" "$runs/latents" --clips "$(scaled 3072)" -- \
+    $objective --frames 16 --conditioning first-frame --learning-rate 1.5e-3 --warmup 50 --batch 6 --ema 0.995 \
+    --steps "$(scaled "${EXTENSION_STEPS:-2000}")"
+
+# Crops first, then whole pictures: the norms see all pixels together, so crops alone mislead them.
+once upscaler_vae "$python" -m lab.training.autoencoder upscaler_vae "$family" "$runs/upscaler_vae" \
+    --steps "$(scaled "${UPSCALER_VAE_STEPS:-2000}")"
+part upscaler
+large="--frames 4 8 $objective --mask-weight 1 --max-noise-level 60 --train all --ema 0.98"
+once upscaler denoiser upscaler "$family" "$runs/upscaler" "$runs/latents" --clips "$(scaled 256)" -- \
+    $large --patch 64x64 --batch 6 --learning-rate 1e-3 --warmup 50 --steps "$(scaled "${UPSCALER_STEPS:-2000}")"
+once upscaler_whole denoiser upscaler "$family" "$runs/upscaler_whole" "$runs/latents" --clips "$(scaled 256)" -- \
+    $large --batch 1 --learning-rate 8e-4 --warmup 20 --steps "$(scaled "${UPSCALER_WHOLE_STEPS:-1200}")"
+
+once preview "$python" -m lab.training.preview "$family" "$(scaled 400)"
+once style "$python" -m lab.training.style_lora "$family" "$runs/style" "$runs/latents" --clips "$(scaled 400)" \
+    --steps "$(scaled 500)"
+
+once interpolation_measured measured interpolation --clips "$(scaled 64)"
+once upscaler_measured measured upscaler --clips "$(scaled 32)"
+once extension_measured measured extension --clips "$(scaled 40)"
+once retention_measured measured retention --clips "$(scaled 100)"
+# A guest that nothing above has shown, from twelve pictures.
+once subject "$python" -m lab.training.subject_lora "$family" "$runs/subject" --clips "$(scaled 63)" \
+    --steps "$(scaled 4000)" --save-every 100

@@ -18,10 +18,9 @@ def run(folder, module, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("train", "base", "--videos", "synthetic:8", *FAMILY, "--init", "lavie-tiny"), "python -m lab train"),
-        (("train", "vae", *FAMILY), "python -m lab train"),
+        (("train", "base", "--videos", "world:8", *FAMILY, "--init", "lavie-tiny"), "python -m lab train"),
         (("evaluate", "upscaler"), "python -m lab evaluate"),
-        (("evaluate", "synthetic"), "python -m lab evaluate"),
+        (("evaluate", "fidelity"), "python -m lab evaluate"),
     ],
 )
 def test_what_only_the_lab_has_is_refused_in_a_sentence_that_names_it(tmp_path, arguments, told):
@@ -32,8 +31,8 @@ def test_what_only_the_lab_has_is_refused_in_a_sentence_that_names_it(tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
-def test_the_lab_adds_its_targets_and_suites_to_the_same_commands(tmp_path):
-    for command, words in (("train", ("upscaler-vae", "lora")), ("evaluate", ("synthetic", "--gap-only", "speed"))):
+def test_the_lab_adds_its_suites_to_the_same_commands(tmp_path):
+    for command, words in (("train", ("upscaler", "lora")), ("evaluate", ("fidelity", "--stills", "speed"))):
         shown = run(tmp_path, "lab", command, "--help").stdout
         assert all(word in shown for word in words)
 

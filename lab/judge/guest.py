@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..world.guests import KINDS, OUTLINES
+from ..world.guests import ALL_OUTLINES, KINDS
 from .features import HEIGHT, WIDTH, blurred
 
 SIZES = tuple(6.3 * 1.085**k for k in range(12))  # radii in pixels
@@ -44,50 +44,50 @@ class Sight:
 
 def body_of(kind: str, mirrored: bool, u: Tensor, v: Tensor, radius: Tensor | float) -> Tensor:
     """What a body covers, in 0…1, at (u, v) in radii; radius: in pixels."""
-    return (0.5 - OUTLINES[kind](-u if mirrored else u, v)[0] * radius).clamp(0, 1)
+    return (0.5 - ALL_OUTLINES[kind](-u if mirrored else u, v)[0] * radius).clamp(0, 1)
 
 
-@lru_cache(maxsize=1)
-def templates() -> tuple[list[tuple[str, bool, float]], Tensor]:
+@lru_cache(maxsize=4)
+def templates(kinds: tuple[str, ...] = KINDS) -> tuple[list[tuple[str, bool, float]], Tensor]:
     """(kind, mirrored, radius) of every outline, and bodies [outlines, 2 · REACH, 2 · REACH] in 0…1."""
     grid = (torch.arange(2 * REACH) - REACH + 0.0).expand(2 * REACH, -1)
     names = [
         (kind, mirrored, radius)
-        for kind in KINDS
+        for kind in kinds
         for radius in SIZES
         for mirrored in ((False, True) if kind in FACING else (False,))
     ]
     return names, torch.stack([body_of(kind, m, grid / r, grid.T / r, r) for kind, m, r in names])
 
 
-@lru_cache(maxsize=1)
-def _spectra() -> Tensor:
-    padded = F.pad(templates()[1], (0, WIDTH, 0, HEIGHT))
+@lru_cache(maxsize=4)
+def _spectra(kinds: tuple[str, ...]) -> Tensor:
+    padded = F.pad(templates(kinds)[1], (0, WIDTH, 0, HEIGHT))
     return torch.fft.rfft2(padded).conj()
 
 
-def matched(evidence: Tensor) -> Tensor:
+def matched(evidence: Tensor, kinds: tuple[str, ...] = KINDS) -> Tensor:
     """The evidence [frames, 64, 96] inside every outline at every place: [frames, outlines, 64, 96]."""
     padded = F.pad(evidence, (REACH,) * 4)
-    spectra, size = _spectra(), padded.shape[-2:]
+    spectra, size = _spectra(kinds), padded.shape[-2:]
     # A frame at a time: all of them together leave the processor's cache, and take three times as long.
     frames = [torch.fft.irfft2(torch.fft.rfft2(frame) * spectra, s=size)[:, :HEIGHT, :WIDTH] for frame in padded]
     return torch.stack(frames)
 
 
-def find(evidence: dict[str, Tensor]) -> Sight | None:
-    """The guest, by the evidence for each colour, [frames, 64, 96]; None where there is none."""
+def find(evidence: dict[str, Tensor], kinds: tuple[str, ...] = KINDS) -> Sight | None:
+    """The guest, of one of these kinds, by the evidence for each colour, [frames, 64, 96]; None where there is none."""
     clear = {name: each.clamp(-MOST, MOST) for name, each in evidence.items()}
     colour = max(clear, key=lambda name: float(_best_blob(clear[name])))
-    scores = matched(clear[colour])
-    names, _ = templates()
+    scores = matched(clear[colour], kinds)
+    names, _ = templates(kinds)
     best = scores.flatten(2).amax(2)  # [frames, outlines]
-    by_kind = {kind: best[:, [i for i, n in enumerate(names) if n[0] == kind]] for kind in KINDS}
-    kind = max(KINDS, key=lambda name: float(by_kind[name].amax(1).sum()))
+    by_kind = {kind: best[:, [i for i, n in enumerate(names) if n[0] == kind]] for kind in kinds}
+    kind = max(kinds, key=lambda name: float(by_kind[name].amax(1).sum()))
     if float(best.amax(1).median()) < LEAST_SCORE:
         return None
     own = [i for i, n in enumerate(names) if n[0] == kind]
-    return _sight(kind, colour, clear[colour], scores[:, own], own)
+    return _sight(kind, colour, clear[colour], scores[:, own], [names[i] for i in own])
 
 
 def _best_blob(evidence: Tensor) -> Tensor:
@@ -95,13 +95,12 @@ def _best_blob(evidence: Tensor) -> Tensor:
     return F.avg_pool2d(evidence[:, None], 15, stride=3).flatten(1).amax(1).median()
 
 
-def _sight(kind: str, colour: str, evidence: Tensor, scores: Tensor, own: list[int]) -> Sight:
-    names, _ = templates()
+def _sight(kind: str, colour: str, evidence: Tensor, scores: Tensor, outlines: list[tuple[str, bool, float]]) -> Sight:
     found = []
     for frame, score in zip(evidence, scores, strict=True):
         outline, place = divmod(int(score.argmax()), HEIGHT * WIDTH)
         y, x = divmod(place, WIDTH)
-        _, mirrored, radius = names[own[outline]]
+        _, mirrored, radius = outlines[outline]
         others = _others(score, y, x, float(score.max()), radius)
         x, y, radius, body, value = _refined(frame, kind, mirrored, float(x), float(y), radius)
         found.append((x, y, radius, body, value, _overlap(frame, body), others))

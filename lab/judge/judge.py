@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..world.guests import KINDS
 from .camera import camera_features
 from .classes import Classes
 from .colours import Colours
@@ -50,13 +51,16 @@ def what_was_fitted() -> tuple[dict[str, Classes], Colours]:
     return load()
 
 
-def read(video: np.ndarray | Tensor) -> Reading:
-    """Reads a clip, uint8 [frames, h, w, 3] of any size near 2:3; it is averaged down to 64×96."""
+def read(video: np.ndarray | Tensor, kinds: tuple[str, ...] = KINDS) -> Reading:
+    """Reads a clip, uint8 [frames, h, w, 3] of any size near 2:3; it is averaged down to 64×96.
+
+    kinds: of guests that it may show.
+    """
     frames = small_frames(video)
     classes, colours = what_was_fitted()
     seen = features(frames)
     names = {name: classes[name].name(seen) for name in READ}
-    sight = find(colours.evidence(frames, names["place"], names["time"]))
+    sight = find(colours.evidence(frames, names["place"], names["time"]), kinds)
     camera = classes["camera"].name(camera_features(frames, None if sight is None else sight.outline))
     flicker = flicker_of(frames, None if sight is None else sight.outline)
     of_guest: dict[str, Any] = {"guests": 0} if sight is None else _of_guest(sight)

@@ -1,6 +1,7 @@
 """Does a family's base do what the prompt says? Held-out prompts, read by the judge, its own accuracy beside it.
 
 python -m lab.measures.fidelity FAMILY [--clips 400] [--stills] [--sheet FILE.png]
+python -m lab evaluate fidelity --model FAMILY …
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from pathlib import Path
 
 import torch
 
-from lavie.models.latents import to_uint8
+from lavie.evaluation.report import SuiteRequest
 
 from ..judge.accuracy import right, shares
 from ..judge.judge import read
-from ..world.render import frame_seconds, render
+from ..world.render import frame_seconds
 from ..world.scene import Scene
+from .held_out import filmed
 from .samples import SEED, held_out_scenes, sampled
 from .sheet import sheet
 
@@ -39,8 +41,26 @@ IN_A_STILL = ("place", "time", "weather", "guests", "kind", "colour", "overlap")
 SHEET = 32
 
 
-def rendered_clip(scene: Scene, frames: int):
-    return to_uint8(render(scene, frame_seconds(frames)).video).permute(1, 2, 3, 0).numpy()
+def measure(request: SuiteRequest) -> dict:
+    """What is right of clips for held-out prompts, "made" and "rendered"; with the option "stills" of pictures.
+
+    The option "sheet" names the file of a sheet of the first ones, unpicked.
+    """
+    stills, file = request.options.get("stills", False), request.options.get("sheet")
+    frames, scenes = 1 if stills else 16, held_out_scenes(request.clips, request.seed)
+    rows, clips = [], []
+    for scene, clip in sampled(request, scenes, frames):
+        rows.append(judged(scene, clip))
+        clips += [clip] if len(clips) < SHEET else []
+    if file:
+        sheet(clips, columns=4 if stills else 2).save(file)
+    rendered = shares(judged(scene, filmed(scene, frame_seconds(frames))) for scene in scenes)
+    return {"clips": request.clips, "stills": stills, "made": shares(rows), "rendered": rendered}
+
+
+def show(figures: dict) -> str:
+    what = "pictures" if figures["stills"] else "clips"
+    return f"{figures['clips']} held-out {what}\n{table(figures['made'], figures['rendered'])}"
 
 
 def judged(scene: Scene, clip) -> dict[str, bool | float]:
@@ -63,24 +83,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("family")
     parser.add_argument("--clips", type=int, default=400)
-    parser.add_argument("--stills", action="store_true", help="single images, a quick look at a base in training")
+    parser.add_argument("--stills", action="store_true", help="single pictures, a quick look at a base in training")
     parser.add_argument("--steps", type=int, help="of sampling (default: the family's)")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--sheet", type=Path, help="of the first clips, unpicked")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    frames, scenes = 1 if args.stills else 16, held_out_scenes(args.clips, args.seed)
-    rows, clips = [], []
-    for scene, clip in sampled(args.family, scenes, frames, args.batch, args.seed, num_inference_steps=args.steps):
-        rows.append(judged(scene, clip))
-        clips += [clip] if len(clips) < SHEET else []
-    made, rendered = shares(rows), shares(judged(scene, rendered_clip(scene, frames)) for scene in scenes)
-    print(f"{args.clips} held-out {'images' if args.stills else 'clips'}, seed {args.seed}\n{table(made, rendered)}")
-    if args.sheet:
-        sheet(clips, columns=4 if args.stills else 2).save(args.sheet)
+    options, settings = {"stills": args.stills, "sheet": args.sheet}, {"num_inference_steps": args.steps}
+    request = SuiteRequest(args.family, args.clips, args.seed, args.batch, options=options, settings=settings)
+    figures = measure(request)
+    print(show(figures))
     if args.json:
-        args.json.write_text(json.dumps({"made": made, "rendered": rendered}, indent=1))
+        args.json.write_text(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

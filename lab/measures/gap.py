@@ -1,6 +1,7 @@
 """The word-swap gap: how much the base loses when a word of the caption is wrong; it tells long before the clips do.
 
 python -m lab.measures.gap FAMILY [--clips 60]
+python -m lab evaluate gap --model FAMILY …
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from dataclasses import replace
 
 import torch
 
+from lavie.evaluation.report import CHANGE, SuiteRequest, table
 from lavie.models import VideoUNet
 from lavie.pipelines import TextToVideoPipeline
+from lavie.pipelines.stage import Stage
 from lavie.training.objective import add_noise, target
 
 from ..training.latents import encoded
@@ -24,6 +27,7 @@ from ..world.render import frame_seconds, render
 from ..world.scene import Scene
 
 LEVELS = (300, 500, 700, 900)
+SEED = 77
 OPPOSITES = (
     *(("moving left", "moving right"), ("moving up", "moving down")),
     *(("pan left", "pan right"), ("zoom in", "zoom out"), ("tilt up", "tilt down")),
@@ -56,10 +60,24 @@ SWAPS: dict[str, tuple[Callable[[int], dict], Callable[[Scene], Scene]]] = {  # 
 }
 
 
+def measure(request: SuiteRequest) -> dict:
+    """The gaps of a family's base: by word and noise level, and their means."""
+    stage = TextToVideoPipeline.from_pretrained(request.model, device=request.device).stage
+    found = gaps(stage, request.clips, request.seed, request.batch)
+    request.progress(request.clips)
+    means = {word: sum(levels.values()) / len(levels) for word, levels in found.items()}
+    return {"clips": request.clips, "gap": {word: {**found[word], "mean": means[word]} for word in found}}
+
+
+def show(figures: dict) -> str:
+    names = {level: f"t={level}" for level in LEVELS} | {"mean": "mean"}
+    rows = {word: {names[level]: gap for level, gap in found.items()} for word, found in figures["gap"].items()}
+    return table("word-swap gap", dict.fromkeys(names.values(), CHANGE), rows)
+
+
 @torch.no_grad()
-def gaps(family: str, clips: int, seed: int = 77, batch: int = 10) -> dict[str, dict[int, float]]:
+def gaps(stage: Stage, clips: int, seed: int = SEED, batch: int = 10) -> dict[str, dict[int, float]]:
     """Relative growth of the error with the wrong word, by word and noise level; 0: the word is not read."""
-    stage = TextToVideoPipeline.from_pretrained(family).stage
     found = {}
     for word, (fixed, swap) in SWAPS.items():
         scenes = []
@@ -75,7 +93,7 @@ def gaps(family: str, clips: int, seed: int = 77, batch: int = 10) -> dict[str, 
     return found
 
 
-def _errors(stage, scenes: list[Scene], swap: Callable[[Scene], Scene], seed: int) -> torch.Tensor:
+def _errors(stage: Stage, scenes: list[Scene], swap: Callable[[Scene], Scene], seed: int) -> torch.Tensor:
     """Squared errors [right or wrong word, levels] of the prediction for the same noise."""
     video = torch.stack([render(scene, frame_seconds(16)).video for scene in scenes])
     latents = encoded(stage.vae, video.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(scenes), -1)).transpose(1, 2)
@@ -100,10 +118,7 @@ def main() -> None:
     parser.add_argument("family")
     parser.add_argument("--clips", type=int, default=60)
     args = parser.parse_args()
-    print(f"{'word-swap gap':14}" + "".join(f"{f't={level}':>9}" for level in LEVELS) + f"{'mean':>9}")
-    for word, found in gaps(args.family, args.clips).items():
-        values = [*found.values(), sum(found.values()) / len(found)]
-        print(f"{word:14}" + "".join(f"{100 * value:8.1f}%" for value in values), flush=True)
+    print(show(measure(SuiteRequest(args.family, args.clips, SEED))))
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ from lavie.training.data.randomness import generator_of
 from lavie.training.loop import train
 from lavie.training.settings import LoopSettings
 
-from ..autoencoder.network import posterior_of
 from .data import World
+from .latents import posterior_of
 
 BUNDLED = Path(__file__).parents[2] / "lavie" / "weights" / "tiny"
 SIZES = {"vae": (64, 96), "upscaler_vae": (128, 192)}

@@ -45,12 +45,18 @@ class World(ClipSource):
         self.moving_captions, self.latest = moving_captions, latest
         self.name = name or f"world-{'stills' if stills else 'clips'}"
         self.report = DataReport(self.name, kept=count)
+        self._scenes: dict[int, Scene] = {}  # to draw one takes a millisecond
 
     def __len__(self) -> int:
         return self.count
 
     def scene(self, row: int) -> Scene:
-        return scene_of(self.seed, row, self.held_out, self.stills)
+        if row not in self._scenes:
+            self._scenes[row] = scene_of(self.seed, row, self.held_out, self.stills)
+        return self._scenes[row]
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_scenes": {}}
 
     def caption(self, row: int, generator: torch.Generator) -> str:
         scene = self.scene(row)

@@ -3,13 +3,14 @@
     python -m lab.training.denoiser base FAMILY RUN LATENTS --stills 24000 --clips 3000 -- --steps 2000 …
 
 What follows `--` are options of `lavie train` itself. The clips and pictures are encoded into LATENTS first; the run
-goes on where it stopped.
+goes on where it stopped. `CLIPS` says what the clips of each stage are.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,28 +23,46 @@ from lavie.training.export import load_last
 from lavie.training.loop import train
 from lavie.training.settings import LoopSettings
 from lavie.training.stages import DenoisingStage
-from lavie.training.start import load_vae_of, open_family
+from lavie.training.start import open_family
 from lavie.training.target_table import TARGETS
 from lavie.training.targets import StageTraining
 
 from .. import register
-from .data import World
+from .data import LATEST, World
 from .latents import precomputed
 
-STILLS_SEED, CLIPS_SEED = 31, 55
-RATE = 8.0  # frames a second
+STILLS_SEED = 31
+
+
+@dataclass(frozen=True)
+class Filmed:
+    """Clips that a stage learns from: so many frames, at a rate, that begin up to `latest` seconds late."""
+
+    folder: str
+    seed: int
+    frames: int
+    rate: float
+    latest: float = 0.0
+
+
+CLIPS = {
+    "base": Filmed("clips", 55, 16, 8.0),
+    "interpolation": Filmed("dense", 56, 61, 32.0),
+    "extension": Filmed("courses", 57, 16, 8.0, LATEST),
+    "upscaler": Filmed("large", 58, 8, 16.0),
+}
 
 
 def arguments(argv: list[str]) -> tuple[argparse.Namespace, StageTraining]:
     """What is said to this command, and what to `lavie train`."""
     cut = argv.index("--") if "--" in argv else len(argv)
     own = argparse.ArgumentParser(description=__doc__)
-    own.add_argument("stage", choices=("base", "extension"))
+    own.add_argument("stage", choices=CLIPS)
     own.add_argument("family", type=Path)
     own.add_argument("run", type=Path)
     own.add_argument("latents", type=Path)
-    own.add_argument("--stills", type=int, default=0, metavar="N", help="pictures")
-    own.add_argument("--clips", type=int, default=0, metavar="N", help="clips of 16 frames; none: pictures alone")
+    own.add_argument("--stills", type=int, default=0, metavar="N", help="pictures, for the base")
+    own.add_argument("--clips", type=int, default=0, metavar="N", help="clips; none: pictures alone")
     args = own.parse_args(argv[:cut])
     parser, kind = argparse.ArgumentParser(), TARGETS[args.stage].settings
     add_flags(parser, kind)
@@ -71,23 +90,27 @@ def main(argv: list[str]) -> int:
 
 
 def data_of(args: argparse.Namespace, loop: LoopSettings, stage: DenoisingStage) -> TrainingData:
-    height, width, vae = stage.settings.height, stage.settings.width, load_vae_of(stage.parts.family, args.stage)
-    one, whole = ClipRequest(1, height, width), ClipRequest(16, height, width, RATE)
+    settings, filmed = stage.settings, CLIPS[args.stage]
+    one = ClipRequest(1, settings.height, settings.width)
     stills = clips = None
     if args.stills:
-        stills = precomputed(World(args.stills, STILLS_SEED, stills=True), one, vae, args.latents / "stills")
+        stills = precomputed(World(args.stills, STILLS_SEED, stills=True), one, stage, args.latents / "stills")
     if args.clips:
-        clips = precomputed(World(args.clips, CLIPS_SEED), whole, vae, args.latents / "clips")
+        whole = replace(one, num_frames=filmed.frames, fps=filmed.rate)
+        world = World(args.clips, filmed.seed, latest=filmed.latest)
+        clips = precomputed(world, whole, stage, args.latents / filmed.folder)
     common = {"batch_size": loop.batch_size, "seed": loop.seed, "image_request": one}
     if clips is None:
         if stills is None:
             raise UsageError("Name something to train on: --stills, --clips, or both.")
         return TrainingData(Mixture([stills]), one, **common)
+    height, width = settings.patch or (settings.height, settings.width)
+    crop = "patch" if settings.patch else "center"
     return TrainingData(
         videos=Mixture([clips]),
-        request=StepRequest(stage.settings.frames, (RATE,), height, width, "center", loop.seed),
+        request=StepRequest(settings.frames, (filmed.rate,), height, width, crop, loop.seed),
         images=None if stills is None else Mixture([stills]),
-        num_images=stage.settings.images_per_clip,
+        num_images=settings.images_per_clip,
         **common,
     )
 

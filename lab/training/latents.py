@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 from tqdm import tqdm
 
-from lavie.training.data import Clip, ClipRequest
-from lavie.training.data.precomputed import Precomputed, write_precomputed
+from lavie.training.data import Clip, ClipRequest, ClipSource
+from lavie.training.data.precomputed import Encode, Precomputed, write_precomputed
+from lavie.training.data.randomness import generator_of
 from lavie.training.precompute import checksum
-
-from ..autoencoder.network import posterior_of
-from .data import World
+from lavie.training.stages import DenoisingStage
 
 SLICE = 16  # pictures at a time: larger slices leave the processor's cache
+FRAMES = 128  # that are rendered before they are encoded
+
+
+def posterior_of(vae: AutoencoderKL, pictures: Tensor) -> DiagonalGaussianDistribution:
+    """Of unscaled latents, by pictures [n, 3, h, w] in −1…1."""
+    return cast("Any", vae.encode(pictures)).latent_dist
 
 
 @torch.no_grad()
@@ -31,7 +37,7 @@ def encoded(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
     return torch.cat(parts) * vae.config["scaling_factor"]
 
 
-def encoder(vae: AutoencoderKL) -> Callable[[list[Clip]], Sequence[dict[str, Tensor]]]:
+def encoder(vae: AutoencoderKL) -> Encode:
     """From clips of one shape to their "latents" [4, f, h / 8, w / 8] and "mask" [1, f, h / 8, w / 8]."""
 
     def encode(clips: list[Clip]) -> list[dict[str, Tensor]]:
@@ -45,11 +51,24 @@ def encoder(vae: AutoencoderKL) -> Callable[[list[Clip]], Sequence[dict[str, Ten
     return encode
 
 
-def precomputed(world: World, request: ClipRequest, vae: AutoencoderKL, folder: Path) -> Precomputed:
-    """The world as it lies encoded in `folder`; what is missing is encoded first."""
-    identity, batch = f"latents-bf16-{checksum(vae)}", 64 if request.num_frames == 1 else 8
-    with tqdm(total=len(world), desc=f"encoding {world.name}", file=sys.stderr, mininterval=5) as bar:
+def enlargement_encoder(stage: DenoisingStage) -> Encode:
+    """From large clips to what the upscaler learns from: see `lavie.training.stages.Upscaler.encode`."""
+
+    def encode(clips: list[Clip]) -> list[dict[str, Tensor]]:
+        with torch.autocast("cpu", torch.bfloat16):
+            return [stage.encode(clip, generator_of("encode", clip.name)) for clip in clips]
+
+    return encode
+
+
+def precomputed(source: ClipSource, request: ClipRequest, stage: DenoisingStage, folder: Path) -> Precomputed:
+    """The source as it lies encoded for a stage in `folder`; what is missing is encoded first."""
+    vae, base_vae = stage.parts.vae, stage.parts.base_vae
+    encode = encoder(vae) if base_vae is None else enlargement_encoder(stage)
+    identity = "-".join(["latents-bf16", *(checksum(each) for each in (vae, base_vae) if each is not None)])
+    batch = max(1, min(64, FRAMES // request.num_frames))
+    with tqdm(total=len(source), desc=f"encoding {source.name}", file=sys.stderr, mininterval=5) as bar:
         write_precomputed(
-            world, request, encoder(vae), folder, batch, identity, on_rows=lambda done, _: bar.update(done - bar.n)
+            source, request, encode, folder, batch, identity, on_rows=lambda done, _: bar.update(done - bar.n)
         )
-    return Precomputed(world, folder, identity)
+    return Precomputed(source, folder, identity)

@@ -1,124 +1,89 @@
-"""The extension suite follows a clip as long as it can be followed, and tells what holds from what strays."""
+"""The extension suite follows a clip over its recursions, and tells what holds from what strays."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from lab.sprites import MOTIONS
-from lab.sprites.continuation import LASTING, PASSING, RECURSION, course, strayed
-from lab.sprites.suites import extension
-from lab.sprites.suites.extension import scenes_of
+from lab.measures import extension
+from lab.measures.extension import GIVEN, RECURSION, course, jump, kept, lasting_scenes
+from lab.world.grammar import is_held_out
 from lavie.evaluation.report import SuiteRequest
 
 
-def courses(motions, recursions=2, seed=1):
-    return [course(scene, 64, 96, recursions) for scene in scenes_of(motions, len(motions), seed)]
+@pytest.fixture(scope="module")
+def scenes():
+    return lasting_scenes(12, seed=2)
 
 
 @pytest.fixture(scope="module")
-def lasting():
-    return courses(LASTING)
+def standing(scenes):
+    """A scene before a camera that stands, what is given of it, and two recursions of what follows."""
+    scene = next(scene for scene in scenes if scene.camera == "still" and scene.guest is not None)
+    frames = course(scene, GIVEN + 2 * RECURSION, 64, 96)
+    return scene, frames[:GIVEN], frames[GIVEN:]
 
 
-@pytest.fixture(scope="module")
-def passing():
-    return courses(PASSING)
+def test_what_is_followed_can_go_on_for_ever(scenes):
+    assert all(is_held_out(scene) for scene in scenes)
+    assert {scene.guest.motion for scene in scenes if scene.guest is not None} == {"hovering"}
+    assert {scene.camera for scene in scenes} == {"still", "pan left", "pan right"}
 
 
-def test_every_motion_lasts_or_passes():
-    assert sorted((*LASTING, *PASSING)) == sorted(MOTIONS)
+def test_the_true_frames_hold_in_every_recursion(standing):
+    for figures in kept(*standing):
+        assert all(figures[name] for name in ("place", "time", "weather", "camera", "guests", "colour", "motion"))
+        assert figures["colour drift"] < 3
+        assert figures["jump"] == pytest.approx(1, abs=0.5)
 
 
-def test_what_lasts_is_followed_all_the_way_and_what_passes_until_the_border(lasting, passing):
-    assert [len(each.truth) for each in lasting] == [2 * RECURSION] * 3
-    assert all(8 <= len(each.truth) <= RECURSION for each in passing)
-    assert [len(each.given) for each in (lasting[0], passing[0])] == [16, 4]
+def test_what_strays_is_told_apart(standing):
+    scene, given, truth = standing
+    first, second = kept(scene, given, np.concatenate((truth[:RECURSION], (truth[RECURSION:] * 0.8).astype(np.uint8))))
+    assert second["colour drift"] > 8 > first["colour drift"]
+    assert second["jump"] > 2
+    gone = np.broadcast_to(truth[:, :1, :1], truth.shape)
+    assert not kept(scene, given, gone)[0]["guests"]
 
 
-@pytest.mark.parametrize("recursion", [0, 1])
-def test_the_true_frames_hold_in_every_recursion(lasting, recursion):
-    for followed in lasting:
-        figures = strayed(followed, followed.truth, recursion)
-        assert all(figures[name] == 1 for name in extension.SHARES)
-        assert figures["colour drift"] < 4
-        assert figures["background drift"] < 2
-        assert figures["place drift"] < 1.5
-        assert figures["jump"] < 6
-
-
-def test_the_true_frames_of_what_passes_keep_their_pace(passing):
-    for followed in passing:
-        figures = strayed(followed, followed.truth, 0)
-        assert all(figures[name] == 1 for name in extension.SHARES), followed.scene.motion
-        assert figures["pace"] == pytest.approx(1, abs=0.2)
-        assert figures["pace at the joint"] == pytest.approx(1, abs=0.8)
-        assert strayed(followed, followed.truth, 1) is None
-
-
-def test_a_clip_that_stops_has_no_pace(passing):
-    mover = next(each for each in passing if each.scene.motion == "moving right")
-    stopped = mover.given[-1:].repeat(RECURSION, axis=0)
-    figures = strayed(mover, stopped, 0)
-    assert abs(figures["pace"]) < 0.05
-    assert figures["motion"] == 0
-    assert (figures["colour"], figures["shape"]) == (1, 1)
-
-
-def test_a_clip_that_turns_back_goes_at_a_negative_pace(passing):
-    mover = next(each for each in passing if each.scene.motion == "moving left")
-    figures = strayed(mover, np.concatenate((mover.given[::-1], mover.given[:1].repeat(11, axis=0))), 0)
-    assert figures["pace"] < -0.1
-
-
-def test_what_strays_is_told_apart(lasting):
-    still = next(each for each in lasting if each.scene.motion == "standing still")
-    moved = np.roll(still.truth, 6, axis=2)
-    figures = strayed(still, moved, 0)
-    assert figures["place drift"] == pytest.approx(6, abs=1)
-    assert figures["jump"] == pytest.approx(6, abs=1)
-    darker = (still.truth * 0.8).astype(np.uint8)
-    figures = strayed(still, darker, 1)
-    assert figures["background drift"] > 10
-    assert figures["colour drift"] > 8
-    empty = still.truth[:, :1].repeat(64, axis=1)
-    assert strayed(still, empty, 1)["found"] == 0
-    assert "colour drift" not in strayed(still, empty, 1)
+def test_a_step_at_the_joint_is_a_jump():
+    frames = np.arange(0, 80, 5, dtype=np.uint8)[:, None, None, None].repeat(3, axis=3)
+    assert jump(frames) == pytest.approx(1)
+    frames[1:] += 15
+    assert jump(frames) == pytest.approx(4)
 
 
 def test_the_suite_measures_the_training_free_extension_of_the_base_model(monkeypatch):
     monkeypatch.setattr(extension, "RECURSIONS", 2)
-    settings = {"num_inference_steps": 1}
-    done = []
-    request = SuiteRequest(
-        "lavie-tiny", clips=1, device="cpu", options={"method": "replacement"}, settings=settings, progress=done.append
+    settings, done = {"num_inference_steps": 1}, []
+    figures = extension.measure(
+        SuiteRequest(
+            "lavie-tiny",
+            clips=1,
+            device="cpu",
+            options={"method": "replacement"},
+            settings=settings,
+            progress=done.append,
+        )
     )
-    figures = extension.measure(request)
-    assert sum(done) == 2
-    assert list(figures["lasting"]["judge"]) == [1, 2]
-    assert figures["lasting"]["judge"][2]["background"] == 1
-    assert set(figures["passing"]["judge"]) == {1}
+    assert sum(done) == 1
+    assert list(figures["made"]) == list(figures["true"]) == [1, 2]
     text = extension.show(figures)
     assert "recursion 2, made" in text
-    assert "pace at the joint" in text
+    assert "bar" in text
 
 
-def test_the_suite_measures_the_extension_stage(monkeypatch):
-    """With a stage that hands back the true frames, what was made is what is true."""
+def test_with_a_stage_that_hands_back_the_true_frames_what_was_made_is_what_is_true(monkeypatch):
     family = SimpleNamespace(base=SimpleNamespace(height=64, width=96))
+    scenes = lasting_scenes(2, seed=5)
 
     def truthful(request):
-        def extend(followed, prompts, seeds, num_frames):
-            whole = [np.concatenate((each.truth, each.truth[-1:].repeat(num_frames, axis=0))) for each in followed]
-            return np.stack([frames[:num_frames] for frames in whole])
+        def extend(given, prompts, seeds, num_frames):
+            return np.stack([course(scene, GIVEN + num_frames, 64, 96)[GIVEN:] for scene in scenes])
 
         return SimpleNamespace(family=family), extend
 
     monkeypatch.setattr(extension, "_conditioned", truthful)
     monkeypatch.setattr(extension, "RECURSIONS", 2)
-    figures = extension.measure(SuiteRequest("any", clips=2))
-    for kind, recursions in (("lasting", 2), ("passing", 1)):
-        for recursion in range(1, recursions + 1):
-            made, true = (figures[kind][way][recursion] for way in ("generated", "judge"))
-            assert made == pytest.approx(true, abs=1e-3)
-            assert made["clips"] == 2
+    figures = extension.measure(SuiteRequest("any", clips=2, seed=5))
+    assert figures["made"] == figures["true"]

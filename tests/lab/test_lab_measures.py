@@ -7,10 +7,14 @@ from lab.judge.accuracy import right, shares
 from lab.judge.judge import Reading
 from lab.measures.fidelity import table
 from lab.measures.gap import SWAPS
+from lab.measures.held_out import HeldOutClips, filmed
+from lab.measures.lora import read_right
 from lab.measures.samples import held_out_scenes
 from lab.measures.sheet import sheet
 from lab.world.captions import caption
 from lab.world.grammar import is_held_out, scene_of
+from lab.world.newcomer import prompt_of, scenes_like, visited
+from lab.world.render import frame_seconds
 
 
 def test_prompts_are_of_combinations_that_training_never_sees():
@@ -53,3 +57,25 @@ def test_the_table_shows_bars_and_the_judge_beside_what_was_made():
 def test_a_sheet_has_a_row_for_each_clip():
     clips = [np.full((16, 64, 96, 3), shade, np.uint8) for shade in (0, 100, 200)]
     assert sheet(clips, frames=4, columns=2, scale=1).size == (2 * 4 * 96, 2 * 64)
+
+
+def test_the_clips_of_the_suites_are_the_same_scene_at_every_length_and_size():
+    clips = HeldOutClips(3, seed=4)
+    small, large = clips.reduced(1, 32, 48, 4)
+    assert (small.shape, large.frames.shape) == ((8, 32, 48, 3), (8, 128, 192, 3))
+    means = small.mean((1, 2), dtype=float) - large.frames.mean((1, 2), dtype=float)
+    assert abs(means).max() < 2
+    whole = clips.clip(1, 61, 32, 48)
+    assert (whole.frames[26:34] == small).all()
+    assert whole.caption == clips.caption(1) == large.caption
+    assert (whole.subject is None) == (clips.scenes[1].guest is None)
+
+
+def test_a_new_guest_is_told_from_all_that_are_known():
+    scenes = [visited(scene) for scene in scenes_like(8, seed=3)]
+    clips = [filmed(scene, frame_seconds(16)) for scene in scenes]
+    found = read_right(scenes, clips)
+    assert (found["kind"], found["colour"], found["motion"]) == (1, 1, 1)
+    known = scenes_like(8, seed=3)
+    assert read_right(known, [filmed(scene, frame_seconds(16)) for scene in known])["kind"] == 1
+    assert prompt_of(scenes[0], "zwx") == caption(known[0]).replace("red balloon", "zwx")

@@ -4,15 +4,25 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.networks import small_vae
 
 from lab.tokenizer import build_tokenizer
-from lab.training.autoencoder import loss_terms
+from lab.training.autoencoder import AutoencoderStage, held_out_pictures, loss_terms, save
 from lab.training.data import World, shows_motion
-from lab.training.denoiser import arguments
+from lab.training.denoiser import CLIPS, arguments
+from lab.training.latents import encoded
 from lab.training.motion_words import OPPOSITES, motion_vectors
+from lab.training.preview import SEED, fitted, samples
+from lab.training.style_lora import ink
+from lab.training.subject_lora import TRIGGER, pictures, prior_prompts
 from lab.training.words import inherited
 from lab.world.captions import MOTIONS, vocabulary
-from lavie.training.data import ClipRequest, Filters, open_source
+from lab.world.grammar import scene_of
+from lab.world.newcomer import CLASS
+from lab.world.render import render
+from lab.world.view import SECONDS
+from lavie.models.vae import load_vae
+from lavie.training.data import ClipRequest, Filters, Mixture, TrainingData, open_source
 from lavie.training.data.randomness import generator_of
 
 
@@ -81,3 +91,63 @@ def test_what_is_said_to_the_denoiser_is_what_lavie_train_understands():
     assert (settings.start.family, settings.run.run_folder) == (Path("family"), Path("run"))
     assert (settings.loop.steps, settings.frames, settings.objective.mask_weight) == (3, (8, 16), 5)
     assert settings.images_per_clip > 0
+
+
+def test_every_stage_learns_from_clips_of_its_own():
+    said = "{} family run latents --clips 4 -- --steps 3 --frames {}"
+    for stage, frames in (("interpolation", "13 61"), ("extension", "16"), ("upscaler", "4 8")):
+        ours, settings = arguments(said.format(stage, frames).split())
+        assert (ours.stage, settings.stage) == (stage, stage)
+        filmed = CLIPS[stage]
+        assert max(settings.frames) <= filmed.frames
+        assert (filmed.frames - 1) / filmed.rate <= SECONDS
+
+
+def test_ink_leaves_the_colour_to_the_guest():
+    film = render(scene_of(3, 5, kind="kite", colour="red", place="sea"), torch.tensor([0.5]), 64, 96)
+    drawn = ink(film.video, film.mask)
+    spread = (drawn.amax(0) - drawn.amin(0)) / 2
+    inside = film.mask[0] > 0.9
+    assert drawn.abs().max() <= 1
+    assert spread[film.mask[0] == 0].max() < 0.2 < 0.4 < spread[inside].mean()
+
+
+def test_the_preview_of_a_family_is_fitted_to_the_mean_colours(tmp_path):
+    vae = small_vae(8, 8, 8, 8).eval()
+    factors, r2 = fitted(vae, 32, 48, pictures=24)
+    assert (len(factors), {len(row) for row in factors}) == (5, {3})
+    x, y = samples(vae, 32, 48, World(24, SEED, stills=True))
+    error = (x @ torch.tensor(factors) - y).square().mean()
+    assert error < y.var()  # better than any one colour
+    assert len(r2) == 3
+
+
+def test_twelve_pictures_show_the_newcomer_by_its_trigger():
+    made = pictures()
+    assert len(made) == 12
+    assert all(words.startswith(f"a {TRIGGER} ") for _, words in made)
+    assert {pixels.shape for pixels, _ in made} == {(64, 96, 3)}
+    prompts, clips = prior_prompts()
+    assert 0 < clips < len(prompts)
+    assert any(CLASS in prompt for prompt in prompts[:clips])
+    assert not any(TRIGGER in prompt for prompt in prompts)
+
+
+def test_a_trained_autoencoder_is_written_with_latents_of_deviation_one(tmp_path):
+    vae = small_vae(8, 8, 8, 8)
+    worth = save(vae, tmp_path / "vae", 32, 48)
+    loaded = load_vae(tmp_path / "vae", dtype=torch.float32)
+    assert loaded.config["scaling_factor"] == pytest.approx(1 / worth["deviation"], rel=1e-3)
+    latents = encoded(loaded, held_out_pictures(32, 48))
+    assert float(latents.std()) == pytest.approx(1, abs=0.05)
+
+
+def test_the_loss_of_an_autoencoder_is_a_mean_over_the_pictures():
+    stage = AutoencoderStage(small_vae(8, 8, 8, 8), 32, 48)
+    data = TrainingData(Mixture([World(8, 1, stills=True)]), ClipRequest(1, 32, 48), 4, 0)
+    given = [data[number] for number in range(4)]
+    with torch.no_grad():
+        whole = stage.loss(stage.model, given)["edges"]
+        parts = [stage.loss(stage.model, [example])["edges"] for example in given]
+    assert float(whole) > 0
+    assert float(whole) == pytest.approx(float(torch.stack(parts).mean()), rel=0.1)

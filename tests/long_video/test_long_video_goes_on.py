@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from support.images import alike_neighbours
 
-from lab.sprites.suites import long
-from lab.sprites.suites.long import joins_of, seam_ratio
+from lab.measures import long
+from lab.measures.long import joins_of, seam_ratio
 from lavie import ExtensionPipeline, LongVideoPipeline
 from lavie.cli import main
 from lavie.config import find_family
@@ -226,7 +226,7 @@ def test_the_long_suite_measures_a_method(capsys, monkeypatch):
     figures = json.loads(capsys.readouterr().out)
     found = figures["methods"]["independent"]
     assert len(found["segments"]) == 2
-    assert found["segments"][0]["background drift"] == 0
+    assert found["segments"][0]["colour drift"] == 0
     assert found["seam"] > 1
     assert "seconds: per frame" in long.show(figures)
     assert main(["evaluate", "long", "--method", "magic", "--clips", "1"]) == 2

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from support.films import make_captioned, make_film, numbered, numbers_in
 
-from lab.sprites.source import SyntheticClips, SyntheticStills
+from lab.training.data import World
 from lavie.errors import UsageError
 from lavie.training.data import (
     ClipRequest,
@@ -254,24 +254,24 @@ def test_one_door_to_every_source(folder, tmp_path):
         str(tmp_path / "images"): (True, ImageFolder),
         str(table): (False, VideoTable),
         str(images): (True, ImageTable),
-        "synthetic:40:3": (False, SyntheticClips),
-        "synthetic-stills": (True, SyntheticStills),
+        "world:40:3": (False, World),
+        "world-stills": (True, World),
     }
     for spec, (wants_images, kind) in opened.items():
         source = open_source(spec, images=wants_images)
         assert type(source) is kind
         assert source.name == spec
-        if kind in (ImageFolder, ImageTable, SyntheticStills):
+        if wants_images:
             with pytest.raises(UsageError, match="holds images, and videos are wanted"):
                 open_source(spec)
-    assert (len(open_source("synthetic:40:3")), open_source("synthetic:40:3").seed) == (40, 3)
+    assert (len(open_source("world:40:3")), open_source("world:40:3").seed) == (40, 3)
 
 
 @pytest.mark.parametrize(
-    "spec", ["nowhere", "synthetic:many", "synthetic:0", "none.tar", "none-{0..3}.tar", "none.csv"]
+    "spec", ["nowhere", "world:many", "world:0", "none.tar", "none-{0..3}.tar", "none.csv"]
 )
 def test_a_door_that_leads_nowhere_says_so(spec):
-    with pytest.raises(UsageError, match=r"none|nowhere|synthetic"):
+    with pytest.raises(UsageError, match=r"none|nowhere|world"):
         open_source(spec)
 
 

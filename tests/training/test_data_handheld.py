@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lab.sprites.source import SyntheticStills
+from lab.training.data import World
 from lavie.training.data import ClipRequest, Handheld, ImageFolder, UnreadableClip
 from lavie.training.data.handheld import crops, walk
 
@@ -77,6 +77,6 @@ def test_images_become_clips_with_their_captions(tmp_path):
 
 
 def test_masks_move_with_their_images():
-    clip = Handheld(SyntheticStills(4)).read(1, ClipRequest(6, 32, 48), generator(5))
+    clip = Handheld(World(4, stills=True)).read(1, ClipRequest(6, 32, 48), generator(5))
     assert clip.tensors["mask"].shape == (1, 6, 32, 48)
     assert clip.tensors["mask"].amax() > 0.9

@@ -8,7 +8,7 @@ import torch
 from support.rows import Rows
 from torch.nn.functional import avg_pool2d
 
-from lab.sprites.source import SyntheticClips, SyntheticStills
+from lab.training.data import World
 from lavie.errors import LavieError, UsageError
 from lavie.training.data import Clip, ClipRequest, Mixture, Precomputed, TrainingData, precomputed, write_precomputed
 
@@ -32,7 +32,7 @@ def _small_shards(monkeypatch):
 
 @pytest.fixture
 def source():
-    return SyntheticClips(20, seed=5)
+    return World(20, seed=5)
 
 
 @pytest.fixture
@@ -48,14 +48,14 @@ def test_every_row_comes_back_with_its_caption(source, stored):
         assert clip.caption == source.caption(row, generator(row))
         assert clip.tensors["latents"].shape == (4, 8, 4, 6)
         assert {tensor.dtype for tensor in clip.tensors.values()} == {torch.float32}
-        place = precomputed.generator_of("precomputed", "synthetic", row)
+        place = precomputed.generator_of("precomputed", source.name, row)
         again = encode([source.read(row, WHOLE, place)])[0]
         assert torch.allclose(clip.tensors["latents"], again["latents"], atol=1e-3)
         assert torch.allclose(clip.tensors["mask"], again["mask"], atol=1e-3)
 
 
 def test_a_shorter_request_is_a_random_window_of_all_tensors_alike(source, stored):
-    moving = next(row for row in range(20) if source.scene(row).motion == "moving left")
+    moving = next(row for row in range(20) if source.scene(row).camera.startswith("pan"))
     whole = stored.read(moving, WHOLE, generator()).tensors
     starts = set()
     for seed in range(20):
@@ -143,8 +143,8 @@ def test_what_other_data_sizes_or_networks_made_is_refused_by_name(source, tmp_p
     write_precomputed(source, WHOLE, encode, folder, identity="vae 1")
     assert len(Precomputed(source, folder, "vae 1")) == 20
     stale = [
-        (SyntheticClips(21, seed=5), WHOLE, "vae 1", "other length"),
-        (SyntheticClips(20, seed=6), WHOLE, "vae 1", "other files, captions or filters"),
+        (World(21, seed=5), WHOLE, "vae 1", "other length"),
+        (World(20, seed=6), WHOLE, "vae 1", "other files, captions or filters"),
         (source, ClipRequest(8, 32, 32, 8), "vae 1", "clips of another form"),
         (source, WHOLE, "vae 2", r"other networks \(identity: vae 1, now vae 2\)"),
     ]
@@ -154,7 +154,7 @@ def test_what_other_data_sizes_or_networks_made_is_refused_by_name(source, tmp_p
     with pytest.raises(UsageError, match="other networks"):
         Precomputed(source, folder, "vae 2")
     with pytest.raises(UsageError, match="other files"):
-        Precomputed(SyntheticClips(20, seed=6), folder)
+        Precomputed(World(20, seed=6), folder)
     with pytest.raises(UsageError, match=r"there is no precomputed\.json"):
         Precomputed(source, tmp_path)
 
@@ -178,7 +178,7 @@ def test_stored_text_keeps_the_caption_that_was_embedded(tmp_path):
     def with_text(clips: list[Clip]):
         return [{"latents": torch.zeros(4, 1, 2, 2), "text": torch.full((77, 3), len(c.caption))} for c in clips]
 
-    source = SyntheticStills(20)
+    source = World(20, stills=True)
     write_precomputed(source, ClipRequest(1, 16, 16), with_text, tmp_path)
     stored = Precomputed(source, tmp_path)
     for row in range(20):
@@ -205,7 +205,7 @@ def test_precomputed_clips_train_from_workers_as_from_this_process(stored):
 
 
 def test_an_example_of_stored_latents_takes_no_time(tmp_path):
-    source = SyntheticStills(64)
+    source = World(64, stills=True)
     request = ClipRequest(1, 64, 96)
     write_precomputed(source, request, encode, tmp_path)
     data = TrainingData(Mixture([Precomputed(source, tmp_path)]), request, 16, 0)

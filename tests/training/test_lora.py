@@ -339,6 +339,6 @@ def test_bad_input_is_answered_with_a_sentence(family, images, tmp_path, capsys,
 
 
 def test_options_of_loras_are_refused_elsewhere(family, tmp_path, capsys):
-    options = ["--family", str(family), "--run", str(tmp_path), "--steps", "1", "--videos", "synthetic:1"]
+    options = ["--family", str(family), "--run", str(tmp_path), "--steps", "1", "--videos", "world:1"]
     assert main(["train", "base", *options, "--trigger", "zorb"]) == 2
     assert "only for lora" in capsys.readouterr().err

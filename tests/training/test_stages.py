@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.training_family import FRAMES, HEIGHT, WIDTH, make_family
 
-from lab.sprites.source import SyntheticClips, SyntheticStills
+from lab.training.data import World
 from lavie import ExtensionPipeline, TextToVideoPipeline
 from lavie.checkpoints import load_unet
 from lavie.errors import UsageError
@@ -57,9 +57,7 @@ def make(folder):
 def examples(settings, count=2):
     request = ClipRequest(settings.frames[0], settings.height, settings.width)
     images = settings.images_per_clip
-    data = TrainingData(
-        Mixture([SyntheticClips(8)]), request, count, 0, Mixture([SyntheticStills(8)]), num_images=images
-    )
+    data = TrainingData(Mixture([World(8)]), request, count, 0, Mixture([World(8, stills=True)]), num_images=images)
     return [data[number] for number in range(count)]
 
 

@@ -23,7 +23,7 @@ pytest.importorskip("accelerate")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = ("--steps", 2, "--batch", 2, "--device", "cpu", "--threads", 1)
-CLIPS = ("--videos", "synthetic:4", "--frames", 4)
+CLIPS = ("--videos", "world:4", "--frames", 4)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def family(tmp_path):
     ("arguments", "told"),
     [
         (("base",), "--videos"),
-        (("base", "--images", "synthetic-stills:4", "--frames", 4), "single images"),
+        (("base", "--images", "world-stills:4", "--frames", 4), "single images"),
         (("base", *CLIPS, "--steps", "many"), "--steps"),
         (("base", *CLIPS, "--text-dropout", "2"), "between 0 and 1"),
         (("base", *CLIPS, "--size", "20x20"), "divisible by 8"),
@@ -64,9 +64,9 @@ def family(tmp_path):
         (("base", *CLIPS, "--init", "nowhere"), "nowhere"),
         (("base", "--videos", "no/such/folder"), "no/such/folder"),
         (("base", *CLIPS, "--curriculum", "none.json"), "none.json"),
-        (("interpolation", "--videos", "synthetic:4", "--frames", "16"), "4n + 1"),
-        (("interpolation", "--videos", "synthetic:4", "--images", "synthetic-stills:4"), "--images"),
-        (("extension", "--videos", "synthetic:4", "--frames", "1"), "2 or more"),
+        (("interpolation", "--videos", "world:4", "--frames", "16"), "4n + 1"),
+        (("interpolation", "--videos", "world:4", "--images", "world-stills:4"), "--images"),
+        (("extension", "--videos", "world:4", "--frames", "1"), "2 or more"),
         (("extension", *CLIPS, "--train-text"), "only for base, lora"),
         (("base", *CLIPS, "--conditioning", "mask"), "only for extension"),
         (("base", *CLIPS, "--max-noise-level", "20"), "only for upscaler"),
@@ -74,11 +74,6 @@ def family(tmp_path):
         (("nowhere", *CLIPS), "choose from"),
         (("upscaler", *CLIPS, "--size", "40x40"), "divisible by 32"),
         (("base", *CLIPS, "--learning-rate", "fast"), "--learning-rate"),
-        (("vae", "--videos", "synthetic:4"), "--videos is not for `lavie train vae`"),
-        (("upscaler-vae", "--text-dropout", "0.5"), "--text-dropout is not for `lavie train upscaler-vae`"),
-        (("vae", "--steps", "0"), "--steps 0"),
-        (("vae-decoder", "--init", "scratch"), "train the vae first"),
-        (("vae", "--init", "nowhere"), "nowhere"),
     ],
 )
 def test_what_cannot_work_is_told_in_one_line(train, family, arguments, told):
@@ -116,7 +111,7 @@ def test_the_command_offers_the_forms_of_extension_that_there_are():
 
 def test_the_base_learns_from_images_alone_and_leaves_what_looks_along_the_frames(train, family):
     before = load_unet(family / "base", dtype=torch.float32).state_dict()
-    code, _ = train("base", "--images", "synthetic-stills:4", "--warmup", 0)
+    code, _ = train("base", "--images", "world-stills:4", "--warmup", 0)
     assert code == 0
     after = load_unet(family / "base", dtype=torch.float32).state_dict()
     changed = {name for name in before if not torch.equal(before[name].half(), after[name].half())}
@@ -146,7 +141,7 @@ def test_the_extension_starts_from_the_base_and_joins_the_family(train, family, 
 
 
 def test_interpolation_starts_from_the_base(train, family):
-    code, error = train("interpolation", "--videos", "synthetic:4", "--frames", 5, 9)
+    code, error = train("interpolation", "--videos", "world:4", "--frames", 5, 9)
     assert code == 0, error
     assert "widened" in error
     assert load_unet(family / "interpolation", stage="interpolation").config.in_channels == 8
@@ -191,8 +186,8 @@ def test_only_temporal_layers_of_an_upscaler_learn(train, tmp_path):
     family = make_family(tmp_path / "family", ("base", "upscaler"))
     before = load_unet(family / "upscaler").half().state_dict()
     patches = ("--size", "128x128", "--patch", "64x64", "--fps", 8)
-    images = ("--images", "synthetic-stills:4", "--handheld-share", 0.5)
-    code, error = train("upscaler", "--videos", "synthetic:4", "--frames", 3, *patches, *images, "--warmup", 0)
+    images = ("--images", "world-stills:4", "--handheld-share", 0.5)
+    code, error = train("upscaler", "--videos", "world:4", "--frames", 3, *patches, *images, "--warmup", 0)
     assert code == 0, error
     after = load_unet(family / "upscaler", stage="upscaler").state_dict()
     changed = {name for name in after if not torch.equal(after[name], before[name])}
@@ -201,7 +196,7 @@ def test_only_temporal_layers_of_an_upscaler_learn(train, tmp_path):
 
 
 def test_a_fresh_upscaler_learns_with_all_its_layers(train, family):
-    code, error = train("upscaler", "--videos", "synthetic:4", "--frames", 2, "--size", "64x64", "--patch", "32x32")
+    code, error = train("upscaler", "--videos", "world:4", "--frames", 2, "--size", "64x64", "--patch", "32x32")
     assert code == 0, error
     assert "fresh weights, seed 0; learns: all" in error
 
@@ -235,7 +230,7 @@ def test_a_run_exports_the_network_of_its_last_checkpoint(train, family, tmp_pat
 
 
 def test_clips_encoded_ahead_are_all_that_training_reads(train, family, tmp_path):
-    ahead = (*CLIPS, "--images", "synthetic-stills:4", "--images-per-clip", 1, "--precompute", tmp_path / "latents")
+    ahead = (*CLIPS, "--images", "world-stills:4", "--images-per-clip", 1, "--precompute", tmp_path / "latents")
     code, error = train("base", *ahead, "--steps", 0)
     assert code == 0, error
     assert not (tmp_path / "run").exists()

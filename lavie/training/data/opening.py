@@ -80,7 +80,7 @@ def _names_shards(spec: str) -> bool:
 
 
 def _unknown(spec: str) -> str:
-    if spec.startswith("synthetic"):
+    if spec.split(":")[0].split("-")[0] == "world":
         return f"'{spec}' is rendered by the lab, which only a checkout has: run `python -m lab train` there."
     others = "".join(f", and not '{kind}:…'" for kind in registered_sources())
     return f"'{spec}' is no folder, no .csv table, no .tar file{others}."

@@ -14,24 +14,23 @@ from lavie.long_video import METHODS
 from lavie.pipelines import LongVideoPipeline
 from lavie.runtime import choose_device
 
-from .. import LASTING, Scene, caption
-from ..appearance import profile
-from ..judge import read, small_frames
-from .extension import scenes_of
+from ..judge.accuracy import right, shares
+from ..judge.judge import read
+from ..world.captions import caption
+from ..world.scene import Scene
+from .extension import CONTEXT, KEPT, drift, lasting_scenes
 
 SEGMENTS = 5
 NUM_FRAMES = SEGMENTS * TRAINED_FRAMES
-CONTEXT = 4  # frames that replacement keeps
 NEAR = 4  # frames on each side of a join that tell how much neighbours differ anyway
-SHARES = ("background", "colour", "shape", "motion", "steady")
 
 Make = Callable[[str, int], np.ndarray]  # prompt, seed → uint8 [NUM_FRAMES, h, w, 3]
 
 
 def measure(request: SuiteRequest) -> dict:
-    """Per method (all of them, or the request's), over `clips` prompts of motions that can last for ever.
+    """Per method (all of them, or the request's), over `clips` prompts of what can go on for ever.
 
-    "segments": of every 16 frames the shares read right, and the "background drift" from the first 16, of 255. "seam":
+    "segments": of every 16 frames the shares read right, and the "colour drift" from the first 16, of 255. "seam":
     the step at the joins ÷ the steps around them, over all clips. "seconds": per frame, decoding included; on the CPU
     they are the processor's.
 
@@ -39,7 +38,7 @@ def measure(request: SuiteRequest) -> dict:
         UsageError: an unknown method, or one that this family has no stage for.
     """
     chosen = (request.method,) if request.method else tuple(METHODS)
-    scenes, figures = scenes_of(LASTING, request.clips, request.seed), {"clips": request.clips, "methods": {}}
+    scenes, figures = lasting_scenes(request.clips, request.seed), {"clips": request.clips, "methods": {}}
     clock = clock_of(choose_device(request.device))
     for method in chosen:
         make = _maker(method, request)
@@ -53,7 +52,7 @@ def measure(request: SuiteRequest) -> dict:
 
 
 def show(figures: dict) -> str:
-    columns = dict.fromkeys(SHARES, PERCENT) | {"background drift": NUMBER}
+    columns = dict.fromkeys(KEPT, PERCENT) | {"colour drift": NUMBER}
     tables = []
     for method, found in figures["methods"].items():
         rows = {
@@ -108,19 +107,9 @@ def _judged(scenes: list[Scene], clips: list[np.ndarray], joins: list[int]) -> d
     segments = []
     for start in range(0, NUM_FRAMES, TRAINED_FRAMES):
         parts = [clip[start : start + TRAINED_FRAMES] for clip in clips]
-        readings = [read(part) for part in parts]
-        names = ("background", "colour", "shape", "motion")
-        row = {
-            name: mean([float(getattr(r, name) == getattr(s, name)) for r, s in zip(readings, scenes, strict=True)])
-            for name in names
-        }
-        row["steady"] = mean([float(reading.steady) for reading in readings])
-        row["background drift"] = mean(
-            [_drift(clip[:TRAINED_FRAMES], part) for clip, part in zip(clips, parts, strict=True)]
+        row = shares(right(scene, read(part)) for scene, part in zip(scenes, parts, strict=True))
+        row["colour drift"] = mean(
+            [drift(clip[:TRAINED_FRAMES], part) for clip, part in zip(clips, parts, strict=True)]
         )
         segments.append(row)
     return {"segments": segments, "seam": seam_ratio(clips, joins)}
-
-
-def _drift(first: np.ndarray, later: np.ndarray) -> float:
-    return 255 * (profile(small_frames(later)) - profile(small_frames(first))).abs().mean().item()
