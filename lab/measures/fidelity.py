@@ -42,7 +42,7 @@ SHEET = 32
 
 
 def measure(request: SuiteRequest) -> dict:
-    """What is right of clips for held-out prompts, "made" and "rendered"; with the option "stills" of pictures.
+    """What is right of clips for held-out prompts, "made" and "rendered"; with the option "stills" of images.
 
     The option "sheet" names the file of a sheet of the first ones, unpicked.
     """
@@ -59,7 +59,7 @@ def measure(request: SuiteRequest) -> dict:
 
 
 def show(figures: dict) -> str:
-    what = "pictures" if figures["stills"] else "clips"
+    what = "images" if figures["stills"] else "clips"
     return f"{figures['clips']} held-out {what}\n{table(figures['made'], figures['rendered'])}"
 
 
@@ -83,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("family")
     parser.add_argument("--clips", type=int, default=400)
-    parser.add_argument("--stills", action="store_true", help="single pictures, a quick look at a base in training")
+    parser.add_argument("--stills", action="store_true", help="single images, a quick look at a base in training")
     parser.add_argument("--steps", type=int, help="of sampling (default: the family's)")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seed", type=int, default=SEED)

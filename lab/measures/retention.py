@@ -1,4 +1,4 @@
-"""Whether the base kept what only pictures taught it: a place that no training clip shows."""
+"""Whether the base kept what only images taught it: a place that no training clip shows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .held_out import filmed
 from .samples import sampled
 
 SHOWN = ("place", "time", "weather", "camera", "guests", "kind", "colour", "motion", "steady")
-TAUGHT_BY = {"pictures": STILL_PLACES, "clips": PLACES}
+TAUGHT_BY = {"images": STILL_PLACES, "clips": PLACES}
 
 
 def measure(request: SuiteRequest) -> dict:
@@ -38,7 +38,7 @@ def show(figures: dict) -> str:
     }
     return "\n".join(
         [
-            f"prompts with a place that training knows from pictures only, or from clips; {figures['prompts']} each",
+            f"prompts with a place that training knows from images only, or from clips; {figures['prompts']} each",
             table("taught by", dict.fromkeys(SHOWN, PERCENT), rows),
         ]
     )

@@ -42,15 +42,15 @@ def ink(video: Tensor, mask: Tensor) -> Tensor:
 
     Brightness becomes a wash between ink and paper, and edges become strokes.
     """
-    picture = (video + 1) / 2
-    light = (picture * torch.tensor((0.3, 0.59, 0.11)).view(3, 1, 1, 1)).sum(0)
+    image = (video + 1) / 2
+    light = (image * torch.tensor((0.3, 0.59, 0.11)).view(3, 1, 1, 1)).sum(0)
     low, high = light.amin(), light.amax()
     wash = ((light - low) / (high - low).clamp(min=0.3)).clamp(0, 1).sqrt()
     across = F.pad(light.diff(dim=-1).abs(), (0, 1))
     down = F.pad(light.diff(dim=-2).abs(), (0, 0, 0, 1))
     wash = (wash - OUTLINE * torch.maximum(across, down)).clamp(0, 1)
     dark, pale = (torch.tensor(colour).view(3, 1, 1, 1) for colour in (INK, PAPER))
-    return torch.lerp(picture, torch.lerp(dark, pale, wash), STRENGTH + (ON_GUEST - STRENGTH) * mask) * 2 - 1
+    return torch.lerp(image, torch.lerp(dark, pale, wash), STRENGTH + (ON_GUEST - STRENGTH) * mask) * 2 - 1
 
 
 class InkWorld(World):

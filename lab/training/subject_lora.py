@@ -1,8 +1,8 @@
-"""The proof of `lavie train lora` on lavie-tiny: twelve pictures of a guest that it has never seen.
+"""The proof of `lavie train lora` on lavie-tiny: twelve images of a guest that it has never seen.
 
     python -m lab.training.subject_lora FAMILY RUN [--clips 63] [OPTION…]
 
-Renders the pictures, trains on them (options are those of `lavie train lora`), and measures; see `lab.measures.lora`.
+Renders the images, trains on them (options are those of `lavie train lora`), and measures; see `lab.measures.lora`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..world.render import render
 from ..world.view import SECONDS
 
 TRIGGER, SEED = "zwx", 11
-MOMENTS = (  # what a picture shows: the guest in this motion, at this share of its clip
+MOMENTS = (  # what an image shows: the guest in this motion, at this share of its clip
     *(("moving left", 0.5), ("moving right", 0.3), ("moving up", 0.6), ("moving down", 0.5)),
     *(("moving right", 0.7), ("moving left", 0.2), ("growing", 0.05), ("growing", 0.9)),
     *(("shrinking", 0.95), ("shrinking", 0.4), ("hovering", 0.2), ("hovering", 0.7)),
@@ -47,8 +47,8 @@ OPTIONS = (
 CLIPS_OF_CLASS, OTHER_CLIPS, PROMPTS_ALONE = 2, 4, 20  # of every motion: prior prompts with a clip, and without
 
 
-def pictures() -> list[tuple[Tensor, str]]:
-    """The pictures, uint8 [64, 96, 3], and what each shows, with the trigger in the place of colour and kind.
+def images() -> list[tuple[Tensor, str]]:
+    """The images, uint8 [64, 96, 3], and what each shows, with the trigger in the place of colour and kind.
 
     They show the guest in every size that the clips will be asked for, each at another place.
     """
@@ -60,10 +60,10 @@ def pictures() -> list[tuple[Tensor, str]]:
     return made
 
 
-def write_pictures(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     """Each as NAME.png and NAME.txt."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, (pixels, words) in enumerate(pictures()):
+    for number, (pixels, words) in enumerate(images()):
         Image.fromarray(pixels.numpy()).save(folder / f"{number:02}.png")
         (folder / f"{number:02}.txt").write_text(words + "\n")
 
@@ -81,9 +81,9 @@ def prior_prompts() -> tuple[list[str], int]:
 def run(family: Path, folder: Path, measured: int, options: list[str]) -> int:
     """Pictures, LoRA, figures."""
     register()
-    write_pictures(folder / "pictures")
+    write_images(folder / "images")
     lora, (prompts, clips) = folder / f"{TRIGGER}.safetensors", prior_prompts()
-    given = ["--family", family, "--images", folder / "pictures", "--run", folder / "run", "--output", lora]
+    given = ["--family", family, "--images", folder / "images", "--run", folder / "run", "--output", lora]
     priors = [part for prompt in prompts for part in ("--prior-prompt", prompt)] + ["--prior-images", clips]
     code = lavie(list(map(str, ["train", "lora", *given, "--trigger", TRIGGER, *OPTIONS, *priors, *options])))
     measure = ["evaluate", "lora", "--model", family, "--lora", lora, "--trigger", TRIGGER, "--clips", measured]

@@ -121,8 +121,8 @@ def test_json_holds_no_infinity():
     assert json.loads(json.dumps(figures, allow_nan=False)) == {"a": None, "b": [0.3333, None], "3": "x"}
 
 
-def test_retention_asks_for_the_place_that_only_pictures_taught():
-    assert {scene.place for scene in retention.scenes_of("pictures", 6, seed=1)} == set(STILL_PLACES)
+def test_retention_asks_for_the_place_that_only_images_taught():
+    assert {scene.place for scene in retention.scenes_of("images", 6, seed=1)} == set(STILL_PLACES)
     assert {scene.place for scene in retention.scenes_of("clips", 20, seed=1)} == set(PLACES)
 
 
@@ -201,11 +201,11 @@ def test_the_later_stages_are_measured_on_real_videos(capsys, tmp_path, suite, f
     assert not [name for row in figures[figure].values() for name in row if "subject" in name or "moves" in name]
 
 
-def test_the_retention_suite_tells_pictures_from_clips(capsys):
+def test_the_retention_suite_tells_images_from_clips(capsys):
     figures = json.loads(evaluate(capsys, "retention", "--clips", "3", "--steps", "1", "--json"))
-    assert figures["rendered"]["pictures"]["time"] == figures["rendered"]["clips"]["time"] == 1
-    assert set(figures["made"]) == {"pictures", "clips"}
-    assert "pictures, the judge on rendered clips" in retention.show(figures)
+    assert figures["rendered"]["images"]["time"] == figures["rendered"]["clips"]["time"] == 1
+    assert set(figures["made"]) == {"images", "clips"}
+    assert "images, the judge on rendered clips" in retention.show(figures)
 
 
 def test_the_speed_suite_compares_with_the_exact_way(capsys, monkeypatch):

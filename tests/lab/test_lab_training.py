@@ -14,7 +14,7 @@ from lab.training.latents import encoded
 from lab.training.motion_words import OPPOSITES, motion_vectors
 from lab.training.preview import SEED, fitted, samples
 from lab.training.style_lora import ink
-from lab.training.subject_lora import TRIGGER, pictures, prior_prompts
+from lab.training.subject_lora import TRIGGER, images, prior_prompts
 from lab.training.words import inherited
 from lab.world.captions import MOTIONS, vocabulary
 from lab.world.grammar import scene_of
@@ -75,9 +75,7 @@ def test_an_error_inside_a_guest_counts_more():
     assert loss_terms(inside, mask, latents)["total"] > loss_terms(outside, mask, latents)["total"]
 
 
-@pytest.mark.parametrize(
-    ("spec", "pictures"), [("world:9:3", False), ("world-courses", False), ("world-stills:5", True)]
-)
+@pytest.mark.parametrize(("spec", "images"), [("world:9:3", False), ("world-courses", False), ("world-stills:5", True)])
 def test_the_lab_makes_the_world_a_source_of_training(spec, pictures):
     source = open_source(spec, Filters(), pictures)
     assert source.name == spec
@@ -114,7 +112,7 @@ def test_ink_leaves_the_colour_to_the_guest():
 
 def test_the_preview_of_a_family_is_fitted_to_the_mean_colours(tmp_path):
     vae = small_vae(8, 8, 8, 8).eval()
-    factors, r2 = fitted(vae, 32, 48, pictures=24)
+    factors, r2 = fitted(vae, 32, 48, images=24)
     assert (len(factors), {len(row) for row in factors}) == (5, {3})
     x, y = samples(vae, 32, 48, World(24, SEED, stills=True))
     error = (x @ torch.tensor(factors) - y).square().mean()
@@ -123,7 +121,7 @@ def test_the_preview_of_a_family_is_fitted_to_the_mean_colours(tmp_path):
 
 
 def test_twelve_pictures_show_the_newcomer_by_its_trigger():
-    made = pictures()
+    made = images()
     assert len(made) == 12
     assert all(words.startswith(f"a {TRIGGER} ") for _, words in made)
     assert {pixels.shape for pixels, _ in made} == {(64, 96, 3)}

@@ -267,9 +267,7 @@ def test_one_door_to_every_source(folder, tmp_path):
     assert (len(open_source("world:40:3")), open_source("world:40:3").seed) == (40, 3)
 
 
-@pytest.mark.parametrize(
-    "spec", ["nowhere", "world:many", "world:0", "none.tar", "none-{0..3}.tar", "none.csv"]
-)
+@pytest.mark.parametrize("spec", ["nowhere", "world:many", "world:0", "none.tar", "none-{0..3}.tar", "none.csv"])
 def test_a_door_that_leads_nowhere_says_so(spec):
     with pytest.raises(UsageError, match=r"none|nowhere|world"):
         open_source(spec)
