@@ -76,8 +76,8 @@ def test_an_error_inside_a_guest_counts_more():
 
 
 @pytest.mark.parametrize(("spec", "images"), [("world:9:3", False), ("world-courses", False), ("world-stills:5", True)])
-def test_the_lab_makes_the_world_a_source_of_training(spec, pictures):
-    source = open_source(spec, Filters(), pictures)
+def test_the_lab_makes_the_world_a_source_of_training(spec, images):
+    source = open_source(spec, Filters(), images)
     assert source.name == spec
     assert source.read(1, ClipRequest(1, 32, 48), generator_of("test", 1)).tensors["video"].shape == (3, 1, 32, 48)
 
