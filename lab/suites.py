@@ -8,8 +8,8 @@ SUITES = {
         module="lab.measures.fidelity",
         clips=400,
         options={
-            "--stills": {"action": "store_true", "help": "images instead of clips, in a fraction of the time"},
-            "--sheet": {"default": "", "metavar": "FILE", "help": "a sheet of the first ones, unpicked"},
+            "--stills": {"action": "store_true", "help": "Measure images instead of clips, in a fraction of the time."},
+            "--sheet": {"default": "", "metavar": "FILE", "help": "Write the first ones to this file, as one sheet."},
         },
     ),
     "gap": Suite(
@@ -24,7 +24,7 @@ SUITES = {
         options={
             "--method": {
                 "default": "",
-                "help": "conditioned (the extension stage, default) or replacement (the base stage, training-free)",
+                "help": "Use the extension stage (conditioned) or the base alone (replacement). (default: conditioned)",
             },
         },
     ),
@@ -40,8 +40,8 @@ SUITES = {
         clips=63,
         kinds=lambda options: 4,
         options={
-            "--lora": {"default": "", "metavar": "FILE", "help": "a LoRA of the guest"},
-            "--trigger": {"default": "", "metavar": "WORD", "help": "the word that calls for it"},
+            "--lora": {"default": "", "metavar": "FILE", "help": "The LoRA of the guest."},
+            "--trigger": {"default": "", "metavar": "WORD", "help": "The word that calls for the guest."},
         },
     ),
     "long": Suite(
@@ -49,6 +49,6 @@ SUITES = {
         module="lab.measures.long",
         clips=9,
         kinds=lambda options: 1 if options.get("method") else 6,
-        options={"--method": {"default": "", "help": "one method alone (default: all)"}},
+        options={"--method": {"default": "", "help": "Measure one method alone. (default: all)"}},
     ),
 }

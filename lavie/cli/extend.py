@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     frames = number(int, 1, MAX_FRAMES)
     parser.add_argument("--frames", type=frames, default=64, metavar="N", help="Frames in all. (default: 64)")
     parser.add_argument(
-        "--video", metavar="IN", help="Continue this video or folder of images. Its frames count towards --frames."
+        "--video",
+        metavar="IN",
+        help="Continue this video, folder of images or single image. Its frames count towards --frames.",
     )
     add_resize_argument(parser, "--video to --size, or to the model's own size")
     parser.add_argument(

@@ -9,10 +9,10 @@ from typing import Any
 
 from ..errors import UsageError
 from ..video import count_frames, probe_video
+from ..video.sequence import IMAGE_SUFFIXES
 
 HELP = "say how a video was made, or what a checkpoint is"
 _CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
-_IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _is_model(path: Path) -> bool:
     if path.is_dir():
-        return not any(file.suffix.lower() in _IMAGES for file in path.iterdir())
+        return not any(file.suffix.lower() in IMAGE_SUFFIXES for file in path.iterdir())
     if path.suffix.lower() in _CHECKPOINTS and not path.exists():
         raise UsageError(f"{path} does not exist.")
     return path.suffix.lower() in _CHECKPOINTS

@@ -18,13 +18,14 @@ HELP = "measure a model's stages on videos of your own"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     suites = "; ".join(f"{name}: {suite.help}" for name, suite in SUITES.items())
+    clips = ", ".join(f"{name} {suite.clips}" for name, suite in SUITES.items())
     parser.add_argument("suite", type=_suite, metavar="SUITE", help=suites)
     parser.add_argument("--model", default="lavie-tiny", help="Name or folder of the family. (default: lavie-tiny)")
     parser.add_argument(
         "--videos",
         default="",
         metavar="SPEC",
-        help="A folder of files with .txt captions beside them, a .csv, or .tar shards.",
+        help="Your videos: a folder with a .txt caption beside each file, a .csv, or .tar shards.",
     )
     parser.add_argument(
         "--clips",
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="clips",
         type=number(int, 1, 100_000),
         metavar="N",
-        help=f"How many. (default: {', '.join(f'{name} {suite.clips}' for name, suite in SUITES.items())})",
+        help=f"How many clips or prompts to measure. (default: {clips})",
     )
     parser.add_argument(
         "--seed", type=int, default=1000, metavar="N", help="Seed of prompts and noise. (default: 1000)"
@@ -43,13 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--guidance-scale", type=number(float, 0, 100), metavar="X", help="Guidance scale. (default: the model's own)"
     )
-    parser.add_argument("--batch", type=number(int, 1, 1024), default=8, help="Clips at a time. (default: 8)")
+    parser.add_argument(
+        "--batch", type=number(int, 1, 1024), default=8, help="How many clips to make at once. (default: 8)"
+    )
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="Where to run. (default: auto)"
     )
     for flag, owners in _owners().items():
         keywords = dict(SUITES[owners[0]].options[flag])
-        keywords["help"] = "; ".join(f"{name}: {SUITES[name].options[flag]['help']}" for name in owners)
+        keywords["help"] = " ".join(f"{name}: {SUITES[name].options[flag]['help']}" for name in owners)
         parser.add_argument(flag, **keywords)
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 

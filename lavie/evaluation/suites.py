@@ -48,9 +48,9 @@ SUITES: dict[str, Suite] = {
         options={
             "--presets-only": {
                 "action": "store_true",
-                "help": "only exact, balanced and fast, not the knobs one by one",
+                "help": "Measure only exact, balanced and fast, not each setting by itself.",
             },
-            "--method": {"default": "", "help": "one stage alone (default: all)"},
+            "--method": {"default": "", "help": "Measure one stage alone. (default: all)"},
         },
     ),
 }

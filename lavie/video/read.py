@@ -48,6 +48,8 @@ class VideoClip:
 def read_video(path: str | os.PathLike[str], max_frames: int | None = None) -> VideoClip:
     """A whole video (mp4, webm, mov, gif, …) or image sequence (a folder, or `name_%04d.png`), or its beginning.
 
+    A single image (png, jpg, webp) is a video of one frame.
+
     Raises:
         UsageError: the file is missing, empty, or not a video.
         LavieError: the file is damaged.

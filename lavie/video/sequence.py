@@ -1,4 +1,7 @@
-"""Image sequences: numbered images in a folder, named by the folder (`out/`) or a pattern (`out/frame_%04d.png`)."""
+"""Image sequences: numbered images in a folder, named by the folder (`out/`) or a pattern (`out/frame_%04d.png`).
+
+A single image is a sequence of one frame.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import numpy as np
 
 from ..errors import LavieError, UsageError
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _PATTERN = re.compile(r"(?P<prefix>.*)%(?:0(?P<digits>\d+))?d(?P<suffix>\.\w+)")
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)(?P<suffix>\.(?:png|jpg|jpeg|webp))", re.IGNORECASE)
 
@@ -44,6 +48,16 @@ class ImageSequence:
         return [path for _, path in sorted(numbered, key=lambda item: (int(item[0][1]), item[1].name))]
 
 
+class SingleImage(ImageSequence):
+    """One image, which need not have a number."""
+
+    def __str__(self) -> str:
+        return str(self.files()[0])
+
+    def files(self) -> list[Path]:
+        return [self.folder / f"{self.prefix}{self.suffix}"]
+
+
 def from_pattern(path: str | os.PathLike[str]) -> ImageSequence | None:
     """The sequence that `name_%04d.png` names, whether or not it exists; None for any other name."""
     folder, name = os.path.split(os.fspath(path))
@@ -52,7 +66,7 @@ def from_pattern(path: str | os.PathLike[str]) -> ImageSequence | None:
 
 
 def find(path: str | os.PathLike[str]) -> ImageSequence | None:
-    """The sequence in a folder or of a pattern; None if the path is neither.
+    """The sequence in a folder or of a pattern, or a single image; None if the path is none of these.
 
     Raises:
         UsageError: no numbered images there, or more than one series of them.
@@ -63,6 +77,8 @@ def find(path: str | os.PathLike[str]) -> ImageSequence | None:
             raise UsageError(f"There are no images named {path}.")
         return pattern
     folder = Path(path)
+    if folder.is_file() and folder.suffix.lower() in IMAGE_SUFFIXES:
+        return SingleImage(folder.parent, folder.stem, suffix=folder.suffix)
     if not folder.is_dir():
         return None
     matches = [match for file in sorted(folder.iterdir()) if (match := _NUMBERED.fullmatch(file.name))]

@@ -192,6 +192,7 @@ def stored_by_0_1_0():
         assert stored.pop("format") == 1
         for unknown in ("chunks", "guidance_rescale"):
             del stored[unknown]
+        del stored["speed"]["vae_keys"]  # as if this had come later, too
         path.write_text(json.dumps({**stored, "version": "0.1.0", **also}), "utf-8")
 
     return change

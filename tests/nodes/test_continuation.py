@@ -57,6 +57,27 @@ def test_frames_of_another_size_are_brought_to_one(resize):
     assert torch.equal(clip[:2], resized(second, (64, 96), resize))
 
 
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("base", {"resample": 2}),
+        ("base", {"motion": 3.0}),
+        ("base", {"drift_correction": 0.8}),
+        ("extension", {"motion": 3.0}),
+        ("extension", {"drift_correction": 0.8}),
+    ],
+)
+def test_the_settings_of_its_siblings_change_the_new_frames_and_no_others(name, setting):
+    image = clip_of(1, 32, 48)
+    plain, changed = (go_on(image, name, num_frames=36, **given) for given in ({}, setting))
+    assert torch.equal(plain[:1], changed[:1])
+    assert not torch.equal(plain[1:], changed[1:])
+
+
+def test_a_setting_that_the_extension_stage_does_not_have_is_refused():
+    refused(lambda: go_on(clip_of(1, 32, 48), "extension", resample=2), "resample")
+
+
 def test_an_anchor_reaches_both_kinds_of_network():
     for name in ("base", "extension"):
         assert not torch.equal(go_on(clip_of(1, 32, 48), name, anchor=0.5)[1:], go_on(clip_of(1, 32, 48), name)[1:])

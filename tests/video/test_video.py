@@ -61,6 +61,15 @@ def test_what_is_written_comes_back(name, tmp_path):
     assert error.max() == 0 if name.endswith(".png") or name.endswith("/") else error.mean() < 4
 
 
+@pytest.mark.parametrize("name", ["still.png", "photo 12.jpg"])
+def test_a_single_image_is_a_video_of_one_frame(name, tmp_path):
+    Image.fromarray(moving_square(1)[0]).save(tmp_path / name, quality=100)
+    clip = read_video(tmp_path / name)
+    assert clip.frames.shape == (1, *moving_square(1).shape[1:])
+    assert np.abs(clip.frames.astype(int) - moving_square(1)).mean() < 4
+    assert count_frames(tmp_path / name) == 1
+
+
 @pytest.mark.parametrize("name", NAMES[:2])
 def test_plain_colours_keep_their_value_in_films(name, tmp_path):
     colours = np.array([(220, 30, 30), (20, 160, 60), (30, 60, 200), (250, 220, 40)], np.uint8)

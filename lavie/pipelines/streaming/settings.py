@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...config import StageConfig
-from ...speed import speed_of
+from ...speed import Speed, speed_of
 from ..stage import Stage, StagePipeline
 from .input_video import InputVideo
 from .segments import Cut, stage_settings
@@ -48,7 +48,7 @@ def upgraded(stored: dict[str, Any]) -> dict[str, Any]:
     """What an older version stored, in this version's form: settings that it did not know were at their defaults."""
     config = {each.name: each.default for each in fields(StageConfig) if each.name not in (*_NOT_OF_FRAMES, "speed")}
     kept = {name: value for name, value in stored.items() if name != "version"}
-    return {**config, "format": 1, **kept}
+    return {**config, "format": 1, **kept, "speed": {**asdict(Speed()), **stored.get("speed", {})}}
 
 
 def _model_files(stage: Stage) -> list[list[Any]]:
