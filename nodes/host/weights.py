@@ -36,14 +36,23 @@ def require_fitting(patcher: Any, patches: Mapping) -> None:
     Raises:
         LavieError: there are none, they are for layers that this network does not have, or of other sizes.
     """
-    weights = patcher.model.state_dict()
     names = {key: key if isinstance(key, str) else key[0] for key in patches}
-    own = {key: weights[name].shape for key, name in names.items() if name in weights}
+    weights = {key: _weight(patcher.model, name) for key, name in names.items()}
+    own = {key: weight.shape for key, weight in weights.items() if weight is not None}
     nothing = not patches and hasattr(patcher.model, "diffusion_model")  # many a LoRA leaves the text encoder alone
     if nothing or (not own and any(_foreign(patcher.model, name) for name in names.values())):
         raise LavieError(f"These weights fit no layer of LaVie. {MADE_FOR}")
     if not all(_fits(patches[key], key, shape) for key, shape in own.items()):
         raise LavieError(f"These weights have other sizes than this model's. {MADE_FOR}")
+
+
+def _weight(network: torch.nn.Module, name: str) -> torch.Tensor | None:
+    """By its name; a merge asks for one at a time, for which a whole state dict would take seconds."""
+    module, _, own = name.rpartition(".")
+    try:
+        return getattr(network.get_submodule(module), own, None)
+    except AttributeError:
+        return None
 
 
 def _foreign(network: Any, name: str) -> bool:

@@ -17,12 +17,14 @@ MODEL = Section(
         chain(
             ("LoraLoader", {"model": "$model", "clip": "$clip", "lora_name": "own.safetensors"}), ours=ACTS, core=ACTS
         ),
+        on_model("LoraLoaderBypassModelOnly", ACTS, ACTS, lora_name="own.safetensors"),
         on_model("FreeU", ACTS, ACTS),
         on_model("FreeU_V2", ACTS, ACTS),
         on_model("TomePatchModel", ACTS, ACTS, "faster, less detail", ratio=0.5),
         on_model("HyperTile", ACTS, ACTS, "faster for large frames", tile_size=32, max_depth=1),
         on_model("PatchModelAddDownscale", ACTS, ACTS, "coherent frames at sizes the model was not trained for"),
         on_model("HypernetworkLoader", ACTS, ACTS, hypernetwork_name="own.pt"),
+        on_model("NAGuidance", ACTS, ACTS, "a stronger negative prompt"),
         on_model("UNetSelfAttentionMultiply", ACTS, ACTS, k=1.3),
         on_model("UNetCrossAttentionMultiply", ACTS, ACTS, k=1.3),
         on_model("UNetTemporalAttentionMultiply", ACTS, ACTS, self_structural=1.2),
@@ -45,6 +47,7 @@ MODEL = Section(
             dim=2,
         ),
         on_model("PerturbedAttentionGuidance", REFUSED, ACTS, GUIDANCE),
+        on_model("CFGOverride", REFUSED, ACTS, GUIDANCE, cfg=5.0),
         on_model("RescaleCFG", REFUSED, ACTS, GUIDANCE),
         on_model("RenormCFG", REFUSED, ACTS, GUIDANCE, renorm_cfg=0.5),
         on_model("CFGZeroStar", REFUSED, ACTS, GUIDANCE),
@@ -83,6 +86,7 @@ MODEL = Section(
             beside={"latent": "$masked", "denoise": 0.6},
         ),
         on_model("ModelComputeDtype", REFUSED, REFUSED, "choose dtype in LaVie Loader", dtype="fp16"),
+        on_model("ModelAttentionBackend", REFUSED, REFUSED, "LaVie uses PyTorch's"),
         on_model("ScaleROPE", REFUSED, REFUSED, NO_PART, scale_x=1.5),
     ),
 )
