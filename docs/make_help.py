@@ -58,7 +58,7 @@ def _takes(kind: Any, options: dict[str, Any]) -> str:
         return (
             f"{_digits(options['min'])} or more" if most >= 2**31 else f"{_digits(options['min'])} to {_digits(most)}"
         )
-    return {"BOOLEAN": "on or off", "STRING": "text"}.get(kind, kind)
+    return {"BOOLEAN": "on or off", "STRING": "text"}.get(kind, kind.replace(",", " or "))
 
 
 def _default(value: Any) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from .errors import LavieError
+from .errors import LavieError, UsageError
+from .file_names import check_name
 
 PREFIX, SUFFIX = ".lavie-", ".partial"
 
@@ -26,7 +27,9 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     Raises:
         LavieError: it cannot be written.
+        UsageError: Windows cannot hold its name.
     """
+    check_name(path)
     partial = partial_of(path, str(os.getpid()))  # two processes may write the same file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,6 +40,20 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise LavieError(f"{path} could not be written: {error}.") from error
     finally:
         remove(partial)
+
+
+def check_can_write(path: Path) -> None:
+    """Check that a file or folder can be made there, before any work is done.
+
+    Raises:
+        UsageError: the folder may not be written to, or Windows cannot hold the name.
+    """
+    check_name(path)
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        remove(new_work_folder(folder))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {folder} does not allow it ({error.strerror}).") from error
 
 
 def partial_of(path: Path, writer: str = "") -> Path:

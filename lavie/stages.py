@@ -34,6 +34,10 @@ class StageSpec:
         """The number of output frames for a number of input frames."""
         return self.key_frame_distance * (num_frames - 1) + 1
 
+    def rate_made(self, num_frames: int, fps: float) -> float:
+        """The frame rate at which the output lasts as long as the input of so many frames at `fps`."""
+        return fps * self.frames_made(num_frames) / num_frames
+
 
 # Noisy latents alone; beside those of a frame (the paper, section 5.6), or of a mask and the masked video (SEINE).
 PLAIN, FIRST_FRAME, MASK = 4, 8, 9

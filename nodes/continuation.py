@@ -16,7 +16,7 @@ from ..lavie.long_video.conditioned import continued
 from ..lavie.pipelines.resize import RESIZES, resized
 from ..lavie.pipelines.transition import sample_transition
 from ..lavie.stages import MASK, STAGES
-from .inputs import in_size_of, padded
+from .inputs import even, in_size_of, padded
 from .node import FPS
 from .sampler import SAMPLING, WIRES, Run, SamplerNode
 from .vae import require_vae
@@ -63,6 +63,7 @@ class LaVieImageToVideo(SamplerNode):
         by_stage = {METHODS[name].stage or "base": METHODS[name] for name in self.methods}
         method = by_stage[run.info.stage]
         settings = run.settings(method)
+        images = even(images)
         if resize != "keep":
             images = resized(images, (run.config.height, run.config.width), resize)
         context = run.encoded(vae, padded(images[-settings.context_frames :]))
@@ -119,6 +120,7 @@ class LaVieTransition(SamplerNode):
         resize: str = "refuse",
     ) -> tuple[Tensor, Tensor, float]:
         require_vae(vae, VAE_FACTOR, self.title)
+        first, second = even(first), even(second)
         if resize != "refuse":
             second = resized(second, (first.shape[1], first.shape[2]), resize)
         if first.shape[1:3] != second.shape[1:3]:

@@ -12,6 +12,8 @@ from torch.nn.functional import pad
 from ..lavie.errors import UsageError
 from ..lavie.sampling import TextCondition
 from ..lavie.stages import STAGES
+from ..lavie.video import check_frame_rate
+from . import host
 from .adapters import PER_FRAME, StageInfo, check_width
 
 VAE_FACTOR = STAGES["base"].vae_factor
@@ -85,7 +87,14 @@ def video_latents(latent: dict) -> Tensor:
             "Take them from LaVie Empty Latent Video or LaVie VAE Encode, or turn frames into a video with LaVie "
             "Frames to Latent Video."
         )
+    check_filled(samples)
     return samples
+
+
+def check_filled(latents: Tensor) -> None:
+    """Raise UsageError for an empty batch, or a video of no frames."""
+    if latents.numel() == 0:
+        raise UsageError(f"These latents are empty (shape {list(latents.shape)}): they must hold a frame.")
 
 
 def base_latents(latent: dict) -> Tensor:
@@ -109,6 +118,33 @@ def check_images(images: Tensor, minimum: int = 1) -> None:
         raise UsageError(f"The video has {len(images)} frame(s); this node needs at least {minimum}.")
     if min(images.shape[1:3]) < 8:
         raise UsageError(f"An image of {images.shape[2]}×{images.shape[1]} pixels is too small for LaVie.")
+
+
+def parts_of(video: Any, fps: float) -> host.VideoParts:
+    """Frames, frame rate and sound of a VIDEO, or of an IMAGE at `fps`.
+
+    Raises:
+        UsageError: a frame rate that no video can have.
+    """
+    if isinstance(video, Tensor):
+        check_frame_rate(fps)
+    parts = host.video_parts(video, fps)
+    check_frame_rate(float(parts.frame_rate))
+    return parts
+
+
+def even(images: Tensor) -> Tensor:
+    """The images, checked, with the last row or column once more where a side is odd; a note on the node says so."""
+    check_images(images)
+    height, width = images.shape[1:3]
+    if height % 2 == width % 2 == 0:
+        return images
+    taken = f"{width + width % 2}×{height + height % 2}"
+    host.note(
+        f"The images of {width}×{height} pixels are taken as {taken}: Save Video needs even sides (H.264), so the last "
+        "row or column stands twice."
+    )
+    return pad(images.movedim(-1, 1), (0, width % 2, 0, height % 2), mode="replicate").movedim(1, -1)
 
 
 def video_of(images: Tensor, minimum: int = 1) -> Tensor:

@@ -12,7 +12,7 @@ from ..lavie.config import MAX_FRAMES, MAX_SIDE
 from ..lavie.errors import UsageError
 from ..lavie.models.latents import SMALLEST_TILE
 from . import host
-from .inputs import VAE_FACTOR, latent_of, stage_of, video_latents
+from .inputs import VAE_FACTOR, check_filled, latent_of, stage_of, video_latents
 from .node import Node
 from .vae import decode, encode, ratio_of, require_vae
 from .widgets import integer, socket
@@ -117,6 +117,7 @@ class LaVieFramesToLatentVideo(LatentNode):
         latents = samples["samples"]
         if latents.dim() != 4:
             raise UsageError(f"These latents are {latents.dim()}-D; this node takes a batch of image latents (4-D).")
+        check_filled(latents)
         num_frames = num_frames or len(latents)
         if len(latents) % num_frames:
             raise UsageError(f"{len(latents)} frames do not divide into videos of {num_frames}.")

@@ -17,9 +17,11 @@ from torch import Tensor
 
 from ..lavie.config import BUNDLED, Family
 from ..lavie.errors import UsageError
+from ..lavie.file_names import check_name
 from ..lavie.knobs import knobs_of
 from ..lavie.training.lora import PRIOR_IMAGES, LoopSettings, LoraSettings, check_packages
 from . import host
+from .inputs import check_images
 from .loaders import model_names, resolve
 from .node import Node
 from .widgets import Input, choice, given, integer, number, socket, text, widget
@@ -75,6 +77,7 @@ class LaVieLoraTrainer(Node):
 
     def run(self, images: Tensor, model: str, lora_name: str, captions: str, **inputs: Any) -> dict[str, Any]:
         check_packages()
+        check_images(images)
         output = host.loras_folder() / f"{_checked_name(lora_name)}.safetensors"
         family, _ = resolve(model, "base")
         device = host.compute_device()
@@ -180,6 +183,7 @@ def _checked_name(name: str) -> str:
     name = name.strip().removesuffix(".safetensors")
     if not NAME.fullmatch(name):
         raise UsageError(f"'{name}' cannot be the name of a LoRA: write letters, digits, dots, dashes and spaces.")
+    check_name(name)
     return name
 
 

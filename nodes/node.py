@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from ..lavie.errors import in_words
+from . import host
 from .widgets import Input
 
 FPS = ("FLOAT", "Frames per second.")  # an output of nodes that make frames
@@ -18,7 +20,8 @@ class Node:
     """
 
     CATEGORY = "LaVie"
-    FUNCTION = "run"
+    FUNCTION = "execute"
+    advice: ClassVar[str] = "Make the video smaller or shorter, or close other programs."  # if memory is not enough
     title: ClassVar[str]
     inputs: ClassVar[dict[str, Input | Callable[[], Input]]] = {}
     optional: ClassVar[tuple[str, ...]] = ()
@@ -29,6 +32,20 @@ class Node:
         cls.RETURN_NAMES = tuple(cls.outputs)
         cls.RETURN_TYPES = tuple(kind for kind, _ in cls.outputs.values())
         cls.OUTPUT_TOOLTIPS = tuple(tooltip for _, tooltip in cls.outputs.values())
+
+    def execute(self, **inputs: Any) -> Any:
+        """`run`, whose errors of the system become sentences; a card without memory is for the host."""
+        try:
+            return self.run(**inputs)
+        except Exception as error:
+            told = None if host.is_card_out_of_memory(error) else in_words(error, self.advice)
+            if told is None:
+                raise
+            raise told from error
+
+    def run(self, **inputs: Any) -> Any:
+        """What the node does."""
+        raise NotImplementedError
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, dict[str, Any]]:  # noqa: N802 (ComfyUI's name)

@@ -41,7 +41,7 @@ class SamplerNode(Node):
     settings of the stage; `make(run, …)` gets them by name and returns the outputs.
     """
 
-    advice: ClassVar[str] = BASE_ADVICE  # if memory is not enough even for the smallest steps
+    advice = BASE_ADVICE
     stages: ClassVar[tuple[str, ...]]
     methods: ClassVar[tuple[str, ...]] = ()
     required: ClassVar[tuple[str, ...]]

@@ -63,7 +63,9 @@ class GraphVAE:
         try:
             with pooled_keys(self.first_stage_model, keys):
                 return self._decode(latents, tile, report)
-        except host.out_of_memory():
+        except Exception as error:
+            if not host.ran_out_of_memory(error):
+                raise
             log.warning(
                 "LaVie ran out of memory while decoding. It continues in tiles, which changes the result slightly."
             )

@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from .. import __version__
-from ..errors import Cancelled, LavieError, UsageError
+from ..errors import Cancelled, LavieError, UsageError, in_words
 
 COMMANDS = {
     "generate": "lavie.cli.generate",
@@ -34,6 +34,7 @@ COMMANDS = {
 }
 
 FAILURE, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+MEMORY_ADVICE = "Set a limit to work in smaller parts (--memory auto), or ask for a smaller size or fewer frames."
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,6 +51,9 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if "--debug" in argv:
             traceback.print_exc()
+        told = in_words(error, MEMORY_ADVICE)
+        if told is not None:
+            return _fail(str(told), FAILURE, argv)
         words = " ".join(str(error).split())
         return _fail(f"{type(error).__name__}: {words} (--debug shows where)", FAILURE, argv)
 

@@ -146,8 +146,8 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="FILE",
-        help="clip.mp4, clip.webm, clip.gif, or PNG frames as folder/ or name_%%04d.png. Replaced only once the new "
-        "one is complete.",
+        help="clip.mp4, .mov, .mkv, .webm or .gif, or PNG frames as folder/ or name_%%04d.png. Replaced only once the "
+        "new one is complete.",
     )
     parser.add_argument("--quiet", action="store_true", help="Show no progress.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")

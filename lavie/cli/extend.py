@@ -10,7 +10,7 @@ from ..errors import UsageError
 from ..flags import add_flags, given, number, size
 from ..knobs import knobs_of
 from ..long_video import METHODS, LongVideoSettings
-from ..video import read_video
+from ..video import carried_sound, read_video
 from .arguments import (
     add_making_arguments,
     add_resize_argument,
@@ -67,8 +67,11 @@ def run(args: argparse.Namespace) -> int:
     elif re.match(r"\s*\d+\s*:", args.prompt):
         prompt = PromptSchedule.parse(args.prompt)
     settings = {**given(args, LongVideoSettings), **sampling_settings(args, "base"), **size_settings(args)}
-    settings |= {"method": args.method, "video": source and source.frames, "resize": args.resize}
+    settings |= {"method": args.method, "resize": args.resize}
     pipeline = loaded(args, LongVideoPipeline, family)
+    if args.video is not None and source:
+        settings |= {"video": source.frames, "fps": source.fps}
+        settings["sound"] = carried_sound(args.video, args.output, pipeline.notify, args.frames / source.fps)
     print_results([made(args, pipeline, args.output, source, prompt, args.frames, **settings)], args.json)
     return 0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..flags import number, size
-from ..video import read_video
+from ..video import carried_sound, read_video
 from .arguments import add_making_arguments, check_output, check_schedule, sampling_settings, size_settings
 from .making import loaded, made, print_results
 
@@ -52,9 +52,11 @@ def run(args: argparse.Namespace) -> int:
         "interpolate": args.interpolate,
         "upscale": args.upscale,
         "video": source and source.frames,
+        "fps": source and source.fps,
         "strength": strength,
     }
     pipeline, pairs = loaded(args, CascadePipeline), zip(prompts, outputs, strict=True)
+    settings["sound"] = args.video and carried_sound(args.video, outputs[0], pipeline.notify)
     print_results([made(args, pipeline, output, source, prompt, **settings) for prompt, output in pairs], args.json)
     return 0
 

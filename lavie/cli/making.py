@@ -15,7 +15,7 @@ from .progress import StageProgress
 if TYPE_CHECKING:
     from ..config import Family
     from ..pipelines import StreamedVideo
-    from ..video import VideoClip
+    from ..video import Sound, VideoClip
 
 
 def loaded(args: argparse.Namespace, kind: Any, model: Family | None = None) -> Any:
@@ -33,7 +33,13 @@ def loaded(args: argparse.Namespace, kind: Any, model: Family | None = None) -> 
 
 
 def made(
-    args: argparse.Namespace, pipeline: Any, output: str, source: VideoClip | None, *inputs: Any, **settings: Any
+    args: argparse.Namespace,
+    pipeline: Any,
+    output: str,
+    source: VideoClip | None,
+    *inputs: Any,
+    sound: Sound | None = None,
+    **settings: Any,
 ) -> dict[str, Any]:
     """Call a pipeline, write its video and describe that; source: the video that is in its inputs."""
     started = time.perf_counter()
@@ -41,7 +47,7 @@ def made(
         video = pipeline(*inputs, callback=progress, **settings)
     seconds = time.perf_counter() - started
     metadata = {**video.metadata, "source": source.metadata} if source and source.metadata else video.metadata
-    write_video(output, video.frames, video.fps, metadata)
+    write_video(output, video.frames, video.fps, metadata, sound=sound)
     return _described(output, video.frames.shape[:3], video.fps, seconds, metadata)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..config import MAX_FRAMES, MIN_SEGMENT, find_family
 from ..errors import Cancelled, UsageError
 from ..flags import number
-from ..video import probe_video, read_video
+from ..video import carried_sound, probe_video, read_video
 from .arguments import add_making_arguments, check_output, check_schedule, sampling_settings
 from .making import described, loaded, made, print_results
 from .progress import SegmentProgress
@@ -38,6 +38,7 @@ def add_video_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
         help="Input frames per segment, at most. (default: ten windows)",
     )
     parser.add_argument("--restart", action="store_true", help="Discard the segments of an earlier run.")
+    parser.set_defaults(output_fps=None)
     add_making_arguments(parser, stage)
 
 
@@ -53,6 +54,8 @@ def transform(args: argparse.Namespace, stage: str, pipeline_name: str) -> int:
     from ..pipelines.streaming import Cut
 
     settings = sampling_settings(args, stage)
+    if args.output_fps is not None:
+        settings["output_fps"] = args.output_fps
     cut = None if args.stream is False else Cut.of(config, settings, args.segment)
     clip = None if args.stream else read_video(args.input, cut and cut.size + 1)
     if clip is not None and cut is not None and len(clip.frames) > cut.size:
@@ -66,7 +69,8 @@ def transform(args: argparse.Namespace, stage: str, pipeline_name: str) -> int:
         stored = clip.metadata.get("prompt")
         known = stored if isinstance(stored, str) else ""
         settings |= {"prompt": known if args.prompt is None else args.prompt, "fps": args.fps or clip.fps}
-        result = made(args, pipeline, args.output, clip, clip.frames, **settings)
+        sound = carried_sound(args.input, args.output, pipeline.notify)
+        result = made(args, pipeline, args.output, clip, clip.frames, sound=sound, **settings)
     print_results([result], args.json)
     return 0
 

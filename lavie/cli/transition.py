@@ -6,7 +6,7 @@ import argparse
 
 from ..config import MAX_FRAMES
 from ..flags import number
-from ..video import read_video
+from ..video import find_sound, read_video
 from .arguments import add_making_arguments, add_resize_argument, check_output, check_schedule, sampling_settings
 from .making import loaded, made, print_results
 
@@ -41,8 +41,10 @@ def run(args: argparse.Namespace) -> int:
     first, second = read_video(args.first), read_video(args.second)
     from ..pipelines import TransitionPipeline
 
-    settings = {"num_frames": args.frames, "context_frames": args.context, "resize": args.resize}
+    settings = {"num_frames": args.frames, "context_frames": args.context, "resize": args.resize, "fps": first.fps}
     settings |= sampling_settings(args, "extension")
     pipeline, inputs = loaded(args, TransitionPipeline), (args.prompt, first.frames, second.frames)
+    if find_sound(args.first) or find_sound(args.second):
+        pipeline.notify("A transition has no sound: that of the two videos is left out.")
     print_results([made(args, pipeline, args.output, first, *inputs, **settings)], args.json)
     return 0

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+OFFICIAL_FPS = 8  # of the base, for which an interpolation stage names its own rate
+
 
 @dataclass
 class CascadePipeline:
@@ -73,7 +75,9 @@ class CascadePipeline:
         callback: Callback | None = None,
         **settings: Any,
     ) -> VideoOutput:
-        """Generate a video, or repaint the one given (`video`, `strength`): see `TextToVideoPipeline.generate`.
+        """Generate a video, or repaint the one given (`video`, `fps`, `strength`): see `TextToVideoPipeline.generate`.
+
+        A generated video gets LaVie's own frame rates (8, then 24); a repainted one lasts as long as the given one.
 
         Args:
             speed: for all stages: a preset, or settings that apply to every stage.
@@ -87,10 +91,15 @@ class CascadePipeline:
         metadata = {**made.metadata, "stages": {}}
         for pipeline in (InterpolationPipeline, UpscalePipeline):
             name = pipeline.stage_name
+            rate = self._own_rate(name, made.fps) if settings.get("video") is None else {}
             if wanted[name] and len(made.frames) >= STAGES[name].min_frames:
-                made = self._load(pipeline)(made.frames, prompt, made.fps, **shared)
+                made = self._load(pipeline)(made.frames, prompt, made.fps, **rate, **shared)
                 metadata["stages"][name] = made.metadata
         return VideoOutput(made.frames, made.fps, metadata)
+
+    def _own_rate(self, stage: str, fps: float) -> dict[str, float]:
+        """The official frame rate of a stage's output, where it is not that of the input."""
+        return {"output_fps": fps * self.family.stage(stage).fps / OFFICIAL_FPS} if stage == "interpolation" else {}
 
     def _load(self, pipeline: type):
         gc.collect()

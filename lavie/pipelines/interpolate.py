@@ -17,6 +17,7 @@ from ..sampling import blended, denoise, regions, spans
 from ..sampling.conditioning import key_frame_of
 from ..sampling.noise import segment_noise
 from ..stages import STAGES
+from ..video import check_frame_rate
 from .output import VideoOutput
 from .stage import StagePipeline, padded_video
 
@@ -45,6 +46,7 @@ class InterpolationPipeline(StagePipeline):
         prompt: str = "",
         fps: float = 8,
         seed: int = 0,
+        output_fps: float | None = None,
         first_frame: int | None = None,
         callback: Callback | None = None,
         **settings: Any,
@@ -52,10 +54,14 @@ class InterpolationPipeline(StagePipeline):
         """Interpolate uint8 frames [F, height, width, 3], F ≥ 2.
 
         Args:
-            fps: of the input; the output has the model's own rate relative to it (LaVie: three times, 8 → 24).
+            fps: of the input.
+            output_fps: of the output; by default it lasts as long as the input: (4F − 3) / F times `fps`. The official
+                code plays 61 frames made from 16 at 8 per second with 24, which takes a quarter longer.
             first_frame: for a segment of a longer video, its position there; the noise then comes from `segment_noise`.
         """
         frames = check_frames(frames, SPEC.min_frames)
+        rate = SPEC.rate_made(len(frames), fps) if output_fps is None else output_fps
+        check_frame_rate(rate)
         height, width = frames.shape[1:3]
         plan = self.planned(self.configured(**settings), *frames.shape[:3])
         video = padded_video(frames, self.stage.device)
@@ -68,7 +74,6 @@ class InterpolationPipeline(StagePipeline):
         key_frames = self.stage.encode(video, plan, **drawn)
         latents = sample_interpolation(self.job(text, plan, generators, callback, draw), key_frames)
         made = self.stage.decode(latents, plan, callback)[0, :, :height, :width]
-        rate = fps * plan.config.fps / 8
         return VideoOutput(made, rate, self.described(plan.config, prompt, seed, **plan.vae_metadata))
 
 

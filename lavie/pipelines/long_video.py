@@ -21,6 +21,7 @@ from ..models import VideoUNet
 from ..runtime.budget import Plan
 from ..sampling import PromptSchedule, TextCondition
 from ..stages import STAGES
+from ..video import check_frame_rate
 from .extension import ExtensionPipeline
 from .output import VideoOutput
 from .resize import check_resize, resized_frames
@@ -49,6 +50,7 @@ class LongVideoPipeline(StagePipeline):
         method: str | None = None,
         seed: int = 0,
         video: np.ndarray | None = None,
+        fps: float | None = None,
         resize: str = "refuse",
         callback: Callback | None = None,
         **settings: Any,
@@ -61,6 +63,7 @@ class LongVideoPipeline(StagePipeline):
                 "replacement".
             video: uint8 [F, height, width, 3] to continue, for methods that can. It sets the size and is returned
                 unchanged.
+            fps: of that video, and so of the whole; by default the model's own.
             resize: "crop" or "stretch" first brings the video to `height` and `width`; see `resized`.
 
         Raises:
@@ -71,6 +74,8 @@ class LongVideoPipeline(StagePipeline):
         asked_size = (settings.get("height"), settings.get("width"))
         config = self.configured(**settings)
         check_num_frames(num_frames)
+        if fps is not None:
+            check_frame_rate(fps)
         check_length(chosen, self.stage.unet, config, num_frames)
         video = _resized(video, resize, config, asked_size)
         context = own.get("context_frames")
@@ -86,7 +91,7 @@ class LongVideoPipeline(StagePipeline):
         frames = self._frames(latents, video, plan, callback)
         more = {**chosen.described(how), "num_frames": num_frames, "resize": resize, **plan.vae_metadata}
         config = replace(config, height=frames.shape[1], width=frames.shape[2])  # a video sets them, too
-        return VideoOutput(frames, config.fps, self.described(config, str(prompt), seed, **more))
+        return VideoOutput(frames, fps or config.fps, self.described(config, str(prompt), seed, **more))
 
     __call__ = generate
 

@@ -14,6 +14,7 @@ from ..job import Callback, Job, schedule_of, seeded_generators
 from ..knobs import documented
 from ..sampling import Known, denoise
 from ..stages import STAGES
+from ..video import check_frame_rate
 from .output import VideoOutput
 from .stage import StagePipeline, to_video
 
@@ -39,6 +40,7 @@ class TextToVideoPipeline(StagePipeline):
         prompts: list[str],
         seeds: list[int],
         video: np.ndarray | None = None,
+        fps: float | None = None,
         strength: float = 1.0,
         callback: Callback | None = None,
         **settings: Any,
@@ -47,9 +49,12 @@ class TextToVideoPipeline(StagePipeline):
 
         Args:
             video: uint8 [F, H, W, 3] that every clip starts from. It sets frames, height and width; edges that do not
-                fill 8 pixels are cropped. The clips have the model's own frame rate.
+                fill 8 pixels are cropped.
+            fps: of that video, and so of the clips; by default the model's own.
             strength: above 0, at most 1; lower values keep more of the video. 1 uses only its size.
         """
+        if fps is not None:
+            check_frame_rate(fps)
         video = _start(video, strength, settings)
         if video is not None:
             settings |= dict(zip(("num_frames", "height", "width"), video.shape[:3], strict=True))
@@ -63,7 +68,7 @@ class TextToVideoPipeline(StagePipeline):
         clips = self.stage.decode(sample_text_to_video(job, initial, strength), plan, callback)
         more = plan.vae_metadata if video is None else {"strength": strength, **plan.vae_metadata}
         return [
-            VideoOutput(frames, config.fps, self.described(config, prompt, seed, **more))
+            VideoOutput(frames, fps or config.fps, self.described(config, prompt, seed, **more))
             for frames, prompt, seed in zip(clips, prompts, seeds, strict=True)
         ]
 

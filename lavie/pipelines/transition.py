@@ -16,6 +16,7 @@ from ..knobs import documented
 from ..sampling import Known, denoise
 from ..sampling.conditioning import mask_condition
 from ..stages import MASK, PLAIN
+from ..video import check_frame_rate
 from .output import VideoOutput
 from .resize import check_resize, resized_frames
 from .stage import Stage, StagePipeline, padded_video
@@ -47,6 +48,7 @@ class TransitionPipeline(StagePipeline):
         num_frames: int = 8,
         context_frames: int = 4,
         seed: int = 0,
+        fps: float | None = None,
         resize: str = "refuse",
         callback: Callback | None = None,
         **settings: Any,
@@ -56,12 +58,15 @@ class TransitionPipeline(StagePipeline):
         Args:
             prompt: what the new frames show.
             context_frames: how many frames on each side the new ones must fit, if a video has that many.
+            fps: of the first video, and so of the whole; by default the model's own.
             resize: what to do if the second video differs in size from the first: "refuse", "crop" or "stretch"; see
                 `resized`.
 
         Raises:
             UsageError: the videos differ in size, or a setting cannot work.
         """
+        if fps is not None:
+            check_frame_rate(fps)
         first, second = _sides(first, second, resize)
         if context_frames < 1:
             raise UsageError(f"The context must be 1 frame or more, not {context_frames}.")
@@ -79,7 +84,7 @@ class TransitionPipeline(StagePipeline):
         made = self.stage.decode(latents, plan, callback)[0, :, :height, :width]
         more = {"num_frames": num_frames, "context_frames": context_frames, "resize": resize, **plan.vae_metadata}
         described = self.described(config, prompt, seed, **more)
-        return VideoOutput(np.concatenate((first, made, second)), config.fps, described)
+        return VideoOutput(np.concatenate((first, made, second)), fps or config.fps, described)
 
 
 def _sides(first: np.ndarray, second: np.ndarray, resize: str) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ from ..runtime.float8 import store_as_float8
 from ..sampling import blended, denoise, regions, spans
 from ..sampling.conditioning import low_resolution_noise
 from ..sampling.guidance import Region
+from ..video import check_frame_rate
 from .color_correction import color_corrected
 from .output import VideoOutput
 from .stage import StagePipeline, to_video
@@ -65,6 +66,7 @@ class UpscalePipeline(StagePipeline):
             first_frame: for a segment of a longer video, its position there; the noise then comes from `segment_noise`.
         """
         frames = check_frames(frames, self.stage.spec.min_frames)
+        check_frame_rate(fps)
         plan = self.planned(self.configured(**settings), *frames.shape[:3])
         config = plan.config
         video = to_video(frames, self.stage.device)

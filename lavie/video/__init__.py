@@ -2,14 +2,19 @@
 
 from .metadata import read_metadata
 from .read import VideoClip, VideoInfo, count_frames, iter_video, probe_video, read_video
-from .write import VideoWriter, check_writable, write_video
+from .sound import Sound, carried_sound, find_sound
+from .write import VideoWriter, check_frame_rate, check_writable, write_video
 
 __all__ = [
+    "Sound",
     "VideoClip",
     "VideoInfo",
     "VideoWriter",
+    "carried_sound",
+    "check_frame_rate",
     "check_writable",
     "count_frames",
+    "find_sound",
     "iter_video",
     "probe_video",
     "read_metadata",

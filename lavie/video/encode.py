@@ -17,15 +17,23 @@ import numpy as np
 
 from ..atomic import put_in_place
 from . import metadata as notes
-from .ffmpeg import Ffmpeg
+from .ffmpeg import Ffmpeg, input_file
 from .sequence import ImageSequence
+from .sound import FORMATS, Sound
 
 
 class VideoFile:
     """A video file, written through ffmpeg."""
 
     def __init__(
-        self, target: Path, work: Path, shape: tuple[int, ...], fps: float, metadata: dict[str, Any], quality: int
+        self,
+        target: Path,
+        work: Path,
+        shape: tuple[int, ...],
+        fps: float,
+        metadata: dict[str, Any],
+        quality: int,
+        sound: Sound | None = None,
     ) -> None:
         self._target, self._made, self._comment = target, work / f"video{target.suffix}", notes.to_json(metadata)
         suffix = target.suffix.lower()
@@ -36,8 +44,12 @@ class VideoFile:
         settings = work / "settings.txt"
         settings.write_text(notes.ffmetadata(self._comment), encoding="ascii")
         raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", size, "-framerate", rate, "-i", "pipe:0"]
-        with_settings = ["-f", "ffmetadata", "-i", f"file:{settings}", "-map", "0:v", "-map_metadata", "1"]
-        arguments = ["-y", *raw, *with_settings, *_codec(suffix, quality), f"file:{self._made}"]
+        inputs = [*raw, "-f", "ffmetadata", "-i", f"file:{settings}"]
+        streams = ["-map", "0:v", "-map_metadata", "1", "-map_chapters", "-1"]
+        if sound is not None:
+            inputs += input_file(sound.path)
+            streams += ["-map", "2:a", *sound.options(suffix)]
+        arguments = ["-y", *inputs, *streams, *_codec(suffix, quality), f"file:{self._made}"]
         self._run = Ffmpeg(arguments, stdin=subprocess.PIPE)
 
     def add(self, frame: np.ndarray) -> None:
@@ -81,9 +93,10 @@ def _codec(suffix: str, quality: int) -> list[str]:
     if suffix == ".webm":
         crf = round(63 - 0.5 * quality)
         speed = ["-deadline", "good", "-cpu-used", "4", "-row-mt", "1"]
-        return [*colours, "-c:v", "libvpx-vp9", "-crf", str(crf), "-b:v", "0", *speed, "-f", "webm"]
+        return [*colours, "-c:v", "libvpx-vp9", "-crf", str(crf), "-b:v", "0", *speed, "-f", FORMATS[suffix]]
     crf = round(51 - 0.41 * quality)
-    return [*colours, "-c:v", "libx264", "-crf", str(crf), "-movflags", "+faststart", "-f", "mp4"]
+    start = [] if suffix == ".mkv" else ["-movflags", "+faststart"]
+    return [*colours, "-c:v", "libx264", "-crf", str(crf), *start, "-f", FORMATS[suffix]]
 
 
 class ImageFiles:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ..atomic import new_work_folder
 from ..errors import UsageError
+from ..file_names import check_name
 from . import sequence
 
-VIDEO_SUFFIXES = (".mp4", ".webm", ".gif")
+VIDEO_SUFFIXES = (".mp4", ".webm", ".gif", ".mov", ".mkv")
 Target = Path | sequence.ImageSequence
 
 
@@ -20,6 +21,7 @@ def find_target(path: str | os.PathLike[str]) -> Target:
         UsageError: the name is of no known kind, or something else is in its place.
     """
     name = os.fspath(path)
+    check_name(name)
     if name.endswith(("/", os.sep)):
         return _folder_target(Path(name))
     pattern = sequence.from_pattern(name)

@@ -19,6 +19,7 @@ from ..errors import LavieError, UsageError
 from .encode import ImageFiles, VideoFile
 from .ffmpeg import executable
 from .sequence import ImageSequence
+from .sound import Sound
 from .target import Target, find_target, make_work_folder
 
 
@@ -28,9 +29,10 @@ def write_video(
     fps: float,
     metadata: dict[str, Any] | None = None,
     quality: int = 80,
+    sound: Sound | None = None,
 ) -> None:
     """Write frames uint8 [frames, height, width, 3]; see `VideoWriter`."""
-    with VideoWriter(path, fps, metadata, quality) as writer:
+    with VideoWriter(path, fps, metadata, quality, sound) as writer:
         writer.write(frames)
 
 
@@ -47,12 +49,19 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     remove(make_work_folder(target))
 
 
+def check_frame_rate(fps: float) -> None:
+    """Raise UsageError for a frame rate that no video can have."""
+    if not (math.isfinite(fps) and 0.01 <= fps <= 1000):
+        raise UsageError(f"The frame rate must be between 0.01 and 1000 frames per second, not {fps:g}.")
+
+
 class VideoWriter:
     """A video file or PNG sequence: `write` adds frames, and it appears at `path` when the block ends without an error.
 
-    path: .mp4 (h264) and .webm (vp9), which repeat one row or column of an odd size; .gif (a palette per
+    path: .mp4, .mov and .mkv (h264) and .webm (vp9), which repeat one row or column of an odd size; .gif (a palette per
         frame); `folder/` or `name_%04d.png` for a PNG sequence.
-    fps: frames per second. metadata: stored in the file, see `read_metadata`. quality: 0…100, of mp4 and webm.
+    fps: frames per second. metadata: stored in the file, see `read_metadata`. quality: 0…100, not of .gif and PNG.
+    sound: see `carried_sound`.
 
     Raises:
         UsageError: as `check_writable`, or an impossible frame rate.
@@ -65,11 +74,11 @@ class VideoWriter:
         fps: float,
         metadata: dict[str, Any] | None = None,
         quality: int = 80,
+        sound: Sound | None = None,
     ) -> None:
-        if not (math.isfinite(fps) and 0.01 <= fps <= 1000):
-            raise UsageError(f"The frame rate must be between 0.01 and 1000 frames per second, not {fps}.")
+        check_frame_rate(fps)
         self._target = find_target(path)
-        self._fps, self._metadata, self._quality = fps, metadata or {}, quality
+        self._fps, self._metadata, self._quality, self._sound = fps, metadata or {}, quality, sound
         self._encoder: VideoFile | ImageFiles | None = None
         self._shape: tuple[int, ...] | None = None
 
@@ -107,7 +116,7 @@ class VideoWriter:
     def _begin(self, frame: np.ndarray) -> VideoFile | ImageFiles:
         if isinstance(self._target, ImageSequence):
             return ImageFiles(self._target, self._work, self._fps, self._metadata)
-        return VideoFile(self._target, self._work, frame.shape, self._fps, self._metadata, self._quality)
+        return VideoFile(self._target, self._work, frame.shape, self._fps, self._metadata, self._quality, self._sound)
 
     def _finish(self) -> None:
         if self._encoder is None:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...lavie.errors import LavieError
 from ...lavie.runtime.fallback import SLICE_ELEMENTS
 from .devices import (
     Patcher,
@@ -25,8 +26,9 @@ from .devices import (
     compute_device,
     free_cache,
     free_models,
+    is_card_out_of_memory,
     node_title,
-    out_of_memory,
+    ran_out_of_memory,
     required,
     storage_device,
     text_dtype,
@@ -43,6 +45,9 @@ from .files import (
     released_folders,
 )
 from .native import keywords, make_clip, make_model, make_patcher
+from .notes import note as note
+from .video import VideoParts as VideoParts
+from .video import make_video, video_parts
 from .weights import require_fitting
 
 if TYPE_CHECKING:
@@ -74,20 +79,25 @@ def run_within_memory(
     change.
 
     Raises:
-        torch.cuda.OutOfMemoryError: none fits; the message says what to lower, and the host unloads its models.
+        torch.cuda.OutOfMemoryError: none fits a card; the message says what to lower, and the host unloads its models.
+        LavieError: none fits the computer's memory; the message says what to lower.
     """
+    on_card = False
     for attempt in attempts:
         if attempt.note:
             log.warning("LaVie ran out of memory: %s", attempt.note)
         unet.slice_elements = SLICE_ELEMENTS if attempt.sliced else None
         try:
             return run(attempt)
-        except out_of_memory():
-            pass
+        except Exception as error:
+            if not ran_out_of_memory(error):
+                raise
+            on_card = is_card_out_of_memory(error)
         finally:
             unet.slice_elements = None
         free_cache()  # after the exception is gone, with the tensors that it holds
-    raise torch.cuda.OutOfMemoryError(f"LaVie ran out of memory, even in its smallest steps. {advice}")
+    kind = torch.cuda.OutOfMemoryError if on_card else LavieError
+    raise kind(f"LaVie ran out of memory, even in its smallest steps. {advice}")
 
 
 def check_interrupt() -> None:

@@ -10,7 +10,11 @@ from types import ModuleType
 import torch
 from torch import nn
 
+from ...lavie.errors import is_out_of_memory
+
 log = logging.getLogger(__name__)
+
+MODULES = ("comfy", "comfy_api", "comfy_execution", "folder_paths", "latent_preview")
 
 
 def comfy(name: str) -> ModuleType | None:
@@ -18,7 +22,7 @@ def comfy(name: str) -> ModuleType | None:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as missing:
-        if (missing.name or "").split(".")[0] not in ("comfy", "folder_paths", "latent_preview"):
+        if (missing.name or "").split(".")[0] not in MODULES:
             raise
         return None
 
@@ -90,9 +94,16 @@ def vae_dtype() -> torch.dtype:
     return management.vae_dtype(management.vae_device(), [torch.bfloat16, torch.float32])
 
 
-def out_of_memory() -> tuple[type[BaseException], ...]:
+def is_card_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out as the host knows it: that of a graphics card."""
     management = comfy("comfy.model_management")
-    return (torch.cuda.OutOfMemoryError, *(() if management is None else (management.OOM_EXCEPTION,)))
+    known = (torch.cuda.OutOfMemoryError, *(() if management is None else (management.OOM_EXCEPTION,)))
+    return isinstance(error, known)
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of a card or of the computer."""
+    return is_card_out_of_memory(error) or is_out_of_memory(error)
 
 
 def free_cache() -> None:

@@ -150,3 +150,17 @@ def test_what_the_trainer_writes_for_the_released_base_fits_core_stable_diffusio
     assert figures["layers"] == figures["loaded"] == 256
     assert figures["text_encoder.layers"] == figures["text_encoder.loaded"] == 6 * 12
     assert figures["other_shapes"] == figures["text_encoder.other_shapes"] == []
+
+
+def test_a_video_keeps_duration_and_sound_and_odd_sizes_reach_the_encoder_as_even_ones(found):
+    figures = found("video_through_the_later_stages")
+    (_, seconds), _ = figures["source"]
+    for name, rate in (("interpolation", 45), ("upscaler", 12)):
+        (codec, video), (sound, audio) = figures[name]
+        assert (codec, sound) == ("h264", "aac")
+        assert abs(video - seconds) <= 1 / rate
+        assert abs(video - audio) <= 1 / 12
+    assert [codec for codec, _ in figures["odd"]] == ["h264"]
+    ((sentence, node),) = figures["said"]
+    assert node == "7"
+    assert "31×23 pixels are taken as 32×24" in sentence

@@ -20,7 +20,7 @@ WORKFLOWS = {path.stem: path for path in sorted((ROOT / "workflows").glob("*.jso
 # Of the film that each saves: frames, height, width, frames a second. Two clips side by side have 4 pixels between.
 FILMS = {
     "Core KSampler": (16, 64, 96 + 4 + 96, 8),
-    "Full cascade": (61, 256, 384, 24),
+    "Full cascade": (61, 256, 384, 30.5),
     "Image to video": (16, 64, 96, 8),
     "Image to video by the extension stage": (31, 64, 96, 8),
     "LoRA": (16, 64, 96 + 4 + 96, 8),
@@ -29,7 +29,7 @@ FILMS = {
     "Prompts over time": (48, 64, 96, 8),
     "Train a LoRA": (16, 64, 96, 8),
     "Transition": (24, 64, 96, 8),
-    "Upscale and interpolate a video": (61, 256, 384, 24),
+    "Upscale and interpolate a video": (61, 256, 384, 30.5),
 }
 # What would take long is cut short.
 SHORT = {"Train a LoRA": {"LaVieLoraTrainer.steps": 3, "LaVieLoraTrainer.prior_images": 2}}

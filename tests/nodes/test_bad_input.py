@@ -84,6 +84,21 @@ CASES = {
         lambda: sample(latent={"samples": torch.zeros(1, 16, 4, 4, 6)}),
         r"\[1, 16, 4, 4, 6\]",
     ),
+    "no frames in LaVie VAE Decode": (lambda: decode(VIDEO[:, :, :0]), r"empty.*\[1, 4, 0, 4, 6\]"),
+    "no videos in LaVie VAE Decode": (lambda: decode(VIDEO[:0]), r"empty.*\[0, 4, 4, 4, 6\]"),
+    "no frames in the base sampler": (lambda: sample(latent={"samples": VIDEO[:, :, :0]}), "empty"),
+    "no frames in the extender": (lambda: extend(VIDEO[:, :, :0]), "empty"),
+    "no videos in the extender": (lambda: extend(VIDEO[:0]), "empty"),
+    "no images in Frames to Latent Video": (
+        lambda: run("LaVieFramesToLatentVideo", samples={"samples": IMAGE_LATENTS[:0]}),
+        "empty",
+    ),
+    "no frames in Latent Video to Frames": (
+        lambda: run("LaVieLatentVideoToFrames", samples={"samples": VIDEO[:, :, :0]}),
+        "empty",
+    ),
+    "no images in the interpolator": (lambda: interpolate(clip_of(2, 16, 16)[:0]), "0 frame.*at least 2"),
+    "no images in the upscaler": (lambda: upscale(clip_of(2, 16, 16)[:0]), "0 frame.*at least 1"),
     "video latents in Frames to Latent Video": (
         lambda: run("LaVieFramesToLatentVideo", samples={"samples": VIDEO}),
         "5-D.*4-D",

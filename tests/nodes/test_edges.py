@@ -55,3 +55,37 @@ def test_a_wrong_stage_is_named_by_the_node_that_got_it(node):
     names = {*wanted["required"], *wanted.get("optional", {})}
     with pytest.raises(refused, match=f"{title} needs the base stage"):
         run(node, **{name: value for name, value in given.items() if name in names})
+
+
+def test_a_closed_model_folder_is_a_sentence_on_the_node(monkeypatch):
+    def closed(*_):
+        raise PermissionError(13, "Permission denied", "/models/lavie/family.json")
+
+    monkeypatch.setattr(part("nodes.loaders"), "resolve", closed)
+    with pytest.raises(part("lavie.errors").LavieError, match=r"^/models/lavie/family.json is closed to LaVie"):
+        run("LaVieLoader")
+
+
+def test_a_lora_is_not_trained_where_its_file_cannot_be_written(monkeypatch, tmp_path):
+    host, images = part("nodes.host"), clip_of(1, 64, 96)
+    monkeypatch.setattr(host, "output_folder", lambda: tmp_path / "output")
+    monkeypatch.setattr(host, "loras_folder", lambda: tmp_path / "loras")
+    atomic = part("lavie.atomic")
+
+    def closed(parent):
+        raise PermissionError(13, "Permission denied", str(parent))
+
+    monkeypatch.setattr(atomic, "new_work_folder", closed)
+    with pytest.raises(refused, match=r"my_lora\.safetensors cannot be written"):
+        run("LaVieLoraTrainer", images=images, trigger="zorb", prior_prompt="a ball", prior_images=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lora_gets_no_name_that_windows_cannot_hold(monkeypatch, tmp_path):
+    host = part("nodes.host")
+    monkeypatch.setattr(host, "output_folder", lambda: tmp_path / "output")
+    monkeypatch.setattr(host, "loras_folder", lambda: tmp_path / "loras")
+    for name in ("con", "NUL.safetensors", "my_lora."):
+        with pytest.raises(refused, match="Windows"):
+            run("LaVieLoraTrainer", images=clip_of(1, 64, 96), trigger="zorb", lora_name=name)
+    assert not list(tmp_path.iterdir())

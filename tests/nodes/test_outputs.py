@@ -58,8 +58,9 @@ def test_the_interpolator_makes_the_frames_of_the_pipeline():
     settings = {"window": 3, "overlap": 1, "seed": 3}
     theirs = pipeline(uint8(images), PROMPT, num_inference_steps=2, **settings).frames
     ours = interpolate(images, **settings)
-    assert ours.shape == theirs.shape == (17, 45, 50, 3)
-    assert levels(ours, theirs) <= 1
+    assert theirs.shape == (17, 45, 50, 3)
+    assert ours.shape == (17, 46, 50, 3)  # even, for Save Video
+    assert levels(ours[:, :45], theirs) <= 1
 
 
 def test_the_upscaler_makes_the_frames_of_the_pipeline():
@@ -101,11 +102,11 @@ def test_the_base_sampler_makes_any_size_divisible_by_8(num_frames, height, widt
     assert decode(latents).shape == (num_frames, height, width, 3)
 
 
-def test_16_frames_become_61_at_three_times_the_rate():
+def test_16_frames_become_61_that_last_as_long():
     rest = {"vae": stage("interpolation").vae, "images": clip_of(16, 16, 24), "steps": 1}
-    images, fps = run("LaVieTemporalInterpolator", **wires("interpolation"), **rest, fps=10.0)
+    images, fps, _ = run("LaVieTemporalInterpolator", **wires("interpolation"), **rest, fps=10.0)
     assert images.shape == (61, 16, 24, 3)
-    assert fps == 30
+    assert len(images) / fps == 16 / 10
 
 
 @pytest.mark.parametrize(("frames", "height", "width"), [(1, 16, 16), (2, 19, 21)])

@@ -126,7 +126,7 @@ def test_at_full_strength_a_video_gives_its_size_alone(base, clip):
 def test_interpolation_gives_four_times_less_three_frames_that_follow_the_input(interpolation, clip, prompt):
     video = interpolation(clip[:16], prompt, fps=8)
     assert video.frames.shape == (61, 64, 96, 3)
-    assert video.fps == 24
+    assert len(video.frames) / video.fps == 16 / 8
     at_keys = np.abs(video.frames[::4].astype(float) - clip[:16]).mean()
     from_another_time = np.abs(video.frames[::4][::-1].astype(float) - clip[:16]).mean()
     assert at_keys < 20

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...checks import check_video
 from ...errors import UsageError
 from ...job import Callback
-from ...video import VideoWriter, check_writable
+from ...video import Sound, VideoWriter, carried_sound, check_frame_rate, check_writable
 from ..interpolate import InterpolationPipeline
 from ..output import StreamedVideo
 from ..upscale import UpscalePipeline
@@ -41,6 +41,7 @@ def stream_video(
     restart: bool = False,
     prompt: str | None = None,
     fps: float | None = None,
+    output_fps: float | None = None,
     callback: Callback | None = None,
     after_segment: AfterSegment | None = None,
     **settings: Any,
@@ -55,6 +56,7 @@ def stream_video(
         segment: input frames per segment, at most; by default ten of the model's windows.
         restart: discard the segments of an earlier run.
         prompt, fps: by default those stored in the input.
+        output_fps: by default the output lasts as long as the input. The input's sound goes with it.
         callback: like a pipeline's, but it counts frames of the input; at the end, as stage "video", frames written.
         after_segment: called with the number of finished segments and of all, at first and after each one.
         settings: the pipeline's own.
@@ -69,6 +71,9 @@ def stream_video(
         raise UsageError("A window of 0 takes all frames at once: say how many frames a segment may have (--segment).")
     video = InputVideo.survey(source)
     check_video((video.num_frames, video.height, video.width), pipeline.stage.spec.min_frames)
+    rate = output_fps or pipeline.stage.spec.rate_made(video.num_frames, fps or video.fps)
+    check_frame_rate(rate)
+    sound = carried_sound(source, output, pipeline.notify)
     settings |= _within_memory(pipeline, video, cut, settings)
     stored = video.metadata.get("prompt")
     known = stored if isinstance(stored, str) else ""
@@ -79,7 +84,7 @@ def stream_video(
     try:
         run.check_disk_space(output)
         run.make_segments()
-        made = run.assemble(output)
+        made = run.assemble(output, rate, sound)
     finally:
         if not parts.has_any():
             parts.remove()
@@ -141,7 +146,7 @@ class StreamRun:
                 self.parts.write(number, made)
                 self._report_segment(len(self.segments) + left)
 
-    def assemble(self, output: str | os.PathLike[str]) -> StreamedVideo:
+    def assemble(self, output: str | os.PathLike[str], fps: float, sound: Sound | None) -> StreamedVideo:
         """Write the output from all segments, frame by frame."""
         info, count = self.parts.info(0), len(self.segments)
         total = self.pipeline.stage.spec.frames_made(self.video.num_frames)
@@ -151,12 +156,12 @@ class StreamRun:
             metadata |= {"segment": self.cut.size, "segment_overlap": self.cut.overlap}
         if self.video.metadata:
             metadata["source"] = self.video.metadata
-        with VideoWriter(output, info.fps, metadata) as writer:
+        with VideoWriter(output, fps, metadata, sound=sound) as writer:
             for done, frame in enumerate(crossfaded(map(self.parts.frames, range(count)), overlap), start=1):
                 writer.write(frame)
                 if self.callback is not None:
                     self.callback("video", done, total, 0.0, None)
-        return StreamedVideo(os.fspath(output), total, info.height, info.width, info.fps, metadata)
+        return StreamedVideo(os.fspath(output), total, info.height, info.width, fps, metadata)
 
     def _report_segment(self, finished: int) -> None:
         if self.after_segment is not None:

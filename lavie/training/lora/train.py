@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ...atomic import check_can_write
 from ...checkpoints import load_unet
 from ...checkpoints.save import write_safetensors
 from ...errors import UsageError
@@ -57,6 +58,8 @@ def train_lora(job: LoraJob, images: Sequence[CaptionedImage], events: Events | 
     """
     events = events or Events()
     check_packages()
+    for place in (job.output, job.run):
+        check_can_write(place)
     if job.output.suffix != ".safetensors":
         raise UsageError(f"A LoRA is written as .safetensors, not {job.output.name}.")
     _check(images, job.size)

@@ -30,9 +30,10 @@ def main() -> None:
     import pictures
     import sampling
     import torch
+    import video
 
     results = {}
-    for check in (*sampling.CHECKS, *pictures.CHECKS, *patching.CHECKS):
+    for check in (*sampling.CHECKS, *pictures.CHECKS, *patching.CHECKS, *video.CHECKS):
         try:
             with torch.inference_mode():  # as ComfyUI executes nodes
                 results[check.__name__] = check()
