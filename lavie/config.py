@@ -6,13 +6,13 @@ them here, because its files come from several authors.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from .bounded import MAX_FPS, read_json, real, require_fields, whole, word
 from .errors import LavieError, UsageError
 from .knobs import check_knobs, described, knob, knobs_of
 from .schedulers import SCHEDULERS, SPACINGS
@@ -31,6 +31,10 @@ CHUNKS = ("blended", "official")
 SINGLE_FILES = ("sd-v1-*", "v1-5-pruned*")
 OWN = "default"  # stands for the model's own setting
 _WEIGHTS = Path(__file__).parent / "weights"
+
+
+_RULES = {"int": whole(-1, 1 << 40), "float": real(-1, 1e9), "str": word()}  # by type
+_NARROWER = {"fps": real(0, MAX_FPS), "prediction_type": word("epsilon", "v_prediction", "sample")}
 
 
 @dataclass(frozen=True)
@@ -140,10 +144,14 @@ class StageConfig:
         unknown = set(values) - {field.name for field in fields(cls) if field.name != "speed"}
         if unknown:
             raise LavieError(f"family.json has settings that LaVie does not know: {', '.join(sorted(unknown))}.")
+        kinds = {field.name: _RULES[str(field.type)] for field in fields(cls) if str(field.type) in _RULES}
+        require_fields(values, kinds | _NARROWER, "family.json")
         rows = tuple(tuple(float(factor) for factor in row) for row in values.get("latent_rgb_factors", ()))
         if rows and [len(row) for row in rows] != [3] * 5:
             raise LavieError("latent_rgb_factors in family.json are not 5 rows of 3 numbers.")
-        return cls(**{**values, "latent_rgb_factors": rows})
+        config = cls(**{**values, "latent_rgb_factors": rows})
+        check_knobs(config)
+        return config
 
     def configured(self, stage: str, **given: Any) -> StageConfig:
         """The settings of that stage, replaced by those given and not None; `speed` is applied first.
@@ -323,9 +331,10 @@ def _has_released(folder: Path) -> bool:
 
 def _read_family(folder: Path) -> Family:
     try:
-        values = json.loads((folder / "family.json").read_text(encoding="utf-8"))
+        values = read_json(folder / "family.json")
+        require_fields(values, {"name": word()}, "family.json")
         names = [name for name, spec in STAGES.items() if name in values or not spec.optional]
         stages = {stage: StageConfig.from_dict(values[stage]) for stage in names}
         return Family(values["name"], folder, **stages, elsewhere=())
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (LavieError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LavieError(f"{folder / 'family.json'} cannot be read as a LaVie model family: {error}.") from error

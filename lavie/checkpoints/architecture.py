@@ -136,4 +136,12 @@ def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
-    return tuple(tensors[name].shape)
+    """The shape of a weight.
+
+    Raises:
+        KeyError: there is none, or none with two dimensions and numbers in it.
+    """
+    tensor = tensors[name]
+    if tensor.ndim < 2 or not tensor.numel():
+        raise KeyError(name)
+    return tuple(tensor.shape)

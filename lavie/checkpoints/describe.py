@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..bounded import read_json
 from ..errors import LavieError
 from ..tensor_files import Checkpoint, read_layout
 from .detect import detect
@@ -84,7 +84,4 @@ def _describe_folder(folder: Path) -> dict[str, Any]:
 
 
 def _name_in(path: Path, key: str) -> str:
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8")).get(key, "without a name"))
-    except (OSError, ValueError, AttributeError) as error:
-        raise LavieError(f"{path} cannot be read: {error}.") from error
+    return str(read_json(path).get(key, "without a name"))[:100]

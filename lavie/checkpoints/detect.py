@@ -63,11 +63,13 @@ def _video_unet(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None)
         return None
     if "conv_in.weight" not in tensors:
         return Detected("unknown", "part of a LaVie UNet (without conv_in.weight)")
+    if tensors["conv_in.weight"].ndim != 4:
+        return Detected("unknown", "a damaged LaVie UNet (conv_in.weight is no convolution)")
     channels = tensors["conv_in.weight"].shape[1]
     stage, variant = _stage(tensors, channels, config)
     try:
         full, assumed = unet_config(tensors, config)
-    except (KeyError, IndexError) as missing:
+    except KeyError as missing:
         return Detected("unknown", f"part of a LaVie {stage or 'video'} UNet (without {missing.args[0]})")
     if stage is None:
         return Detected("unknown", f"a video UNet with {channels} input channels, which no LaVie stage has")
@@ -90,13 +92,15 @@ def _vae(tensors: Mapping[str, Tensor], _: Mapping[str, Any] | None) -> Detected
         return None
     down = ("encoder.down_blocks.", "encoder.down.")
     levels = {name.split(".")[2] for name in tensors if name.startswith(down)}
+    if not 1 <= len(levels) <= 8:
+        return None
     factor = 2 ** (len(levels) - 1)
     return Detected("vae", f"a VAE with {factor}× smaller latents", variant=f"f{factor}")
 
 
 def _text_encoder(tensors: Mapping[str, Tensor], _: Mapping[str, Any] | None) -> Detected | None:
     key = next((name for name in tensors if name.endswith("embeddings.token_embedding.weight")), None)
-    if key is None or key.startswith(("cond_stage_model.", "conditioner.")):
+    if key is None or key.startswith(("cond_stage_model.", "conditioner.")) or tensors[key].ndim != 2:
         return None
     width = tensors[key].shape[1]
     layers = len({name.split(".layers.")[1].split(".")[0] for name in tensors if ".layers." in name})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from ..bounded import parse_json, read_text
 from ..errors import LavieError
 from ..models.restore import WEIGHT_FILES
 from ..tensor_files import Checkpoint
@@ -38,20 +38,17 @@ def stored_config(checkpoint: Checkpoint) -> dict[str, Any] | None:
         LavieError: a stored config is not readable as JSON.
     """
     if CONFIG_KEY in checkpoint.metadata:
-        return _parse(checkpoint.metadata[CONFIG_KEY], f"The metadata of {checkpoint.path.name}")
+        return _parse(checkpoint.metadata[CONFIG_KEY], f"the metadata of {checkpoint.path.name}")
     for path in (checkpoint.path.with_suffix(".json"), checkpoint.path.with_name("config.json")):
         if path.is_file():
-            config = _parse(path.read_text(encoding="utf-8", errors="replace"), str(path))
+            config = _parse(read_text(path), str(path))
             if _describes(config, checkpoint):
                 return config
     return None
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:
-    try:
-        config = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise LavieError(f"{where} holds no readable config ({error}); mend or remove it.") from error
+    config = parse_json(text, f"The config in {where}", object)
     return config if isinstance(config, dict) else {}
 
 

@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from .. import __version__
-from ..errors import Cancelled, LavieError, UsageError, in_words
+from ..errors import Cancelled, LavieError, UsageError, in_words, printable
 
 COMMANDS = {
     "generate": "lavie.cli.generate",
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fail(message: str, code: int, argv: list[str]) -> int:
-    print(f"lavie: error: {message}", file=sys.stderr)
+    print(f"lavie: error: {printable(message)}", file=sys.stderr)
     if "--json" in argv:
         print(json.dumps({"error": message}))
     return code

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import UsageError, printable
 from ..video import count_frames, probe_video
 from ..video.sequence import IMAGE_SUFFIXES
 
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
         info, frames = probe_video(args.file), count_frames(args.file)
         measures = {"frames": frames, "height": info.height, "width": info.width, "fps": round(info.fps, 3)}
         answer = {"path": args.file, "kind": "video", **measures, "metadata": info.metadata}
-    print(json.dumps(answer) if args.json else "\n".join(_lines(answer)))
+    print(json.dumps(answer) if args.json else printable("\n".join(_lines(answer))))
     return 0
 
 
@@ -46,8 +46,8 @@ def _lines(answer: dict[str, Any], indent: str = "") -> list[str]:
     lines = []
     for name, value in answer.items():
         if isinstance(value, dict) and value:
-            lines += [f"{indent}{name}:", *_lines(value, indent + "  ")]
+            lines += [f"{indent}{name}:".replace("\n", "\\n"), *_lines(value, indent + "  ")]
         elif value not in (None, "", [], {}):
             words = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
-            lines.append(f"{indent}{name}: {words}")
+            lines.append(f"{indent}{name}: {words}".replace("\n", "\\n"))
     return lines

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..errors import printable
 from ..video import write_video
 from .arguments import chosen_loras
 from .progress import StageProgress
@@ -62,7 +63,7 @@ def print_results(results: list[dict[str, Any]], as_json: bool) -> None:
         return
     for made in results:
         shape = "{frames} frames of {height}x{width} at {fps:g} fps".format_map(made)
-        print(f"{made['file']}: {shape}, made in {made['seconds']:.1f} s")
+        print(f"{printable(made['file'])}: {shape}, made in {made['seconds']:.1f} s")
 
 
 def _described(

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..bounded import parse_json, read_text
 from ..errors import LavieError
 from ..tensor_files import Checkpoint
 from .names import ALPHA, DOWN, Name, split
+from .patterns import LayerPatterns
 
 CONFIG_FILE = "adapter_config.json"
 METADATA_KEY = "lora_adapter_metadata"  # diffusers/loaders/lora_base.py
@@ -33,7 +33,9 @@ def stored_alphas(checkpoint: Checkpoint) -> dict[str, Tensor]:
     for tensor_name, tensor in checkpoint.tensors.items():
         stem, found, _ = tensor_name.rpartition(".lora_A")
         name = split(tensor_name)
-        if found and name is not None and name.part == DOWN and f"{stem}.{ALPHA}" not in checkpoint.tensors:
+        if not found or name is None or name.part != DOWN or tensor.ndim < 2 or not tensor.shape[0]:
+            continue
+        if f"{stem}.{ALPHA}" not in checkpoint.tensors:
             layers[stem] = (name, tensor.shape[0])
     alphas = {}
     for model, prefix in _COMPONENTS.items():
@@ -41,8 +43,11 @@ def stored_alphas(checkpoint: Checkpoint) -> dict[str, Tensor]:
         config = _config(checkpoint, prefix)
         try:
             if own and config and {rank for _, rank in own.values()} <= _ranks(config):
-                alphas |= {f"{stem}.{ALPHA}": torch.tensor(_alpha(*layer, config)) for stem, layer in own.items()}
-        except (TypeError, ValueError, AttributeError, re.error) as error:
+                patterns = LayerPatterns(config.get("alpha_pattern") or {})
+                alphas |= {
+                    f"{stem}.{ALPHA}": torch.tensor(_alpha(*layer, config, patterns)) for stem, layer in own.items()
+                }
+        except (TypeError, ValueError, AttributeError) as error:
             raise LavieError(
                 f"The adapter config stored with {checkpoint.path.name} cannot be understood ({error})."
             ) from error
@@ -52,30 +57,20 @@ def stored_alphas(checkpoint: Checkpoint) -> dict[str, Tensor]:
 def _config(checkpoint: Checkpoint, prefix: str) -> dict[str, Any]:
     """The config of the layers whose diffusers names begin with `prefix`, or {}."""
     if METADATA_KEY in checkpoint.metadata:
-        config = _parse(checkpoint.metadata[METADATA_KEY], f"The metadata of {checkpoint.path.name}")
+        config = parse_json(checkpoint.metadata[METADATA_KEY], f"The adapter config in {checkpoint.path.name}")
         own = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
         return own or {key: value for key, value in config.items() if "." not in key}
     path = checkpoint.path.with_name(CONFIG_FILE)
-    return _parse(path.read_text(encoding="utf-8", errors="replace"), str(path)) if path.is_file() else {}
-
-
-def _parse(text: str, where: str) -> dict[str, Any]:
-    try:
-        config = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise LavieError(f"{where} holds no readable adapter config ({error}); mend or remove it.") from error
-    return config if isinstance(config, dict) else {}
+    return parse_json(read_text(path), f"The adapter config {path}") if path.is_file() else {}
 
 
 def _ranks(config: Mapping[str, Any]) -> set[int | None]:
     return {config.get("r"), *(config.get("rank_pattern") or {}).values()}
 
 
-def _alpha(name: Name, rank: int, config: Mapping[str, Any]) -> float:
-    patterns = config.get("alpha_pattern") or {}
+def _alpha(name: Name, rank: int, config: Mapping[str, Any], patterns: LayerPatterns) -> float:
     # Source: peft/utils/other.py, get_pattern_key: a pattern fits the end of a layer's name.
-    fitting = (value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", name.layer))
-    alpha = float(next(fitting, config.get("lora_alpha", rank)))
+    alpha = float(patterns.find(name.layer, config.get("lora_alpha", rank)))
     if not math.isfinite(alpha):
         raise ValueError(f"alpha {alpha}")
     return alpha * math.sqrt(rank) if config.get("use_rslora") else alpha

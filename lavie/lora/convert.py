@@ -64,7 +64,7 @@ def _rank(layer: str, tensors: Mapping[str, Tensor]) -> int:
     if down is None or up is None:
         missing, there = ("down", "up") if down is None else ("up", "down")
         raise LavieError(f"The LoRA is incomplete: {layer} has a lora_{there} but no lora_{missing}.")
-    if min(down.ndim, up.ndim) < 2:
+    if min(down.ndim, up.ndim, 2 if mid is None else mid.ndim) < 2 or 0 in (*down.shape, *up.shape):
         raise LavieError(f"The LoRA is damaged: {layer} has weights that are no matrices.")
     inner = {down.shape[0], up.shape[1]} | (set() if mid is None else set(mid.shape[:2]))
     if len(inner) > 1:

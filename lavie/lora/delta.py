@@ -6,12 +6,14 @@ DoRA (Liu et al. 2024). Parts have kohya's and LyCORIS's names.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from ..errors import LavieError
+from ..bounded import MAX_RANK
+from ..errors import LavieError, is_out_of_memory
 from .names import ALPHA, DORA, DOWN, MID, UP
 
 Parts = Mapping[str, Tensor]  # of one layer: "lora_down.weight" → tensor, …
@@ -25,10 +27,58 @@ def changed(weight: Tensor, parts: Parts, strength: float) -> Tensor:
         LavieError: an adapter of an unknown kind, or one of another size.
     """
     base = weight.float()
-    change = _fitted(difference(parts), base)
-    if DORA in parts:
-        change = _decomposed(base, change, parts[DORA].float()) - base
+    _check_size(parts, base)
+    try:
+        change = _fitted(difference(parts), base)
+        if DORA in parts:
+            change = _decomposed(base, change, parts[DORA].float()) - base
+    except (KeyError, IndexError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise LavieError(f"its parts do not fit together ({_first_line(error)})") from error
     return base + strength * change
+
+
+def _check_size(parts: Parts, weight: Tensor) -> None:
+    """Before anything is multiplied: what comes out has as many numbers as the weight, and no rank is absurd."""
+    factors = [
+        [name for name in pair if name in parts]
+        for pair in ((UP, MID, DOWN), ("hada_w1_a", "hada_t1", "hada_w1_b"), ("hada_w2_a", "hada_t2", "hada_w2_b"))
+    ]
+    for product in factors:
+        if len(product) > 1:
+            _require_size(_size_of_product([parts[name].shape for name in product]), weight)
+    kronecker = [
+        _size_of_product([parts[part].shape for part in (f"{name}_a", core, f"{name}_b") if part in parts])
+        if f"{name}_a" in parts
+        else parts[name].numel()
+        for name, core in (("lokr_w1", ""), ("lokr_w2", "lokr_t2"))
+        if name in parts or f"{name}_a" in parts
+    ]
+    if kronecker:
+        _require_size(math.prod(kronecker), weight)
+
+
+def _size_of_product(shapes: list[torch.Size]) -> int:
+    """How many numbers a product has of factors [out, rank, …], perhaps [rank, rank, kernel], and [rank, in, …]."""
+    if any(len(shape) < 2 or 0 in shape for shape in shapes):
+        raise LavieError("it has weights that are no matrices")
+    up, *middle, down = shapes
+    rank = min(up[:2]) if middle else up[1]  # LyCORIS turns some of them
+    if max(rank, down[0]) > MAX_RANK:
+        raise LavieError(f"its rank is {max(rank, down[0])}; {MAX_RANK} is the most")
+    if middle:
+        return max(up[:2]) * math.prod(middle[0][2:]) * math.prod(down[1:])
+    return up[0] * math.prod(down[1:])
+
+
+def _require_size(count: int, weight: Tensor) -> None:
+    if count != weight.numel():
+        raise LavieError(f"it gives {count} numbers where the model has {list(weight.shape)}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:100]
 
 
 def changed_bias(bias: Tensor, parts: Parts, strength: float) -> Tensor:

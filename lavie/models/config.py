@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ..bounded import either, flag, nothing, real, require_fields, several, whole, word
 from ..errors import LavieError
 
 # Official fields that every released model sets alike; another value would be another architecture.
@@ -20,6 +21,24 @@ _FIXED: dict[str, Any] = {
     "upcast_attention": False,
     "use_relative_position": False,
     "num_embeds_ada_norm": None,
+}
+
+
+_LEVELS = 8  # twice those of any released model
+_BLOCKS = ("CrossAttnDownBlock3D", "DownBlock3D", "CrossAttnUpBlock3D", "UpBlock3D")
+_RULES = {
+    **dict.fromkeys(("in_channels", "out_channels"), whole(1, 1024)),
+    "block_out_channels": several(whole(1, 16_384), _LEVELS),
+    **dict.fromkeys(("down_block_types", "up_block_types"), several(word(*_BLOCKS), _LEVELS)),
+    "layers_per_block": whole(1, 16),
+    "attention_head_dim": whole(1, 1024),
+    "cross_attention_dim": whole(1, 65_536),
+    "norm_num_groups": whole(1, 16_384),
+    "norm_eps": real(0, 1),
+    "only_cross_attention": either(flag, several(flag, _LEVELS)),
+    "num_class_embeds": either(nothing, whole(0, 100_000)),
+    **dict.fromkeys(("use_linear_projection", "use_first_frame", "sparse_causal_attention"), flag),
+    **dict.fromkeys(("temporal_positions", "temporal_attention_last", "temporal_convolutions"), flag),
 }
 
 
@@ -58,6 +77,7 @@ class UNetConfig:
         Raises:
             LavieError: a field asks for an architecture that no LaVie model has.
         """
+        require_fields(config, _RULES, "UNet config")
         for name, expected in _FIXED.items():
             if name in config and config[name] != expected:
                 raise LavieError(f"UNet config: {name} = {config[name]!r} is not a LaVie architecture.")

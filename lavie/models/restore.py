@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..bounded import read_json
 from ..errors import LavieError
 from ..tensor_files import read_state_dict
 
@@ -83,15 +83,9 @@ def read_folder(folder: Path, what: str) -> tuple[dict[str, Any], dict[str, Tens
 
 def read_config(path: Path, what: str) -> dict[str, Any]:
     """A JSON object from a file; raises LavieError if it is missing or no JSON object."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise LavieError(f"There is no {path.name} in {path.parent}, which the {what} needs.") from None
-    except (OSError, ValueError) as error:
-        raise LavieError(f"{path} cannot be read: {error}.") from error
-    if not isinstance(config, dict):
-        raise LavieError(f"{path} is not the config of a {what}.")
-    return config
+    if not path.exists():
+        raise LavieError(f"There is no {path.name} in {path.parent}, which the {what} needs.")
+    return read_json(path)
 
 
 def _first(names: list[str] | tuple[str, ...], count: int = 3) -> str:

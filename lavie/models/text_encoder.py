@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..bounded import either, nothing, read_json, read_text, real, require_fields, whole, word
 from ..errors import LavieError, UsageError
 from .prompt import Token, parse_weights, split_chunks
 from .restore import read_folder, restore
@@ -41,6 +42,18 @@ OPENCLIP_H = CLIP_L | {
     "num_attention_heads": 16,
     "hidden_act": "gelu",
     "pad_token_id": 0,
+}
+
+_TOKEN = either(nothing, whole(-1, 1 << 20))
+_RULES = {
+    "vocab_size": whole(1, 1 << 20),
+    **dict.fromkeys(("hidden_size", "projection_dim", "max_position_embeddings"), whole(1, 16_384)),
+    "intermediate_size": whole(1, 65_536),
+    "num_hidden_layers": whole(1, 128),
+    "num_attention_heads": whole(1, 1024),
+    "hidden_act": word("quick_gelu", "gelu", "gelu_new", "relu", "silu"),
+    "layer_norm_eps": real(0, 1),
+    **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), _TOKEN),
 }
 
 PREFIX = "text_model."  # before every name in released files; transformers 5 leaves it out
@@ -176,7 +189,12 @@ def load_text_model(
 
     tensors = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     tensors.pop(POSITION_IDS, None)
-    settings = CLIPTextConfig.from_dict(dict(config) if config is not None else text_config(tensors))
+    given = text_config(tensors) if config is None else {name: config[name] for name in CLIP_L if name in config}
+    require_fields(given, _RULES, f"The config of {title}")
+    settings = {**CLIP_L, **given}
+    if settings["hidden_size"] % settings["num_attention_heads"]:
+        raise LavieError(f"The config of {title}: its width does not divide into its heads.")
+    settings = CLIPTextConfig.from_dict(given)
 
     def build() -> CLIPTextModel:
         return CLIPTextModel(settings)
@@ -198,7 +216,8 @@ def text_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """
     names = [name.removeprefix(PREFIX) for name in tensors]
     layers = len({name.split(".")[2] for name in names if name.startswith("encoder.layers.")})
-    widths = [tensors[name].shape[-1] for name in tensors if name.endswith("token_embedding.weight")]
+    tables = [tensors[name] for name in tensors if name.endswith("token_embedding.weight")]
+    widths = [table.shape[1] for table in tables if table.ndim == 2]
     for config in (CLIP_L, OPENCLIP_H):
         if widths == [config["hidden_size"]] and layers == config["num_hidden_layers"]:
             return dict(config)
@@ -218,6 +237,7 @@ def load_tokenizer(folder: str | Path, vocab_size: int) -> CLIPTokenizer:
     from transformers import CLIPTokenizer
 
     folder = Path(folder)
+    _require_readable_tokenizer(folder)
     if not (folder / "tokenizer.json").is_file():
         for name in ("vocab.json", "merges.txt"):
             if not (folder / name).is_file():
@@ -231,7 +251,19 @@ def load_tokenizer(folder: str | Path, vocab_size: int) -> CLIPTokenizer:
             f"The tokenizer in {folder} has {len(tokenizer)} tokens, its text encoder only {vocab_size}: "
             "they do not belong together."
         )
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id):
+        if type(token) is not int or not 0 <= token < vocab_size:
+            raise LavieError(f"The tokenizer in {folder} lacks a token for the start, the end or the rest of a prompt.")
     return tokenizer
+
+
+def _require_readable_tokenizer(folder: Path) -> None:
+    """Refuse files that would take transformers forever, or more memory than a tokenizer needs."""
+    for name in ("tokenizer.json", "vocab.json", "tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / name).exists():
+            read_json(folder / name)
+    if (folder / "merges.txt").exists():
+        read_text(folder / "merges.txt")
 
 
 def save_text_model(model: CLIPTextModel, folder: str | Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
+from ..bounded import flag, real, require_fields, several, whole, word
 from ..errors import LavieError
 from .restore import read_folder, restore
 
@@ -18,6 +19,22 @@ if TYPE_CHECKING:
 # What the released VAEs have where their tensors cannot tell.
 NORM_GROUPS = 32
 SCALING_FACTORS = {4: 0.18215, 3: 0.08333}  # by levels; the ×4 upscaler's early config.json lacks its own
+
+_LEVELS = 8  # twice those of any released VAE
+_RULES = {  # what a config may set; the rest of diffusers' fields shapes nothing here
+    **dict.fromkeys(("in_channels", "out_channels", "latent_channels"), whole(1, 1024)),
+    "block_out_channels": several(whole(1, 16_384), _LEVELS),
+    "layers_per_block": whole(1, 16),
+    "down_block_types": several(word("DownEncoderBlock2D"), _LEVELS),
+    "up_block_types": several(word("UpDecoderBlock2D"), _LEVELS),
+    "mid_block_add_attention": flag,
+    "norm_num_groups": whole(1, 16_384),
+    "act_fn": word("silu", "swish", "mish", "gelu", "relu"),
+    "sample_size": whole(1, 1 << 20),
+    "scaling_factor": real(1e-6, 1e6),
+    "force_upcast": flag,
+    **dict.fromkeys(("use_quant_conv", "use_post_quant_conv"), flag),
+}
 
 # Names before diffusers 0.17, in the released .bin files and in vsr/models/autoencoder_kl.py.
 OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -74,13 +91,14 @@ def vae_config(tensors: Mapping[str, Tensor], given: Mapping[str, Any] | None = 
         first_convolutions = [tensors[f"encoder.down_blocks.{level}.resnets.0.conv1.weight"] for level in range(levels)]
         latent_channels = tensors["decoder.conv_in.weight"].shape[1]
         channels = tensors["encoder.conv_in.weight"].shape[1]
-    except KeyError as missing:
+        widths = [weight.shape[0] for weight in first_convolutions]
+    except (KeyError, IndexError) as missing:
         raise LavieError(f"These weights are no VAE in diffusers' names: {missing} is missing.") from None
     found = {
         "in_channels": channels,
         "out_channels": channels,
         "latent_channels": latent_channels,
-        "block_out_channels": [weight.shape[0] for weight in first_convolutions],
+        "block_out_channels": widths,
         "layers_per_block": _count(tensors, "encoder.down_blocks.0.resnets"),
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,
@@ -88,7 +106,9 @@ def vae_config(tensors: Mapping[str, Tensor], given: Mapping[str, Any] | None = 
         "norm_num_groups": NORM_GROUPS,
         "scaling_factor": SCALING_FACTORS.get(levels, SCALING_FACTORS[4]),
     }
-    return found | dict(given or {})
+    config = found | {name: value for name, value in dict(given or {}).items() if name in _RULES}
+    require_fields(config, _RULES, "The config of the VAE")
+    return config
 
 
 def with_new_attention_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import UsageError
+from ..bounded import read_text
+from ..errors import LavieError, UsageError
 
-_ENTRY = re.compile(r"\s*([+-]?\d+)\s*:(.*)", re.DOTALL)
+_ENTRY = re.compile(r"\s*([+-]?\d{1,12})\s*:(.*)", re.DOTALL)
 _NEXT_ENTRY = re.compile(r",(?=\s*[+-]?\d+\s*:)")
 
 
@@ -61,9 +62,10 @@ class PromptSchedule:
             UsageError: it cannot be read, or what `parse` refuses.
         """
         try:
-            return cls.parse(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"The prompts in {path} cannot be read: {error}.") from error
+            text = read_text(Path(path))
+        except LavieError as error:
+            raise UsageError(f"The prompts cannot be read: {error}") from error
+        return cls.parse(text)
 
     @property
     def frames(self) -> tuple[int, ...]:

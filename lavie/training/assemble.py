@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 import torch
 
+from ..bounded import read_json
 from ..config import Family
-from ..errors import UsageError
+from ..errors import LavieError, UsageError
 from .data import ClipRequest, ClipSource, Handheld, Mixture, TrainingData, check_spec, open_source
 from .data.clip import Clip, UnreadableClip
 from .data.randomness import draw, generator_of
@@ -95,7 +95,7 @@ def recorded(settings: StageTraining, resolved: StageSettings) -> dict[str, Any]
         "images": data.images,
         "fps": data.fps,
         "cut_scenes": data.cut_scenes,
-        "curriculum": json.loads(data.curriculum.read_text("utf-8")) if data.curriculum else None,
+        "curriculum": read_json(data.curriculum, list) if data.curriculum else None,
         **asdict(settings.filters),
         **{name: value for name, value in asdict(resolved).items() if name != "prompts"},
     }
@@ -233,10 +233,10 @@ def read_curriculum(file: Path, names: dict[str, str]) -> list[tuple[int, dict[s
     """
     form = f'{file} must hold [{{"step": 0, "weights": {{"SPEC": 1}}}}, …] with the specs of --videos'
     try:
-        stages = [(int(stage["step"]), dict(stage["weights"])) for stage in json.loads(file.read_text("utf-8"))]
+        stages = [(int(stage["step"]), dict(stage["weights"])) for stage in read_json(file, list)]
         stages = [(step, {spec: float(weight) for spec, weight in weights.items()}) for step, weights in stages]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{form}: {error}.") from error
+    except (LavieError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{form}: {error}") from error
     unknown = {spec for _, weights in stages for spec in weights} - set(names)
     if unknown:
         raise UsageError(f"{form}; not among them: {', '.join(sorted(unknown))}.")

@@ -7,6 +7,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from ..atomic import written_whole
+from ..bounded import read_json
 from ..config import RELEASED_STAGES, Family, StageConfig
 from ..stages import STAGES
 
@@ -23,7 +24,7 @@ def write_family(folder: Path, like: Family | None) -> None:
 
 def add_stage(folder: Path, name: str, config: StageConfig) -> None:
     """Tell family.json of a stage, where it has none of that name."""
-    values = json.loads((folder / "family.json").read_text(encoding="utf-8"))
+    values = read_json(folder / "family.json")
     if name not in values:
         _write(folder, {**values, name: _values(config)})
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..errors import LavieError
+from ..errors import LavieError, printable
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -149,7 +149,7 @@ class SkippedFiles:
         for file in files:
             if file.name not in self._known:
                 self._known.add(file.name)
-                log.warning("Skipped %s: %s", file.name, file.reason)
+                log.warning("Skipped %s: %s", printable(file.name), printable(file.reason))
                 with self._file.open("a", encoding="utf-8") as lines:  # one write, so that processes may share the file
                     lines.write(json.dumps({"name": file.name, "reason": file.reason}, ensure_ascii=False) + "\n")
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
+from ..bounded import MAX_ALLOCATION, MAX_OUTPUT, MAX_PIXELS
 from ..errors import LavieError
 
 # Containers that may be opened. Without this list a text file renamed to .mp4 could be a playlist that makes
@@ -17,11 +18,13 @@ _READABLE = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,gif,apng,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mxf,yuv4mpegpipe,"
     "mp3,wav,flac,aac,aiff"
 )
+_LOG = 1 << 20  # bytes of a log that anybody needs
 
 
 def input_file(path: Path) -> list[str]:
     """ffmpeg's arguments to open a video, whatever its file name looks like."""
-    return ["-protocol_whitelist", "file", "-format_whitelist", _READABLE, "-i", f"file:{path}"]
+    pixels = ["-max_pixels", str(MAX_PIXELS)]
+    return [*pixels, "-protocol_whitelist", "file", "-format_whitelist", _READABLE, "-i", f"file:{path}"]
 
 
 class Ffmpeg:
@@ -32,7 +35,7 @@ class Ffmpeg:
         own_group: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
             own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-        command = [executable(), "-hide_banner", "-v", "error", *arguments]
+        command = [executable(), "-hide_banner", "-v", "error", "-max_alloc", str(MAX_ALLOCATION), *arguments]
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **streams}
         # Not a pipe: a long log would block it if nobody reads.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
@@ -68,13 +71,15 @@ class Ffmpeg:
         """Wait for its end; returns exit code and error log."""
         code = self.process.wait()
         self._log.seek(0)
-        return code, self._log.read().decode(errors="replace")
+        return code, self._log.read(_LOG).decode(errors="replace")
 
 
 def ffmpeg_output(arguments: list[str]) -> tuple[int, str, str]:
     """Run to the end; returns exit code, standard output and error log."""
     with Ffmpeg(arguments, stdout=subprocess.PIPE) as run:
-        output = run.output.read().decode(errors="replace")
+        output = run.output.read(MAX_OUTPUT + 1).decode(errors="replace")
+        if len(output) > MAX_OUTPUT:
+            raise LavieError("A video was not opened: what it says of itself is far longer than any video's.")
         code, log = run.finish()
     return code, output, log
 

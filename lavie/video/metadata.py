@@ -8,11 +8,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..bounded import MAX_FPS, parse_json, read_text, real, regular_size
+from ..errors import LavieError
 from . import sequence
 from .ffmpeg import ffmpeg_output, input_file
+from .images import opened_image
 
 PNG_KEY = "Comment"
 
@@ -25,18 +29,18 @@ def to_json(metadata: dict[str, Any]) -> str:
 def from_json(text: str) -> dict[str, Any]:
     """The settings; empty if the comment is not a JSON object, such as another program's."""
     try:
-        value = json.loads(text)
-    except ValueError:
+        return parse_json(text, "The comment")
+    except LavieError:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """The settings stored in a video, a GIF, a PNG or a PNG sequence; empty if there are none."""
     found = sequence.find(path)
     if found is not None:
-        return sequence_note(found).get("metadata", {})
+        return sequence_note(found).metadata
     path = Path(path)
+    regular_size(path)
     with path.open("rb") as file:
         start = file.read(8)
     if start.startswith((b"GIF8", b"\x89PNG")):
@@ -45,11 +49,28 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     return from_json(_file_comment(output)) if code == 0 else {}
 
 
-def sequence_note(frames: sequence.ImageSequence) -> dict[str, Any]:
-    """`fps` and `metadata` of an image sequence: from its note file, else from inside its first frame."""
-    if frames.whole_folder and frames.note.is_file():
-        return from_json(frames.note.read_text(encoding="utf-8", errors="replace"))
-    return from_json(_image_comment(frames.files()[0]))
+@dataclass(frozen=True)
+class Note:
+    """What an image sequence says of itself; fps: None if nothing that can be."""
+
+    fps: float | None
+    metadata: dict[str, Any]
+
+
+def sequence_note(frames: sequence.ImageSequence) -> Note:
+    """The note of an image sequence: from its note file, else from inside its first frame."""
+    beside = frames.whole_folder and frames.note.is_file()
+    found = from_json(_text_of(frames.note) if beside else _image_comment(frames.files()[0]))
+    fps, metadata = found.get("fps"), found.get("metadata")
+    known = fps if isinstance(fps, int | float) and real(1e-6, MAX_FPS)(fps) else None
+    return Note(known, metadata if isinstance(metadata, dict) else {})
+
+
+def _text_of(note: Path) -> str:
+    try:
+        return read_text(note)
+    except LavieError:
+        return ""  # another program's
 
 
 def ffmetadata(comment: str) -> str:
@@ -75,11 +96,9 @@ def _file_comment(ffmetadata_text: str) -> str:
 
 
 def _image_comment(path: Path) -> str:
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(path) as image:
+        with opened_image(path, str(path)) as image:
             comment = image.info.get(PNG_KEY) or image.info.get("comment") or ""
-    except (OSError, UnidentifiedImageError):
+    except LavieError:
         return ""
-    return comment.decode(errors="replace") if isinstance(comment, bytes) else comment
+    return comment.decode(errors="replace") if isinstance(comment, bytes) else str(comment)

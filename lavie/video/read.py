@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..bounded import MAX_FPS, MAX_PIXELS
 from ..errors import LavieError, UsageError
 from . import sequence
 from .ffmpeg import Ffmpeg, ffmpeg_output, input_file
@@ -55,7 +56,10 @@ def read_video(path: str | os.PathLike[str], max_frames: int | None = None) -> V
         LavieError: the file is damaged.
     """
     info = probe_video(path)
-    return VideoClip(np.stack(list(iter_video(path, max_frames))), info.fps, info.metadata)
+    frames = list(iter_video(path, max_frames))
+    if not frames:
+        raise LavieError(f"{path} has no frame that can be decoded.")
+    return VideoClip(np.stack(frames), info.fps, info.metadata)
 
 
 def probe_video(path: str | os.PathLike[str]) -> VideoInfo:
@@ -65,7 +69,7 @@ def probe_video(path: str | os.PathLike[str]) -> VideoInfo:
         return _probe_file(_existing_file(path))
     note = sequence_note(frames)
     height, width, _ = next(sequence.iter_images(frames)).shape
-    return VideoInfo(height, width, float(note.get("fps", SEQUENCE_FPS)), note.get("metadata", {}))
+    return VideoInfo(height, width, note.fps or SEQUENCE_FPS, note.metadata)
 
 
 def iter_video(path: str | os.PathLike[str], max_frames: int | None = None) -> Generator[np.ndarray]:
@@ -100,11 +104,15 @@ def _existing_file(path: str | os.PathLike[str]) -> Path:
 def _probe_file(path: Path) -> VideoInfo:
     """Decodes the first frame: its size as shown, and the frame rate that ffmpeg would deliver."""
     _, output, log = ffmpeg_output([*input_file(path), *_IMAGES, "-frames:v", "1", *_LISTING])
-    header = dict(line[1:].split(": ", 1) for line in output.splitlines() if line.startswith("#"))
+    header = dict(line[1:].split(": ", 1) for line in output.splitlines() if line.startswith("#") and ": " in line)
     if "dimensions 0" not in header:
         raise _unreadable(path, log)
     width, height = map(int, header["dimensions 0"].split("x"))
-    return VideoInfo(height, width, float(_frame_rate(path, 1 / Fraction(header["tb 0"]))), read_metadata(path))
+    unit = Fraction(header["tb 0"])
+    fps = float(_frame_rate(path, 1 / unit)) if unit > 0 else 0.0
+    if not 0 < fps <= MAX_FPS or not 0 < width * height <= MAX_PIXELS:
+        raise LavieError(f"{path} cannot be used: {width}×{height} pixels at {fps:g} frames per second.")
+    return VideoInfo(height, width, fps, read_metadata(path))
 
 
 def _frame_rate(path: Path, guess: Fraction) -> Fraction:

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import LavieError, UsageError
+from .images import opened_image
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-_PATTERN = re.compile(r"(?P<prefix>.*)%(?:0(?P<digits>\d+))?d(?P<suffix>\.\w+)")
-_NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>\d+)(?P<suffix>\.(?:png|jpg|jpeg|webp))", re.IGNORECASE)
+_PATTERN = re.compile(r"(?P<prefix>.*)%(?:0(?P<digits>\d{1,2}))?d(?P<suffix>\.\w+)")
+_NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>\d{1,18})(?P<suffix>\.(?:png|jpg|jpeg|webp))", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ImageSequence:
 
     def files(self) -> list[Path]:
         """The existing images, ordered by number."""
-        names = re.compile(rf"{re.escape(self.prefix)}(\d+){re.escape(self.suffix)}")
+        names = re.compile(rf"{re.escape(self.prefix)}(\d{{1,18}}){re.escape(self.suffix)}")
         numbered = [(match, path) for path in self.folder.iterdir() if (match := names.fullmatch(path.name))]
         return [path for _, path in sorted(numbered, key=lambda item: (int(item[0][1]), item[1].name))]
 
@@ -97,15 +98,10 @@ def iter_images(frames: ImageSequence) -> Iterator[np.ndarray]:
     Raises:
         LavieError: an image cannot be read, or its size differs from the first one's.
     """
-    from PIL import Image
-
     shape = None
     for path in frames.files():
-        try:
-            with Image.open(path) as image:
-                frame = np.array(image.convert("RGB"))
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise LavieError(f"{path} is not an image that can be read ({error}).") from error
+        with opened_image(path, str(path)) as image:
+            frame = np.array(image.convert("RGB"))
         shape = shape or frame.shape
         if frame.shape != shape:
             sizes = f"{frame.shape[0]}x{frame.shape[1]}, the first is {shape[0]}x{shape[1]}"

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ...atomic import PREFIX, remove, written_whole
-from ...errors import UsageError
+from ...bounded import read_json
+from ...errors import LavieError, UsageError
 from ...video import VideoInfo, VideoWriter, iter_video, probe_video
 from ..output import VideoOutput
 from .settings import upgraded
@@ -86,8 +87,8 @@ class SegmentFolder:
         if not self.folder.exists():
             return None
         try:
-            return json.loads((self.folder / SETTINGS).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return read_json(self.folder / SETTINGS)
+        except LavieError:
             if self.folder.is_dir() and not any(file.name[0] != "." for file in self.folder.iterdir()):
                 return {}
         raise UsageError(f"{self.folder} is in the way: segments of this run would go there, but it is not LaVie's.")

@@ -17,6 +17,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
 
+from ...bounded import MAX_PIXELS
 from ...video.ffmpeg import _READABLE
 from .clip import UnreadableClip
 from .geometry import Geometry
@@ -116,7 +117,7 @@ def _opened(name: str, file: Path | bytes) -> Iterator[tuple[InputContainer, av.
             if stream is None:
                 raise UnreadableClip(name, "it has no images, only sound")
             stream.codec_context.thread_count = 1  # there are workers
-            stream.codec_context.options = {"err_detect": "explode"}
+            stream.codec_context.options = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
             yield container, stream
     except (FFmpegError, OSError) as error:
         raise UnreadableClip(name, f"it is damaged or no video ({error.strerror or error})") from error

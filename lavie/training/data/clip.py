@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from ...errors import LavieError, UsageError
+from ...errors import LavieError, UsageError, printable
 from ...sampling.schedule import NUM_TRAIN_TIMESTEPS
 
 CROPS = ("center", "random", "patch")
@@ -61,4 +61,4 @@ class UnreadableClip(LavieError):  # noqa: N818 (it says what the clip is)
         self.name, self.reason = name, reason
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.reason}"
+        return printable(f"{self.name}: {self.reason}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import warnings
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...errors import UsageError
+from ...video.images import opened_image
 from .clip import ClipRequest, UnreadableClip
 from .geometry import fit
 from .timing import Listing, choose_frames
@@ -27,9 +30,10 @@ def list_frames(name: str, file: Path | bytes) -> Listing:
     Raises:
         UnreadableClip: it is missing, empty, damaged, or no video.
     """
-    if isinstance(file, bytes):
-        return _reader().list_frames(name, file)
-    return _list_file(name, file, file_state(name, file))
+    with _file_errors(name, "video"):
+        if isinstance(file, bytes):
+            return _reader().list_frames(name, file)
+        return _list_file(name, file, file_state(name, file))
 
 
 def read_clip(
@@ -48,9 +52,10 @@ def read_clip(
         UnreadableClip: the file is broken, too short, too slow, or too small for the request.
     """
     listing = list_frames(name, file)
-    frames = choose_frames(name, listing, listing.segment(start, end), request, generator)
-    geometry = fit(name, listing.height, listing.width, request, generator)
-    return _tensor(_reader().decode_frames(name, file, listing, frames, geometry))
+    with _file_errors(name, "video"):
+        frames = choose_frames(name, listing, listing.segment(start, end), request, generator)
+        geometry = fit(name, listing.height, listing.width, request, generator)
+        return _tensor(_reader().decode_frames(name, file, listing, frames, geometry))
 
 
 def image_size(name: str, file: Path) -> tuple[int, int]:
@@ -59,9 +64,7 @@ def image_size(name: str, file: Path) -> tuple[int, int]:
     Raises:
         UnreadableClip: it is missing, empty, damaged, or no image.
     """
-    from PIL import Image
-
-    with _image_errors(name), Image.open(file) as image:
+    with _file_errors(name, "image"), opened_image(file, "it") as image:
         turned = image.getexif().get(_ORIENTATION, 1) >= 5
         return (image.width, image.height) if turned else (image.height, image.width)
 
@@ -72,9 +75,9 @@ def read_image(name: str, file: Path | bytes, request: ClipRequest, generator: t
     Raises:
         UnreadableClip: the file is broken, or too small for the request.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    with _image_errors(name), Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+    with _file_errors(name, "image"), opened_image(file, "it") as image:
         pixels = np.array(_rgb(ImageOps.exif_transpose(image)))
     return _tensor(fit(name, pixels.shape[0], pixels.shape[1], request, generator).apply(pixels)[None])
 
@@ -97,23 +100,15 @@ def _rgb(image):
     return image.convert("RGB")
 
 
-class _image_errors:  # noqa: N801 (used like a function)
-    """Pillow's errors as UnreadableClip, and its warnings as errors."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        self._warnings = warnings.catch_warnings()
-        self._warnings.__enter__()
-        warnings.simplefilter("ignore")
-
-    def __exit__(self, kind, error, traceback) -> None:
-        from PIL import Image
-
-        self._warnings.__exit__(kind, error, traceback)
-        if isinstance(error, (OSError, SyntaxError, ValueError, Image.DecompressionBombError)):
-            raise UnreadableClip(self.name, f"it is damaged or no image ({error})") from error
+@contextmanager
+def _file_errors(name: str, kind: str) -> Iterator[None]:
+    """Whatever a damaged file makes the decoders raise is that file's fault alone, and the others go on."""
+    try:
+        yield
+    except (UnreadableClip, UsageError):
+        raise
+    except Exception as error:
+        raise UnreadableClip(name, f"it is damaged or no {kind} ({error})") from error
 
 
 def file_state(name: str, file: Path) -> tuple[int, int]:
@@ -126,6 +121,8 @@ def file_state(name: str, file: Path) -> tuple[int, int]:
         found = file.stat()
     except OSError as error:
         raise UnreadableClip(name, f"it cannot be opened ({error.strerror})") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise UnreadableClip(name, "it is no regular file")
     if found.st_size == 0:
         raise UnreadableClip(name, "it is empty (0 bytes)")
     return found.st_size, found.st_mtime_ns

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from ...errors import UsageError
+from ...bounded import read_bytes
+from ...errors import LavieError, UsageError
 from .filters import DataReport, Filters
 
 
@@ -75,8 +76,12 @@ def read_caption(path: Path) -> str:
     Raises:
         ValueError: another encoding; taken for one of these its words would be garbled.
     """
-    content = path.read_bytes()
-    return caption_text(content)
+    if not path.exists():
+        raise FileNotFoundError(path)
+    try:
+        return caption_text(read_bytes(path))
+    except LavieError as error:
+        raise ValueError(str(error)) from error
 
 
 def caption_text(content: bytes) -> str:

@@ -7,6 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -168,7 +169,13 @@ def _probe_images(entries: list[Entry], filters: Filters, report: DataReport) ->
 
 
 def _read_json(file: Path | None) -> dict:
+    """What is remembered in a file; LaVie's own, so that it may be long."""
     try:
-        return json.loads(file.read_text("utf-8")) if file is not None and file.exists() else {}
-    except ValueError:
+        known = json.loads(file.read_text("utf-8")) if file is not None and file.is_file() else {}
+        return {name: fact for name, fact in known.items() if _is_fact(fact)}
+    except (ValueError, AttributeError, RecursionError):
         return {}  # a memory only: what it does not tell is looked up again
+
+
+def _is_fact(fact: Any) -> bool:
+    return isinstance(fact, dict) and ("broken" in fact or {"frames", "rate", "height", "width"} <= fact.keys())

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...errors import printable
 from ..settings import Filters
 
 __all__ = ["DataReport", "Filters"]
@@ -36,7 +37,7 @@ class DataReport:
         for reason, names in self.dropped.items():
             lines.append(f"  {len(names)} dropped, {reason}: {_some(names)}")
         lines += [f"  broken, {name}: {reason}" for name, reason in self.broken]
-        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
+        return printable("\n".join([*lines, *(f"  {note}" for note in self.notes)]))
 
     def json(self) -> dict[str, Any]:
         """The same for programs, names in full."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from ...bounded import MAX_MEMBERS, MAX_SAMPLE, parse_json, regular_size
+from ...errors import LavieError
 from .clip import UnreadableClip
 from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from .entries import caption_text
@@ -44,22 +45,25 @@ def index_shard(file: Path, filters: Filters) -> Index:
     members: dict[str, dict[str, tarfile.TarInfo]] = {}
     index = Index()
     try:
+        regular_size(file)
         with tarfile.open(file, "r:") as tar:
             try:
-                _collect(tar, members, file.stat().st_size)
-            except (tarfile.ReadError, OSError) as error:
+                _collect(tar, members, regular_size(file))
+            except Exception as error:  # damaged headers make tarfile raise anything
                 index.damage = f"it is cut off or damaged after {len(members)} samples ({error})"
             for key, parts in members.items():
                 _add(index, tar, key, parts, filters)
-    except (tarfile.ReadError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError, LavieError) as error:
         raise UnreadableClip(str(file), f"it is no tar file that can be read ({error})") from error
     return index
 
 
 def _collect(tar: tarfile.TarFile, members: dict[str, dict[str, tarfile.TarInfo]], size: int) -> None:
     """Members by sample and suffix: the name ends at its first dot."""
-    for member in tar:
-        if not member.isfile():
+    for count, member in enumerate(tar):
+        if count >= MAX_MEMBERS:
+            raise tarfile.ReadError(f"it holds more than {MAX_MEMBERS} files")
+        if not member.isreg() or member.issparse():
             continue
         if member.offset_data + member.size > size:
             raise tarfile.ReadError(f"{member.name} is not whole")
@@ -79,7 +83,7 @@ def _add(index: Index, tar: tarfile.TarFile, key: str, parts: dict[str, tarfile.
         return index.dropped.append((key, "no video or image"))
     try:
         caption, facts = _described(tar, parts)
-    except (ValueError, OSError):
+    except (ValueError, TypeError, OSError, LavieError):
         return index.dropped.append((key, "caption that cannot be read"))
     if caption is None:
         return index.dropped.append((key, "no .txt or .json with its caption"))
@@ -89,6 +93,8 @@ def _add(index: Index, tar: tarfile.TarFile, key: str, parts: dict[str, tarfile.
     if reason is not None:
         return index.dropped.append((key, reason))
     media = parts[suffix]
+    if media.size > MAX_SAMPLE:
+        return index.dropped.append((key, "file too large"))
     return index.samples.append(Sample(caption, media.name, suffix, media.offset_data, media.size))
 
 
@@ -96,9 +102,7 @@ def _described(
     tar: tarfile.TarFile, parts: dict[str, tarfile.TarInfo]
 ) -> tuple[str | None, tuple[float | None, float | None, float | None]]:
     """The caption (of .txt before .json); height, width and aesthetic score where the .json has them."""
-    facts = json.loads(_text(tar, parts[".json"])) if ".json" in parts else {}
-    if not isinstance(facts, dict):
-        raise ValueError("no object")
+    facts = parse_json(_text(tar, parts[".json"]), "It") if ".json" in parts else {}
     caption = _text(tar, parts[".txt"]) if ".txt" in parts else facts.get("caption", facts.get("text"))
     numbers = (facts.get(name) for name in ("height", "width", "aesthetic"))
     caption = None if caption is None else " ".join(str(caption).split())

@@ -10,7 +10,8 @@ import csv
 import math
 from pathlib import Path
 
-from ...errors import UsageError
+from ...bounded import regular_size
+from ...errors import LavieError, UsageError
 from .decode import IMAGE_SUFFIXES
 from .entries import Entry
 from .files import ImageFiles, VideoFiles
@@ -64,6 +65,8 @@ def read_table(file: Path, report: DataReport) -> list[Entry]:
         UsageError: it cannot be read, or has no column of files or captions.
     """
     try:
+        if file.exists():
+            regular_size(file)
         with file.open(encoding="utf-8-sig", newline="") as lines:
             table = csv.DictReader(lines, restval="")
             columns = [str(column).strip().lower() for column in table.fieldnames or ()]
@@ -72,6 +75,10 @@ def read_table(file: Path, report: DataReport) -> list[Entry]:
             rows = list(table)
     except OSError as error:
         raise UsageError(f"{file} cannot be opened ({error.strerror}).") from error
+    except UsageError:
+        raise
+    except LavieError as error:
+        raise UsageError(str(error)) from error
     except (ValueError, csv.Error) as error:
         raise UsageError(f"{file} is no table in CSV and UTF-8 ({error}).") from error
     entries = (_entry(file, line, row, path, caption, report) for line, row in enumerate(rows, 1))
