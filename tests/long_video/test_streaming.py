@@ -374,7 +374,7 @@ def traced_peak(folder, num_frames):
         run = StreamRun(pipeline, film, Cut(16, 2), parts, {})
         run.check_disk_space(folder / f"out{num_frames}.mp4")
         run.make_segments()
-        run.assemble(folder / f"out{num_frames}.mp4")
+        run.assemble(folder / f"out{num_frames}.mp4", 8, sound=None)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
