@@ -49,7 +49,7 @@ class LaVieImageToVideo(SamplerNode):
             1,
             1,
             64,
-            "How many of the last frames the new ones follow. The paper's form takes 1, SEINE's mask form more.",
+            "How many of the last frames the new ones follow. The paper's form takes 1; SEINE's mask form takes more.",
         ),
         "resize": choice(
             ["keep", *RESIZES],
@@ -101,7 +101,7 @@ class LaVieTransition(SamplerNode):
         "first": socket("IMAGE", "The video or image to start from."),
         "second": socket("IMAGE", "The video or image to end with, in the size of the first."),
         "num_frames": integer(8, 1, MAX_FRAMES, "How many frames to add between them."),
-        "context_frames": integer(4, 1, 64, "How many frames on each side the new ones must fit."),
+        "context_frames": integer(4, 1, 64, "How many frames on each side the new ones must match."),
         "resize": choice(
             ["refuse", *RESIZES],
             "refuse",

@@ -17,8 +17,8 @@ FOLDER = Path(__file__).parent.parent / "lavie" / "examples"
 
 
 class LaVieExampleVideo(Node):
-    """A small clip that comes with this pack, so that a workflow runs as it is. For your own, use Load Video (and Get
-    Video Components) or Load Image instead."""
+    """A small clip that comes with this pack, so that a workflow runs as it is. For your own videos and images, use
+    Load Video (and Get Video Components) or Load Image instead."""
 
     title = "LaVie Example Video"
     SEARCH_ALIASES: ClassVar = ["lavie example", "sample clip", "test video", "demo"]

@@ -32,9 +32,9 @@ class LaVieEmptyLatentVideo(LatentNode):
     title = "LaVie Empty Latent Video"
     SEARCH_ALIASES: ClassVar = ["lavie empty latent", "empty video", "video size", "latent video"]
     inputs: ClassVar = {
-        "width": integer(512, 0, MAX_SIDE, "Pixels, divisible by 8. 0: that of the connected MODEL.", step=8),
-        "height": integer(320, 0, MAX_SIDE, "Pixels, divisible by 8. 0: that of the connected MODEL.", step=8),
-        "num_frames": integer(16, 0, MAX_FRAMES, "Frames. 0: that of the connected MODEL."),
+        "width": integer(512, 0, MAX_SIDE, "Pixels, divisible by 8. 0: the connected MODEL's own.", step=8),
+        "height": integer(320, 0, MAX_SIDE, "Pixels, divisible by 8. 0: the connected MODEL's own.", step=8),
+        "num_frames": integer(16, 0, MAX_FRAMES, "Frames. 0: the connected MODEL's own."),
         "batch_size": integer(1, 1, 64, "How many videos to make at once."),
         "model": socket("MODEL", "LaVie's base MODEL, to take its own size."),
     }

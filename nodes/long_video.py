@@ -57,7 +57,7 @@ class LaVieAutoregressiveExtender(SamplerNode):
 
 class LaVieLongVideoSampler(SamplerNode):
     """Makes a video of any length from text with LaVie's base stage. Use LaVie Prompt Schedule to tell a story; method
-    says how the parts hold together."""
+    sets how the parts are held together."""
 
     title = "LaVie Long Video Sampler"
     SEARCH_ALIASES: ClassVar = ["lavie long", "long video", "freenoise", "fifo", "freelong", "free init"]

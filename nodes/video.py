@@ -28,8 +28,8 @@ INTERPOLATION, UPSCALER = STAGES["interpolation"], STAGES["upscaler"]
 
 
 class LaVieTemporalInterpolator(SamplerNode):
-    """Makes a video smoother: n frames become 4n − 3 over the same time, and all are made anew. Takes any video of any
-    length and keeps its sound; long ones go in blended windows."""
+    """Makes a video smoother: n frames become 4n − 3 over the same time, all of them made anew. Takes any video of any
+    length and keeps its sound; long ones are processed in blended windows."""
 
     title = INTERPOLATION.node
     advice = ADVICE

@@ -29,7 +29,7 @@ def add_making_arguments(parser: argparse.ArgumentParser, stage: str, leave_out:
     parser.add_argument(
         "--memory",
         metavar="SIZE",
-        help="Memory limit: 8GB (or 8), 500MB, or auto for what is free. Says what it changes to keep within it. "
+        help="Memory limit: 8GB (or 8), 500MB, or auto for what is free. LaVie says what it changes to stay within it. "
         "(default: no limit)",
     )
 

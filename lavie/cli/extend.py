@@ -26,7 +26,9 @@ HELP = "make a long video, or continue one"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "prompt", metavar="PROMPT", help="What to show, or prompts by frame: '0: a red ball over grass, 16: a star'."
+        "prompt",
+        metavar="PROMPT",
+        help="What the video should show, or prompts by frame: '0: a red ball over grass, 16: a star'.",
     )
     parser.add_argument("--prompt-file", action="store_true", help="PROMPT is a file of such lines.")
     frames = number(int, 1, MAX_FRAMES)
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         + " (default: conditioned if the model has an extension stage, else replacement)",
     )
     add_flags(parser, LongVideoSettings, defaults={name: _default(name) for name in knobs_of(LongVideoSettings)})
-    parser.add_argument("--size", type=size, metavar="HxW", help="As 320x512. (default: the model's own)")
+    parser.add_argument("--size", type=size, metavar="HxW", help="Such as 320x512. (default: the model's own)")
     add_making_arguments(parser, "base", leave_out=("num_frames",))
 
 

@@ -17,9 +17,13 @@ STRENGTH = 0.6  # where --video is given and no --strength
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="What to show.")
-    parser.add_argument("--prompt-file", metavar="FILE", help="One prompt per line. Numbers the videos: clip_1.mp4, …")
-    parser.add_argument("--size", type=size, metavar="HxW", help="Size before upscaling, divisible by 8, as 320x512.")
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="What the video should show.")
+    parser.add_argument(
+        "--prompt-file", metavar="FILE", help="One prompt per line. The videos are numbered: clip_1.mp4, …"
+    )
+    parser.add_argument(
+        "--size", type=size, metavar="HxW", help="Size before upscaling, divisible by 8, such as 320x512."
+    )
     parser.add_argument(
         "--video", metavar="IN", help="Repaint this video, folder of PNG frames, or name_%%04d.png. It sets the size."
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_video_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
     parser.add_argument("input", metavar="IN", help="A video, a folder of PNG frames, or name_%%04d.png.")
-    parser.add_argument("--prompt", metavar="TEXT", help="What it shows. (default: the prompt stored in the file)")
+    parser.add_argument("--prompt", metavar="TEXT", help="What the video shows. (default: the prompt in the file)")
     parser.add_argument(
         "--fps", type=number(float, 0.01, 1000), metavar="X", help="Frame rate of the input, if the file has it wrong."
     )

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=number(int, 1, 64),
         default=4,
         metavar="N",
-        help="How many frames on each side the new ones must fit. (default: 4)",
+        help="How many frames on each side the new ones must match. (default: 4)",
     )
     add_resize_argument(parser, "SECOND to the size of FIRST")
     add_making_arguments(parser, "extension")

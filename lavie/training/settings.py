@@ -189,7 +189,7 @@ class Objective:
     anchor_share: float = knob(
         0.0,
         "Share of clips in which one frame has less noise than the rest. Teaches how frames follow one another, and "
-        "words about motion.",
+        "what words about motion mean.",
         (0, 1),
     )
     text_dropout: float = knob(0.1, "Share of captions left out, which guidance needs.", (0, 1))
@@ -300,7 +300,7 @@ class LoopSettings:
         flag="ema",
     )
     mixed_precision: str = knob("no", "Precision of the computation; fp16 needs a GPU.", choices=("no", "bf16", "fp16"))
-    gradient_checkpointing: bool = knob(False, "Take less memory and a third more time.")
+    gradient_checkpointing: bool = knob(False, "Saves memory, takes a third more time.")
     seed: int = knob(0, "Seed of data, noise and fresh weights.", (0, 2**63 - 1))
     save_every: int = knob(500, "Steps between checkpoints.", (0, None))
     sample_every: int = knob(0, "Steps between samples for TensorBoard; 0: none.", (0, None))

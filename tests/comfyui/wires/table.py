@@ -193,7 +193,7 @@ PACKED_TEXTS = Section(
             **BOTH,
             control_net="$control_net",
             image="$images",
-            note="it comes later",
+            note="not supported yet",
         ),
     ),
 )
