@@ -14,7 +14,7 @@ from ..world.render import frame_seconds, render
 from ..world.scene import Scene
 from ..world.view import SECONDS
 
-VERSION = 2  # of how the world looks: latents of another are stale
+VERSION = 3  # of how the world looks: latents of another are stale
 PATCHED_SIZE = (256, 384)  # of the pictures that patches are cut from
 COUNT = 8192
 LATEST = 1.2  # seconds of a scene after which a course begins at the latest

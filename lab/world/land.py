@@ -198,11 +198,11 @@ def canyon(scene: Scene, view: View, canvas: Canvas) -> None:
 
 
 def city(scene: Scene, view: View, canvas: Canvas) -> None:
-    """Towers in two rows; windows are lit but at noon."""
-    lamps = {"dawn": 0.45, "noon": 0.0, "sunset": 0.8, "night": 1.0}[scene.time]
+    """Towers before the outline of others far away; the windows of the near ones are lit but at noon."""
+    lamps = {"dawn": 0.7, "noon": 0.0, "sunset": 0.9, "night": 1.0}[scene.time]
     for k in range(2):
-        layer = Layer((0.50, 0.14)[k], (0.9, 1.0)[k], (0.25, 0.45)[k])
-        wide, least, most = ((0.15, 0.16, 0.36), (0.21, 0.05, 0.27))[k]
+        layer = Layer((0.42, 0.05)[k], (0.9, 1.0)[k], (0.25, 0.45)[k])
+        wide, least, most = ((0.22, 0.24, 0.48), (0.34, 0.10, 0.36))[k]
         x = view.across(layer.parallax)
         place = x / wide + 40
         number = random_numbers(scene.seed, f"towers {k}", 128)
@@ -211,17 +211,17 @@ def city(scene: Scene, view: View, canvas: Canvas) -> None:
         roof = least + (most - least) * number[tower]
         crest = scene.horizon + 0.01 - roof
         depth, cover = below(view, crest)
-        lit = 0.35 + 0.4 * number[(tower * 5 + 1) % 128] + 0.25 * (inside < 0.5) * (scene.sun[0] < 0.75) + 0.0 * depth
-        albedo = mix(rgb((0.22, 0.26, 0.38)), rgb((0.74, 0.72, 0.74)), lit)
+        lit = 0.25 + 0.35 * number[(tower * 5 + 1) % 128] + 0.40 * ((inside < 0.5) == (scene.sun[0] < 0.75)) + 0.0 * depth
+        albedo = mix(rgb((0.20, 0.20, 0.32)), rgb((0.86, 0.74, 0.68)), lit)
         colour = coloured(albedo, scene, layer.haze)
-        storey = (view.down() - crest) / 0.095
-        pane = ((inside * 2 % 1 - 0.5).abs() < 0.27) * ((storey % 1 - 0.5).abs() < 0.26) * (depth > 0.02)
-        column = (place * 2).floor().long()
-        at_home = number[(column * 13 + storey.floor().long() * 29) % 128] > 0.42
-        windows = (pane & at_home).float() * cover
-        glass = coloured(rgb((0.55, 0.72, 0.88)), scene, layer.haze)
-        shining = mix(glass, rgb((1.0, 0.84, 0.46)), lamps) if lamps else glass
-        canvas.paint(mix(colour, shining, windows * (0.9 - 0.35 * (k == 0))), cover, layer.nearness)
+        if k == 1:
+            storey = (view.down() - crest) / 0.15
+            pane = ((inside * 2 % 1 - 0.5).abs() < 0.28) * ((storey % 1 - 0.5).abs() < 0.28) * (depth > 0.02)
+            column = (place * 2).floor().long()
+            at_home = number[(column * 13 + storey.floor().long() * 29) % 128] > 0.42
+            shining = mix(coloured(rgb((0.16, 0.34, 0.56)), scene, layer.haze), rgb((1.0, 0.84, 0.46)), lamps)
+            colour = mix(colour, shining, 0.9 * (pane & at_home))
+        canvas.paint(colour, cover, layer.nearness)
 
 
 def island(scene: Scene, view: View, canvas: Canvas) -> None:
@@ -246,7 +246,7 @@ def paint_land(scene: Scene, view: View, canvas: Canvas) -> None:
     canvas.put(part, rows)
 
 
-HIGHEST = {"mountains": 0.45, "lake": 0.55, "forest": 0.36, "city": 0.36, "canyon": 0.26}  # heights above the horizon
+HIGHEST = {"mountains": 0.45, "lake": 0.55, "forest": 0.36, "city": 0.48, "canyon": 0.26}  # heights above the horizon
 LANDS: dict[str, Callable[[Scene, View, Canvas], None]] = {
     "sea": island,
     "lake": lake_shores,

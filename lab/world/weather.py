@@ -13,7 +13,7 @@ from .scene import Scene
 from .sky import greyed, light_of
 from .view import Canvas, View
 
-FLAKES, DROPS, LEAVES = 34, 26, 14
+FLAKES, DROPS, LEAVES = 28, 24, 13
 LEAF_COLOURS = ((0.86, 0.20, 0.10), (0.98, 0.56, 0.10), (0.98, 0.80, 0.22))
 LEVEL = 1.3  # heights of the column that things fall through before they begin again above
 
@@ -37,7 +37,7 @@ def _snow(scene: Scene, view: View, canvas: Canvas) -> None:
     near = random_numbers(scene.seed, "size of flakes", FLAKES)[None]
     x, y = _falling(scene, view, "flakes", FLAKES, 0.34 + 0.30 * near, 0.10)
     x = x + 0.02 * torch.sin(2.5 * view.t[:, 0] + 30 * near)
-    size = 0.020 + 0.016 * near
+    size = 0.026 + 0.020 * near
     flakes = splats(view.x, view.y, x, y, size, size, 0.75 + 0.6 * near)
     bright = rgb((1.0, 1.0, 1.0)) * (0.85 if scene.time == "night" else 1.0)
     canvas.paint(bright, flakes.clamp(0, 0.96))
@@ -63,12 +63,12 @@ def _leaves(scene: Scene, view: View, canvas: Canvas) -> None:
     x, y = _falling(scene, view, "leaves", LEAVES, 0.24 + 0.16 * near, 0.26)
     swing = torch.sin(2.2 * view.t[:, 0] + 2 * math.pi * phase)
     x, y = x + 0.05 * swing, y + 0.015 * swing.abs()
-    wide, high = 0.034 + 0.012 * near + 0.010 * swing, 0.026 + 0.010 * near - 0.006 * swing
+    wide, high = 0.044 + 0.014 * near + 0.012 * swing, 0.034 + 0.012 * near - 0.008 * swing
     for k, colour in enumerate(LEAF_COLOURS):
         some = slice(k, None, len(LEAF_COLOURS))
         at_x, at_y, width, height = (value.expand_as(x)[:, some] for value in (x, y, wide, high))
         cover = splats(view.x, view.y, at_x, at_y, width, height, torch.full_like(x[:, some], 1.5))
-        tint = rgb(colour) * mix(rgb(light_of(scene).land), torch.ones(()), 0.45)
+        tint = rgb(colour) * mix(rgb(light_of(scene).land), torch.ones(()), 0.6)
         canvas.paint(tint, smooth(0.25, 0.8, cover))
 
 
