@@ -17,8 +17,9 @@ SIZES = tuple(6.3 * 1.085**k for k in range(12))  # radii in pixels
 FACING = ("airship", "sailboat")
 REACH = 24  # pixels from the middle of an outline to its window's border
 MOST = 3.0  # evidence of one pixel
-LEAST_SCORE = 60.0  # of a guest in a frame: about forty pixels without doubt
+LEAST_SCORE = 120.0  # of a guest in a frame: rendered ones have 300 and more, leaves side by side up to 80
 SECOND = 0.45  # of the first one's score: another guest
+LEAST_SECOND = 60.0  # about forty pixels without doubt
 AREA_TOLERANCE = 0.30
 TRAVEL = 0.16  # heights from the first to the last frame
 GROWTH = 1.25
@@ -144,7 +145,7 @@ def _others(scores: Tensor, row: int, column: int, best: float, radius: float) -
     y, x = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
     away = torch.hypot(x - float(column), y - float(row)) > 1.7 * radius
     second = (scores.amax(0) * away).max()
-    return int(float(second) > max(SECOND * best, LEAST_SCORE))
+    return int(float(second) > max(SECOND * best, LEAST_SECOND))
 
 
 def trend(values: Tensor) -> tuple[float, Tensor]:
