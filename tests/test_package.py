@@ -62,3 +62,8 @@ def test_every_module_of_the_pack_is_shipped():
     modules = {str(path.relative_to(ROOT)) for folder in ("lavie", "nodes") for path in (ROOT / folder).rglob("*.py")}
     assert modules <= set(shipped())
     assert not {"run.py", "lab/__init__.py", "tests/conftest.py"} & set(shipped())
+
+
+def test_the_translations_are_shipped_and_their_sources_are_not():
+    assert {f"locales/{language}/nodeDefs.json" for language in ("en", "zh", "ja", "ko")} <= set(shipped())
+    assert not {file for file in shipped() if file.startswith("docs/locales/")}

@@ -74,6 +74,17 @@ def test_every_node_is_served_with_its_help(server):
         assert len(page) > 100
 
 
+def test_i18n_every_node_is_served_in_the_languages_of_the_page(server):
+    served = server.json("/i18n")
+    for language in ("en", "zh", "ja", "ko"):
+        file = ROOT / "locales" / language / "nodeDefs.json"
+        ours = json.loads(file.read_text(encoding="utf-8"))
+        assert {name: served[language]["nodeDefs"][name] for name in ours} == ours
+    assert set(load_pack().NODE_CLASS_MAPPINGS) <= set(served["zh"]["nodeDefs"])
+    assert served["zh"]["nodeDefs"]["LaVieBaseSampler"]["inputs"]["steps"]["name"] == "步数"
+    assert served["en"]["nodeDefs"]["LaVieBaseSampler"]["inputs"]["guidance_scale"]["name"] == "cfg"
+
+
 def test_the_pack_is_imported_within_two_seconds(server):
     (seconds,) = re.findall(rf"([\d.]+) seconds: .*{NAME}", server.log.read_text())
     print(f"imported in {seconds} s")
