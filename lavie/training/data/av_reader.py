@@ -1,7 +1,7 @@
-"""Reading frames with PyAV, in this process."""
+"""Reads frames with PyAV, in this process."""
 
 # pyright: reportMissingImports=false
-# PyAV is an extra: where it is missing `ffmpeg_reader` is used.
+# PyAV is an optional extra; without it, `ffmpeg_reader` is used.
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def decode_frames(name: str, file: Path | bytes, listing: Listing, frames: list[
         found = _shown(enumerate(_frames(name, file)), wanted, geometry)
     else:
         found = _shown(_timed(_frames(name, file, wanted[0])), wanted, geometry)
-        if len(found) < len(wanted):  # an index that leads too far
+        if len(found) < len(wanted):  # the index led too far
             found = _shown(_timed(_frames(name, file)), wanted, geometry)
     if len(found) < len(wanted):
         raise UnreadableClip(name, f"it is damaged: {len(found)} of {len(wanted)} frames can be decoded")
@@ -71,7 +71,7 @@ def decode_frames(name: str, file: Path | bytes, listing: Listing, frames: list[
 
 
 def _shown(frames: Iterator[tuple[int, av.VideoFrame]], wanted: list[int], geometry: Geometry) -> list[np.ndarray]:
-    """The images on screen at every wanted tick (ascending); fewer where the frames begin or end in between."""
+    """The image on screen at every wanted tick (ascending); fewer if the frames begin later or end earlier."""
     images: list[np.ndarray] = []
     shown: av.VideoFrame | None = None
     for tick, frame in frames:
@@ -107,7 +107,7 @@ def _image(frame: av.VideoFrame, geometry: Geometry) -> np.ndarray:
 
 @contextmanager
 def _opened(name: str, file: Path | bytes) -> Iterator[tuple[InputContainer, av.VideoStream]]:
-    """The container and its first stream of images that is not a cover; libav's errors become UnreadableClip."""
+    """The container and its first video stream that is not a cover image; libav's errors become UnreadableClip."""
     # Of these formats and from files only: a text file renamed to .mp4 could name other files to open.
     options = {"format_whitelist": _READABLE, "protocol_whitelist": "file"}
     try:
@@ -116,7 +116,7 @@ def _opened(name: str, file: Path | bytes) -> Iterator[tuple[InputContainer, av.
             stream = next((s for s in container.streams.video if not s.disposition & covers), None)
             if stream is None:
                 raise UnreadableClip(name, "it has no images, only sound")
-            stream.codec_context.thread_count = 1  # there are workers
+            stream.codec_context.thread_count = 1  # there are worker processes
             stream.codec_context.options = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
             yield container, stream
     except (FFmpegError, OSError) as error:

@@ -40,9 +40,9 @@ class Clip:
 
     name: the file, or what the source calls it. tensors: "video" float32 [3, frames, height, width] in −1…1, or
     precomputed "latents" [4, frames, h, w], scaled (upscaler: and "low_resolution" [3, frames, h, w]); perhaps "mask"
-    [1, frames, h, w] in 0…1, which marks what weighs more in the loss, and "text" [77, channels]. min_timestep,
-    max_timestep: it is learnt from noise levels from the one to below the other. teacher_caption: where a LoRA learns,
-    what the network without it makes of that caption is to be learnt, and not the clip.
+    [1, frames, h, w] in 0…1, which marks what counts more in the loss, and "text" [77, channels]. min_timestep,
+    max_timestep: the noise levels it is learned at, the first included, the second not. teacher_caption: for a LoRA,
+    which then learns what the network without it predicts for this caption, instead of the clip.
     """
 
     caption: str
@@ -54,7 +54,7 @@ class Clip:
 
 
 class UnreadableClip(LavieError):  # noqa: N818 (it says what the clip is)
-    """A file that is broken or does not have what was asked; it is named, counted and passed over."""
+    """A file that is broken or lacks what was asked for; it is named, counted and skipped."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(name, reason)

@@ -1,4 +1,4 @@
-"""The examples of a run, by number: each one a function of the run's seed and its number, wherever it is read."""
+"""The examples of a run, by number. Each one depends only on the run's seed and its number, wherever it is read."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .mixture import Mixture
 from .randomness import draw, generator_of
 from .transfer import Packed, pack, unpack
 
-PATIENCE = 20  # broken files in a row, after which something else is wrong
+PATIENCE = 20  # broken files in a row; more mean that something else is wrong
 
 Request = ClipRequest | Callable[[int], ClipRequest]
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that was passed over, and why."""
+    """A file that was skipped, and why."""
 
     name: str
     reason: str
@@ -33,7 +33,7 @@ class Example:
     """One example of a run.
 
     number: step · examples per step + place in the step. images: the images of the joint objective, each "video"
-    [3, 1, h, w] or "latents" [4, 1, h, w]. skipped: the files that were tried in vain before.
+    [3, 1, h, w] or "latents" [4, 1, h, w]. skipped: the broken files that were tried first.
     """
 
     number: int
@@ -45,8 +45,8 @@ class Example:
     def generator(self) -> torch.Generator:
         """A fresh generator for everything that the loss draws for this example: timestep, noise, text dropout.
 
-        It is on the CPU and the same on every call, so that how examples are split over processes and micro-batches
-        changes nothing.
+        It is on the CPU and the same on every call, so the split of examples over processes and micro-batches changes
+        nothing.
         """
         return generator_of(self.seed, "loss", self.number)
 
@@ -54,9 +54,9 @@ class Example:
 class TrainingData(Dataset):
     """Examples 0, 1, 2, …: clips of a mixture, each with `num_images` images of another.
 
-    request, image_request: what every example of a step looks like; a function of the step where it changes (it must
-    be picklable where workers are spawned). Images are by default as large as the clips. batch_size: examples of a
-    step, all processes together.
+    request, image_request: what every example of a step looks like; a function of the step if it changes (picklable if
+    workers are spawned). By default, images are as large as the clips. batch_size: examples per step, over all
+    processes.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class TrainingData(Dataset):
                 return clip
             except UnreadableClip as failure:
                 failures.append(failure)
-            # Of its own seed: how much a failed read drew must not matter.
+            # It has its own seed, so that it does not matter how much a failed read drew.
             generator = generator_of(self.seed, kind, number, len(failures))
             row = draw(generator, len(source))
         raise LavieError(f"{PATIENCE} files of {source.name} in a row cannot be used, the last one is {failures[-1]}")
@@ -132,13 +132,13 @@ class TrainingData(Dataset):
         micro_batch: int = 0,
         workers: int = 0,
     ) -> DataLoader:
-        """Micro-batches, lists of examples, of the steps from `first_step` up to and without `last_step`.
+        """Micro-batches (lists of examples) of the steps from `first_step` up to, but not including, `last_step`.
 
-        Of every step's examples process r of n gets the r-th part, in micro-batches that follow one another
-        (micro_batch 0: all at once). `workers` processes read ahead.
+        Process r of n gets the r-th part of every step's examples, in consecutive micro-batches (micro_batch 0: all at
+        once). `workers` processes read ahead.
 
         Raises:
-            UsageError: the examples of a step cannot be split so evenly.
+            UsageError: the examples of a step cannot be split evenly.
         """
         numbers = MicroBatches(range(first_step, last_step), self.batch_size, process_index, num_processes, micro_batch)
         return _Loader(self, numbers, workers)
@@ -169,7 +169,7 @@ class MicroBatches:
 
 
 class _Loader(DataLoader):
-    """Hands examples over in one piece, and errors of the workers as they were raised."""
+    """Passes on examples in one piece, and errors of the workers as they were raised."""
 
     def __init__(self, data: TrainingData, numbers: MicroBatches, workers: int) -> None:
         super().__init__(
@@ -178,7 +178,7 @@ class _Loader(DataLoader):
             num_workers=workers,
             collate_fn=_packed if workers else list,
             worker_init_fn=_ignore_interrupts,
-            generator=torch.Generator(),  # else each pass would draw from the global one
+            generator=torch.Generator(),  # otherwise each pass would draw from the global one
         )
 
     def __iter__(self) -> Iterator[list[Example]]:
@@ -195,7 +195,7 @@ class _Loader(DataLoader):
 
 
 class _Guarded(Dataset):
-    """Errors for people as values: a worker that raises one would send its traceback instead."""
+    """Returns errors for users as values: if a worker raised one, it would send its traceback instead."""
 
     def __init__(self, data: TrainingData) -> None:
         self.data = data
@@ -212,7 +212,7 @@ def _packed(examples: list[Example | LavieError]) -> Packed[list[Example | Lavie
 
 
 def _ignore_interrupts(_: int) -> None:
-    """Ctrl-C is the main process's business: it finishes its step, for which it needs the workers."""
+    """The main process handles Ctrl-C: it finishes its step, for which it needs the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

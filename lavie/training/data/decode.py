@@ -88,7 +88,7 @@ def _tensor(images: np.ndarray) -> Tensor:
 
 
 def _rgb(image):
-    """Any image as RGB: transparent parts white, 16 bits scaled down."""
+    """Any image as RGB; transparent parts become white, 16 bits are scaled to 8."""
     from PIL import Image
 
     if image.mode.startswith("I"):
@@ -112,7 +112,7 @@ def _file_errors(name: str, kind: str) -> Iterator[None]:
 
 
 def file_state(name: str, file: Path) -> tuple[int, int]:
-    """Size and time of change, so that another file in the same place is looked at anew.
+    """Size and modification time, so that a changed file is examined again.
 
     Raises:
         UnreadableClip: it is missing or empty.
@@ -135,7 +135,7 @@ def _list_file(name: str, file: Path, _state: tuple[int, int]) -> Listing:
 
 @cache
 def _reader() -> ModuleType:
-    """PyAV where it is installed, else ffmpeg as a process: the same frames, more slowly."""
+    """PyAV if it is installed, else ffmpeg as a process, which gives the same frames more slowly."""
     try:
         from . import av_reader
     except ImportError:

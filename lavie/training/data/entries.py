@@ -1,4 +1,4 @@
-"""Captioned files, before anybody has opened them: what folders and tables have in common."""
+"""Captioned files that are not opened yet: what folders and tables have in common."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from .filters import DataReport, Filters
 class Entry:
     """A file and its caption.
 
-    name: for messages. start, end: the part of a video that it stands for, in seconds. height, width, aesthetic: what
-    a table says of it.
+    name: for messages. start, end: the part of a video, in seconds. height, width, aesthetic: from a table.
     """
 
     path: Path
@@ -33,9 +32,9 @@ class Entry:
 def fit_entries(
     entries: list[Entry], filters: Filters, report: DataReport, images: bool = False, probe: Probe | None = None
 ) -> list[Entry]:
-    """The entries that pass the filters, the others are counted in the report; cheap questions come first.
+    """The entries that pass the filters; the others are counted in the report. Cheap checks come first.
 
-    probe: looks into a file for what no table said; it counts broken files itself and returns None for them.
+    probe: reads from a file what no table said; it counts broken files itself and returns None for them.
 
     Raises:
         UsageError: nothing is left.
@@ -74,7 +73,7 @@ def read_caption(path: Path) -> str:
     """A sidecar's text on one line: UTF-8, or UTF-16 with its mark.
 
     Raises:
-        ValueError: another encoding; taken for one of these its words would be garbled.
+        ValueError: another encoding, which would garble the words.
     """
     if not path.exists():
         raise FileNotFoundError(path)
@@ -85,7 +84,7 @@ def read_caption(path: Path) -> str:
 
 
 def caption_text(content: bytes) -> str:
-    """As `read_caption`, of a file's content."""
+    """`read_caption` for a file's content."""
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     text = content.decode(encoding)
     if "\0" in text:

@@ -1,4 +1,4 @@
-"""Reading frames with the ffmpeg that imageio-ffmpeg brings: one process for each file, where PyAV is not installed."""
+"""Reads frames with imageio-ffmpeg's ffmpeg, one process per file, if PyAV is not installed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def decode_frames(name: str, file: Path | bytes, listing: Listing, frames: list[
     """As `av_reader.decode_frames`."""
     with _on_disk(file) as path:
         found = _decoded(path, listing, frames[0], frames, geometry)
-        if len(found) < len(frames):  # an index that leads too far
+        if len(found) < len(frames):  # the index led too far
             found = _decoded(path, listing, 0, frames, geometry)
     if len(found) < len(frames):
         raise UnreadableClip(name, f"it is damaged: {len(found)} of {len(frames)} frames can be decoded")
@@ -50,7 +50,7 @@ def decode_frames(name: str, file: Path | bytes, listing: Listing, frames: list[
 
 
 def _decoded(path: Path, listing: Listing, first: int, frames: list[int], geometry: Geometry) -> list[np.ndarray]:
-    """The images of the frames (ascending), by decoding from the frame `first` on; fewer where there is an error."""
+    """The images of the frames (ascending), decoded from the frame `first` on; fewer if there is an error."""
     count = ["-frames:v", str(frames[-1] - first + 1)]
     raw = [*_each_frame_once(), *count, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     source = [*_seek(listing, first), *input_file(path), *_IMAGES, "-xerror"]
@@ -69,14 +69,15 @@ def _decoded(path: Path, listing: Listing, first: int, frames: list[int], geomet
 
 @cache
 def _each_frame_once() -> list[str]:
-    """The option, in ffmpeg's spelling of the day, against repeating and dropping frames to make a rate even."""
+    """The option that stops ffmpeg from repeating and dropping frames to even out a rate; its name depends on the
+    version."""
     _, version, _ = ffmpeg_output(["-version"])
     old = re.match(r"ffmpeg version n?([0-5])\.", version)
     return ["-vsync", "0"] if old else ["-fps_mode", "passthrough"]
 
 
 def _seek(listing: Listing, frame: int) -> list[str]:
-    """Arguments that make `frame` the first one: a time halfway from the frame before."""
+    """Arguments that make `frame` the first one: they seek to halfway between it and the frame before."""
     if frame == 0:
         return []
     between = Fraction(listing.ticks[frame - 1] + listing.ticks[frame], 2) * listing.unit

@@ -24,7 +24,7 @@ PROBES_AT_ONCE = 4
 
 
 class Files(ClipSource):
-    """Entries that pass the filters, one a row."""
+    """Entries that pass the filters, one per row."""
 
     def __init__(self, name: str, entries: list[Entry], report: DataReport) -> None:
         self.name, self.entries, self.report = name, entries, report
@@ -42,9 +42,9 @@ class Files(ClipSource):
 class VideoFiles(Files):
     """Videos, or parts of them.
 
-    probe: open every file at the start, so that broken and short ones are known and no row is lost on them; else they
-    are met when they are read. cache: a JSON file that remembers what was found, for the next start. cut_scenes:
-    every scene becomes a row of its own (PySceneDetect).
+    probe: open every file at the start, so that broken and short ones get no row; otherwise they are found when they
+    are read. cache: a JSON file that remembers what was found, for the next start. cut_scenes: every scene becomes a
+    row of its own (PySceneDetect).
     """
 
     def __init__(
@@ -88,7 +88,7 @@ def require_image(name: str, request: ClipRequest) -> None:
 
 
 class _Probe:
-    """Opens videos, several at a time, and remembers in a JSON file what it found."""
+    """Opens videos, several at a time, and remembers what it found in a JSON file."""
 
     def __init__(self, cut_scenes: bool, cache: Path | None) -> None:
         self.cut_scenes, self.cache = cut_scenes, cache
@@ -174,7 +174,7 @@ def _read_json(file: Path | None) -> dict:
         known = json.loads(file.read_text("utf-8")) if file is not None and file.is_file() else {}
         return {name: fact for name, fact in known.items() if _is_fact(fact)}
     except (ValueError, AttributeError, RecursionError):
-        return {}  # a memory only: what it does not tell is looked up again
+        return {}  # only a cache: what it lacks is looked up again
 
 
 def _is_fact(fact: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The account of the files that are fit for training, and of those that are not."""
+"""A report of which files can be used for training and which cannot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOWN = 5
 
 @dataclass
 class DataReport:
-    """What became of the files of a source: kept, dropped by a filter, or broken.
+    """What happened to the files of a source: kept, dropped by a filter, or broken.
 
     dropped: reason → names. broken: (name, reason) of every file that cannot be read.
     """
@@ -40,7 +40,7 @@ class DataReport:
         return printable("\n".join([*lines, *(f"  {note}" for note in self.notes)]))
 
     def json(self) -> dict[str, Any]:
-        """The same for programs, names in full."""
+        """The same for programs, with all names."""
         broken = [{"name": name, "reason": reason} for name, reason in self.broken]
         counts = Counter({reason: len(names) for reason, names in self.dropped.items()})
         return {

@@ -12,10 +12,10 @@ from .filters import DataReport, Filters
 
 
 class VideoFolder(VideoFiles):
-    """The videos of a folder and its subfolders, in the order of their names; the rest is as in `VideoFiles`.
+    """The videos of a folder and its subfolders, in the order of their names; for the arguments see `VideoFiles`.
 
     Raises:
-        UsageError: no such folder, or no video in it is fit.
+        UsageError: no such folder, or no usable video in it.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ImageFolder(ImageFiles):
     """The images of a folder and its subfolders, in the order of their names.
 
     Raises:
-        UsageError: no such folder, or no image in it is fit.
+        UsageError: no such folder, or no usable image in it.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How an image becomes height×width pixels: a resize that just covers them and a crop, or a window of it as it is."""
+"""How an image becomes height×width pixels: a resize that just covers them and a crop, or a window of the original."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Geometry:
 
 
 def fit(name: str, height: int, width: int, request: ClipRequest, generator: torch.Generator) -> Geometry:
-    """The way from an image of height×width to what the request asks for.
+    """How to get from an image of height×width to what the request asks for.
 
     Raises:
         UnreadableClip: a patch is larger than the image.

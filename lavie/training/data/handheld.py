@@ -1,4 +1,4 @@
-"""Clips as of a hand-held camera, from still images (paper, section 4.3: images for the upscaler's training)."""
+"""Clips from images, as if filmed by a hand-held camera (paper, section 4.3: images for the upscaler's training)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from torch import Tensor
 from .clip import Clip, ClipRequest
 from .source import ClipSource
 
-SPEED = 1.5  # pixels a frame, of the walk's deviation in each direction
+SPEED = 1.5  # pixels per frame: the walk's deviation in each direction
 INERTIA = 0.95  # how much of its speed the hand keeps from frame to frame
 ROOM = 1.2  # how much larger than the clip the image is
 
 
 class Handheld(ClipSource):
-    """A source of images as a source of clips, in which the image moves as before an unsteady hand.
+    """Turns a source of images into a source of clips, in which the image moves as if the camera were in an unsteady
+    hand.
 
-    The frame rate of a request is of no account: the walk is in frames.
+    The frame rate of a request does not matter: the walk is in frames.
     """
 
     def __init__(self, images: ClipSource, speed: float = SPEED, name: str | None = None) -> None:
@@ -51,10 +52,10 @@ class Handheld(ClipSource):
 
 
 def walk(frames: int, room: tuple[int, int], generator: torch.Generator, speed: float = SPEED) -> Tensor:
-    """Where the window's upper left corner is in every frame, float32 [frames, 2] in pixels, within 0…room.
+    """The window's upper left corner in every frame, float32 [frames, 2] in pixels, within 0…room.
 
-    A random walk of the velocity (an Ornstein-Uhlenbeck process of deviation `speed`), made smaller where it would
-    leave the room, and begun at random where it does not.
+    A random walk of the velocity (an Ornstein-Uhlenbeck process of deviation `speed`), scaled down if it would leave
+    the room, and otherwise starting at a random place.
     """
     kicks = speed * torch.randn(frames, 2, generator=generator)
     start = torch.rand(2, generator=generator)
@@ -71,7 +72,7 @@ def walk(frames: int, room: tuple[int, int], generator: torch.Generator, speed: 
 def crops(image: Tensor, path: Tensor, height: int, width: int) -> Tensor:
     """The image [channels, H, W] seen through height×width windows at `path`, [channels, frames, height, width].
 
-    Between pixels it is interpolated bilinearly; at whole positions the window is an exact crop.
+    Interpolates bilinearly between pixels; at whole positions the window is an exact crop.
     """
     return torch.stack([_crop_at(image, y, x, height, width) for y, x in path.tolist()], dim=1)
 

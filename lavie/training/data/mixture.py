@@ -1,4 +1,4 @@
-"""Several sources as one stream of rows, by weights that may change over the steps: the curriculum."""
+"""Several sources as one stream of rows, by weights that may change over the steps (a curriculum)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Weights = Mapping[str, float]
 class Mixture:
     """Sources, each with its weight at every step.
 
-    schedule: [(step, {source's name: weight}), …]; between two steps the weights change linearly, before the first
-    and after the last they stay. A name left out weighs 0. One mapping stands for all steps; None weighs every row of
-    every source alike.
+    schedule: [(step, {source's name: weight}), …]; the weights change linearly between two steps and are constant
+    before the first and after the last. A missing name has weight 0. A single mapping is for all steps; None gives
+    every row of every source the same weight.
 
-    At every step a source has had its share of the examples, to within one for each other source. It shows its rows
-    in a new random order on every pass: none is shown twice before all were shown.
+    At every step, each source has given its share of the examples, to within one for each other source. Every pass over
+    a source is in a new random order: no row is shown twice before all have been shown.
 
     Raises:
         UsageError: no source, two of one name, an unknown name, or weights that are negative or all 0.
@@ -51,14 +51,14 @@ class Mixture:
         return dict(zip((s.name for s in self.sources), self._shares(step, 1)[0].tolist(), strict=True))
 
     def pick(self, number: int, batch_size: int, seed: int) -> tuple[ClipSource, int]:
-        """The source and row of example `number` of a run of `batch_size` examples a step; these three decide it."""
+        """The source and row of example `number` in a run of `batch_size` examples per step."""
         index, rank = (0, number) if len(self.sources) == 1 else self._turn(number, batch_size, seed)
         source = self.sources[index]
         turn, place = divmod(rank, len(source))
         return source, int(_order(source, seed, turn)[place])
 
     def _turn(self, number: int, batch_size: int, seed: int) -> tuple[int, int]:
-        """Which source, and how many examples it gave before."""
+        """Which source it is, and how many examples that source gave before."""
         if batch_size not in self._shares_taken:
             self._shares_taken[batch_size] = _Shares(len(self.sources), batch_size)
         step, place = divmod(number, batch_size)
@@ -87,7 +87,7 @@ class Mixture:
 
 
 class _Shares:
-    """How many examples every source gave before each step, in whole numbers that follow the weights."""
+    """How many examples every source has given before each step, in whole numbers that follow the weights."""
 
     def __init__(self, sources: int, batch_size: int) -> None:
         self.batch_size = batch_size
@@ -98,7 +98,7 @@ class _Shares:
         return len(self.columns[0])
 
     def extend(self, shares: np.ndarray) -> None:
-        """Further steps. Every example goes to the source that is owed most; the bulk of them at once."""
+        """Add steps. Every example goes to the source that is owed most; most are assigned at once."""
         sources = range(len(self.columns))
         for row in (shares * self.batch_size).tolist():
             owed = [before + share for before, share in zip(self._owed, row, strict=True)]

@@ -1,4 +1,4 @@
-"""From what a user types to a source."""
+"""Opens the source that a user names."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def open_source(
     """The source that a spec names; its `name` is the spec.
 
     spec: a folder, a .csv table, tar files (a path or http(s) address, with `{0000..0041}` or `*`), or a
-    registered kind. images: whether images are wanted; videos give single frames then. cut_scenes: every scene of a
+    registered kind. images: whether images are wanted; videos then give single frames. cut_scenes: every scene of a
     video is a row. cache: folder for downloaded shards (default: `runs/shards`). found: folder that remembers what was
-    found out about videos (default: `cache`). Both are made where they are needed.
+    learned about videos (default: `cache`). Both are created when needed.
 
     Raises:
-        UsageError: nothing there, of the wrong kind, or nothing in it is fit.
+        UsageError: nothing there, of the wrong kind, or nothing usable in it.
     """
     source, holds_images = _opened(spec, filters, images, cut_scenes, cache, found or cache)
     if holds_images and not images:
@@ -41,7 +41,7 @@ def open_source(
 def _opened(
     spec: str, filters: Filters, images: bool, cut_scenes: bool, cache: Path | None, found: Path | None
 ) -> tuple[ClipSource, bool]:
-    """The source, and whether it has images only."""
+    """The source, and whether it holds only images."""
     registered = registered_sources().get(spec.split(":")[0])
     if registered is not None:
         return registered(spec)
@@ -63,10 +63,10 @@ def _opened(
 
 
 def check_spec(spec: str) -> None:
-    """Refuses a spec that names nothing, before anything is opened.
+    """Refuse a spec that names nothing, before anything is opened.
 
     Raises:
-        UsageError: it is of no kind that there is.
+        UsageError: there is no such kind of source.
     """
     path = Path(spec)
     if spec.split(":")[0] in registered_sources() or _names_shards(spec):
@@ -87,7 +87,7 @@ def _unknown(spec: str) -> str:
 
 
 def _is_of_images(folder: Path, wanted: bool) -> bool:
-    """Whether a folder holds images and no videos, or both where images are wanted."""
+    """Whether a folder holds images and no videos, or both when images are wanted."""
     suffixes = {path.suffix.lower() for path in folder.rglob("*")}
     videos, images = bool(suffixes & set(VIDEO_SUFFIXES)), bool(suffixes & set(IMAGE_SUFFIXES))
     return images and (wanted or not videos)

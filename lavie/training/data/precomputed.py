@@ -1,7 +1,7 @@
-"""Clips that are encoded once and read from a folder: latents, text embeddings, whatever a stage learns from.
+"""Clips that are encoded once and read from a folder: latents, text embeddings and whatever else a stage learns from.
 
 The folder holds shards `00000.safetensors`, … of float16 tensors [rows, …] that are memory mapped on reading, and
-`precomputed.json`, which says what they were made from.
+`precomputed.json`, which records what they were made from.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ def write_precomputed(
     identity: str = "",
     on_rows: Callable[[int, int], object] | None = None,
 ) -> DataReport:
-    """Encodes every row of a source; after a stop it goes on where whole shards end.
+    """Encode every row of a source; after a stop, the next call continues after the last whole shard.
 
-    encode: gives for every clip its tensors by name, of one shape throughout. identity: names the networks behind
-    `encode` (a checksum of their weights), so that what older ones made is not taken for it. on_rows: called with
+    encode: gives the tensors of a clip by name, with the same shapes for every clip. identity: names the networks
+    behind `encode` (a checksum of their weights), so that the output of other networks is not reused. on_rows: called
+    with
     rows done and rows in all.
 
-    Returns what was kept; clips that cannot be read are left out and named.
+    Returns the report; clips that cannot be read are left out and named.
 
     Raises:
         UsageError: the folder holds what another source, request or network made.
@@ -64,13 +65,13 @@ def write_precomputed(
 
 
 class Precomputed(ClipSource):
-    """What `write_precomputed` left in a folder, with the captions of the source that it was made from.
+    """What `write_precomputed` wrote into a folder, with the captions of its source.
 
-    Where text embeddings are stored the captions are those that were embedded. A request may be shorter than what is
+    If text embeddings are stored, the captions are those that were embedded. A request may be shorter than what is
     stored (a random window of frames), slower by a whole factor, and smaller (by its `crop`).
 
     Raises:
-        UsageError: nothing there, not whole, or made from something else.
+        UsageError: nothing there, incomplete, or made from something else.
     """
 
     def __init__(self, source: ClipSource, folder: Path, identity: str | None = None, name: str | None = None) -> None:
@@ -126,7 +127,7 @@ class Precomputed(ClipSource):
 
 
 class _Shard:
-    """Tensors [rows, …] of one file, paged in as they are read, and the captions that were encoded."""
+    """Tensors [rows, …] of one file, loaded as they are read, and the captions that were encoded."""
 
     def __init__(self, file: Path) -> None:
         from safetensors.torch import load_file
@@ -182,7 +183,7 @@ def _stack(name: str, parts: list[Tensor], rows: int) -> Tensor:
 def _requested_part(
     data: Precomputed, request: ClipRequest, tensors: dict[str, Tensor], generator: torch.Generator
 ) -> tuple[slice, slice, slice]:
-    """Frames, rows and columns of pixels that the request gets of what is stored."""
+    """Which stored frames, rows and columns of pixels the request gets."""
     stored = data.request
     stride = 1
     if request.fps is not None and stored.fps is not None:

@@ -1,4 +1,4 @@
-"""Random numbers that depend on where they are used, never on what was drawn before."""
+"""Random numbers that depend only on where they are used, not on what was drawn before."""
 
 from __future__ import annotations
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from ...errors import UsageError
 from .clip import UnreadableClip
 
-THRESHOLD = 27.0  # PySceneDetect's own, of the change in hue, saturation and lightness, 0…255
+THRESHOLD = 27.0  # PySceneDetect's default, for the change in hue, saturation and lightness, 0…255
 SHORTEST = 0.6  # seconds
 
 
 def cut_scenes(video: Path, threshold: float = THRESHOLD) -> list[tuple[float, float]]:
-    """Start and end of every scene in seconds, one after another; one scene where nothing is cut.
+    """Start and end of every scene in seconds, in order; a single scene if there are no cuts.
 
     Raises:
         UnreadableClip: the video cannot be read.

@@ -1,4 +1,4 @@
-"""Files from http(s) addresses in a folder that keeps to a size: the one unused for longest goes first."""
+"""Files from http(s) addresses in a folder of limited size; the least recently used file is removed first."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ MAX_BYTES = 20 * 10**9
 
 
 class ShardCache:
-    """Downloads, shared by all processes that name the same folder.
+    """Downloads, shared by all processes that use the same folder.
 
-    max_bytes: what all files together take at most; the newest one stays however large it is.
+    max_bytes: the limit for all files together; the newest one stays, however large it is.
     """
 
     def __init__(self, folder: Path, max_bytes: int = MAX_BYTES) -> None:
         self.folder, self.max_bytes = folder, max_bytes
 
     def get(self, url: str) -> Path:
-        """The file of an address, downloaded where it is not there.
+        """The file of an address, downloaded if it is not there.
 
         Raises:
             UnreadableClip: it cannot be downloaded.
@@ -47,7 +47,7 @@ class ShardCache:
                     partial.unlink(missing_ok=True)
                 self._make_room(file)
             else:
-                time.sleep(0.05)  # another process is at it
+                time.sleep(0.05)  # another process is downloading it
         return file
 
     def _touch(self, file: Path) -> bool:
@@ -58,7 +58,7 @@ class ShardCache:
         return True
 
     def _claim(self, partial: Path) -> bool:
-        """True for the one process that may write the file; a claim that did not grow for long is void."""
+        """True for the one process that may write the file; a claim whose file has not grown for long is void."""
         try:
             partial.open("xb").close()
         except FileExistsError:

@@ -1,4 +1,4 @@
-"""What lies where in a shard."""
+"""What is where in a shard."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from .entries import caption_text
 from .filters import Filters
 
-LARGEST_TEXT = 1 << 20  # bytes; nobody's caption is longer
+LARGEST_TEXT = 1 << 20  # bytes; no real caption is longer
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Sample:
 
 @dataclass
 class Index:
-    """The samples of a shard in its order; dropped: (name, reason); damage: what is wrong with the tar itself."""
+    """The samples of a shard, in order. dropped: (name, reason). damage: what is wrong with the tar itself."""
 
     samples: list[Sample] = field(default_factory=list)
     dropped: list[tuple[str, str]] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Index:
 
 
 def index_shard(file: Path, filters: Filters) -> Index:
-    """Lists a tar file; where it is cut off the samples before that stay.
+    """List a tar file; if it is cut off, the samples before that point are kept.
 
     Raises:
         UnreadableClip: it is missing, empty, or no tar file.
@@ -59,7 +59,7 @@ def index_shard(file: Path, filters: Filters) -> Index:
 
 
 def _collect(tar: tarfile.TarFile, members: dict[str, dict[str, tarfile.TarInfo]], size: int) -> None:
-    """Members by sample and suffix: the name ends at its first dot."""
+    """Members by sample and suffix; a sample's name ends at the first dot."""
     for count, member in enumerate(tar):
         if count >= MAX_MEMBERS:
             raise tarfile.ReadError(f"it holds more than {MAX_MEMBERS} files")
@@ -101,7 +101,7 @@ def _add(index: Index, tar: tarfile.TarFile, key: str, parts: dict[str, tarfile.
 def _described(
     tar: tarfile.TarFile, parts: dict[str, tarfile.TarInfo]
 ) -> tuple[str | None, tuple[float | None, float | None, float | None]]:
-    """The caption (of .txt before .json); height, width and aesthetic score where the .json has them."""
+    """The caption (.txt before .json); height, width and aesthetic score if the .json has them."""
     facts = parse_json(_text(tar, parts[".json"]), "It") if ".json" in parts else {}
     caption = _text(tar, parts[".txt"]) if ".txt" in parts else facts.get("caption", facts.get("text"))
     numbers = (facts.get(name) for name in ("height", "width", "aesthetic"))

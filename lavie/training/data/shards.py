@@ -1,7 +1,7 @@
-"""WebDataset shards: tar files in which the files of one sample have one name and follow one another.
+"""WebDataset shards: tar files in which the files of one sample share a name and follow one another.
 
 A sample is a video or an image (`000.mp4`) with a caption (`000.txt`, or `000.json` with "caption" or "text", and
-perhaps "width", "height", "aesthetic"). The members are read where they lie, in any order.
+perhaps "width", "height", "aesthetic"). Members are read in place, in any order.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class Shards(ClipSource):
     pattern: a path or address; `{0000..0041}` and `{a,b}` name several, and local ones may hold `*`. cache: folder
     for downloaded shards, of at most `cache_bytes`.
 
-    A pass reads the shards in random order and the samples of four shards at a time mixed, so that each is downloaded
-    once a pass. To count the samples every shard is listed at the start (and downloaded); a file `sizes.json` beside
-    them ({"train-0000.tar": 1000, …}) makes that unnecessary. A shard that is cut off is named in the report and used
+    A pass reads the shards in random order and mixes the samples of four shards at a time, so that each shard is
+    downloaded once per pass. To count the samples, every shard is listed (and downloaded) at the start, unless a file
+    `sizes.json` lies beside them ({"train-0000.tar": 1000, …}). A shard that is cut off is named in the report and used
     as far as it goes.
 
     Raises:
-        UsageError: no shard, or no sample in them is fit.
+        UsageError: no shard, or no usable sample in them.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Shards(ClipSource):
         return Clip(sample.caption, name, {"video": video})
 
     def order(self, *path: int | str) -> torch.Tensor:
-        """Shards in random order, and the samples of a few that follow one another mixed."""
+        """Shards in random order, with the samples of a few consecutive ones mixed."""
         generator = generator_of(*path)
         starts = [0, *self._ends]
         shards = torch.randperm(len(self.shards), generator=generator)
@@ -150,7 +150,7 @@ class Shards(ClipSource):
     def _index(self, shard: str) -> Index:
         if not is_address(shard):
             return _indexed(Path(shard), self.filters, file_state(shard, Path(shard)))
-        if shard not in self._indices:  # a download stays as it is, though its file comes and goes
+        if shard not in self._indices:  # a download does not change, even if its file is removed and fetched again
             self._indices[shard] = self._read(shard, lambda file: index_shard(file, self.filters))
         return self._indices[shard]
 
@@ -163,7 +163,7 @@ class Shards(ClipSource):
         return self._read(shard, read)
 
     def _read(self, shard: str, read: Callable[[Path], T]) -> T:
-        """What is read of a shard's file, which another process may remove at any moment to make room in the cache."""
+        """Read from a shard's file, which another process may remove at any moment to make room in the cache."""
         for attempt in range(ATTEMPTS if is_address(shard) else 1):
             time.sleep(0.05 * attempt)
             file = self._file(shard)
@@ -216,7 +216,7 @@ def _options(inside: str) -> list[str]:
 
 
 def _sizes(address: str) -> dict[str, int]:
-    """What `sizes.json` beside an address says, nothing where there is none."""
+    """The content of `sizes.json` beside an address; empty if there is none."""
     try:
         with urllib.request.urlopen(f"{address.rsplit('/', 1)[0]}/{SIZES}", timeout=30) as answer:
             return {str(name): int(count) for name, count in json.loads(answer.read()).items()}

@@ -1,4 +1,4 @@
-"""The one interface of everything that clips come from."""
+"""The interface that everything that gives clips has."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .randomness import generator_of
 class ClipSource(ABC):
     """Captioned clips by row, 0…len − 1.
 
-    What `caption` and `read` give is decided by their arguments alone, whatever was read before and in whichever
-    process. Sources are pickled into the workers that read.
+    What `caption` and `read` return depends only on their arguments, not on the process or on what was read before.
+    Sources are pickled into the workers that read.
     """
 
     name: str
@@ -32,14 +32,14 @@ class ClipSource(ABC):
         """The clip of a row.
 
         Raises:
-            UnreadableClip: its file is broken, or has not what the request asks for.
-            UsageError: this source can never give what the request asks for.
+            UnreadableClip: its file is broken, or lacks what the request asks for.
+            UsageError: this source can never fulfil the request.
         """
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Changes when the rows, their files or captions change: what was computed from them is stale then."""
+        """Changes when the rows, their files or captions change; what was computed from them is then stale."""
 
     def order(self, *path: int | str) -> torch.Tensor:
-        """All rows in the order of one pass, int64 [rows]; `path` is the place that the order is random by."""
+        """All rows in the order of one pass, int64 [rows]; `path` seeds the order, see `randomness`."""
         return torch.randperm(len(self), generator=generator_of(*path))

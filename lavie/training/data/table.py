@@ -1,7 +1,7 @@
 """CSV tables of videos or images.
 
-Columns: `path`, `video` or `image`; `caption` or `text`; and where they are there `start` and `end` (seconds),
-`aesthetic`, `width` and `height`. Other columns are left alone.
+Columns: `path`, `video` or `image`; `caption` or `text`; optionally `start` and `end` (seconds), `aesthetic`, `width`
+and `height`. Other columns are ignored.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ImageTable(ImageFiles):
 
 
 def read_table(file: Path, report: DataReport) -> list[Entry]:
-    """The rows of a table; those that make no sense are counted as broken.
+    """The rows of a table; rows that make no sense are counted as broken.
 
     Raises:
         UsageError: it cannot be read, or has no column of files or captions.

@@ -13,7 +13,7 @@ import torch
 from .clip import ClipRequest, UnreadableClip
 from .randomness import draw
 
-SLACK = 0.1  # of a frame: files round their times, to milliseconds for example
+SLACK = 0.1  # of a frame: files round their times, for example to milliseconds
 FASTEST = 1.05  # how much faster than the video a request may be
 
 
@@ -21,7 +21,7 @@ FASTEST = 1.05  # how much faster than the video a request may be
 class Listing:
     """The frames of a video.
 
-    ticks: when each is shown, in units of `unit` seconds; their places where the file keeps no times (`counted`).
+    ticks: when each is shown, in units of `unit` seconds; their indices if the file stores no times (`counted`).
     height, width: as shown.
     """
 
@@ -38,7 +38,7 @@ class Listing:
 
     @cached_property
     def gap(self) -> float:
-        """Seconds from one frame to the next, in the median."""
+        """The median of the seconds from one frame to the next."""
         gaps = [after - before for before, after in zip(self.times, self.times[1:], strict=False)]
         return median(gaps) if gaps else 0.0
 
@@ -59,7 +59,7 @@ def choose_frames(
 ) -> list[int]:
     """The frames of a clip that starts at a random frame of the segment.
 
-    With a frame rate each is the one on screen at its time.
+    With a frame rate, each frame is the one on screen at its time.
 
     Raises:
         UnreadableClip: the segment is too short or its frame rate too low.

@@ -1,6 +1,6 @@
-"""Objects with many tensors between processes: one shared block of memory for all of them.
+"""Passes objects with many tensors between processes in one shared block of memory.
 
-Each tensor on its own would take an open file in both processes, of which there are few.
+Separately, each tensor would take an open file in both processes, and the number of those is limited.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Packed(Generic[T]):
 
 
 def pack(value: T) -> Packed[T]:
-    """The object with its tensors set apart; a gradient is not kept."""
+    """Separate the tensors from the object; gradients are not kept."""
     tensors: list[Tensor] = []
     stream = io.BytesIO()
     _Packer(stream, tensors).dump(value)
@@ -38,7 +38,7 @@ def pack(value: T) -> Packed[T]:
 
 
 def unpack(packed: Packed[T]) -> T:
-    """The object again; its tensors are views of the blocks."""
+    """The original object; its tensors are views of the blocks."""
     taken = dict.fromkeys(packed.blocks, 0)
     tensors = []
     for dtype, shape in packed.shapes:
