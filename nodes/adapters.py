@@ -25,7 +25,7 @@ NO_CONTROL = (
 )
 OWN = "lavie"  # the key of what we put on a MODEL ourselves
 PER_FRAME = "lavie_frames"  # in a CONDITIONING: a text for every frame, [1, frames, tokens, channels]
-STEP_LORAS = "lavie_loras"  # in transformer_options: what has an effect by on(unet, timestep), a context
+STEP_LORAS = "lavie_loras"  # in transformer_options: objects whose on(unet, timestep) is a context manager
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class GraphUNet(VideoUNet):
 
     @property
     def in_channels(self) -> int:
-        """By this name nodes that change the guidance ask for it."""
+        """The name under which nodes that change the guidance look for it."""
         return self.config.in_channels
 
     def forward(
@@ -127,7 +127,7 @@ class GraphUNet(VideoUNet):
 
 
 def noise_levels(timesteps: Tensor | float) -> Tensor:
-    """σ of these timesteps [batch], which ComfyUI's patches go by: noise over signal."""
+    """σ (noise over signal) of these timesteps [batch], as ComfyUI's patches expect it."""
     timesteps = torch.as_tensor(timesteps, dtype=torch.float32).flatten()
     alpha = alphas_cumprod()[timesteps.round().long().clamp(0, NUM_TRAIN_TIMESTEPS - 1).cpu()]
     return ((1 - alpha) / alpha).sqrt().to(timesteps.device)

@@ -31,7 +31,7 @@ def stage_of(model: Any, stages: Sequence[str], node: str) -> StageInfo:
         stages: the accepted ones. node: the asking node's title.
 
     Raises:
-        UsageError: it is not LaVie's, or of another stage.
+        UsageError: the MODEL is not LaVie's, or is of another stage.
     """
     info = info_of(model)
     if info is None:
@@ -70,7 +70,7 @@ def _embedding(name: str, conditioning: list) -> Tensor:
 
 
 def latent_of(samples: Tensor, ratio: int = VAE_FACTOR) -> dict[str, Any]:
-    """A LATENT that remembers how many pixels a latent pixel stands for (by the key that newer hosts use)."""
+    """A LATENT that records how many pixels a latent pixel stands for, under the key that newer hosts use."""
     return {"samples": samples, "downscale_ratio_spacial": ratio}
 
 

@@ -1,4 +1,4 @@
-"""LoRAs on a MODEL and a CLIP: in the weights through the host's patches, or beside them if strengths change over
+"""LoRAs on a MODEL and a CLIP: patched into the weights by the host, or applied beside them if strengths change over
 the steps."""
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _patch(patcher: Any, lora: Lora, keys: dict[str, Any], layers: set[str]) -> 
 
 
 def _patches(lora: Lora, layers: set[str], keys: dict[str, Any]) -> dict[str, Any]:
-    """These layers of a LoRA as the host patches weights with them."""
+    """These layers of a LoRA in the form of the host's weight patches."""
     tensors = {f"{name}.{part}": tensor for name in layers for part, tensor in lora.layers[name].items()}
     return host.required("comfy.lora").load_lora(tensors, keys, log_missing=False)
 
@@ -86,7 +86,7 @@ class StepLora:
 
     @contextlib.contextmanager
     def on(self, unet: VideoUNet, timestep: float) -> Iterator[None]:
-        """Within it, the UNet's layers give the output that the LoRA would give at its strength for this timestep."""
+        """A context in which the UNet's layers give their output with the LoRA, at its strength for this timestep."""
         hooks = []
         for name, layer in spatial_layers(unet).items():
             strength = self.lora.strength_of(name, timestep) if name in self.lora.layers else 0.0

@@ -1,4 +1,4 @@
-"""What ComfyUI asks every node for, from what the node says of itself."""
+"""Gives ComfyUI what it asks of every node, from what the node declares."""
 
 from __future__ import annotations
 

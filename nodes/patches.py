@@ -35,7 +35,7 @@ Kind = TypeVar("Kind", bound=nn.Module)
 
 
 def unknown(options: Options) -> dict[str, list]:
-    """The patches that LaVie cannot use, by the kind of place that they ask for."""
+    """The patches that LaVie cannot use, by the place that they are for."""
     patches = {name: list(each) for name, each in options.get("patches", {}).items() if name not in PATCHES}
     replaced = options.get("patches_replace", {})
     return patches | {name: list(each.values()) for name, each in replaced.items() if name not in ATTENTIONS}
@@ -198,7 +198,7 @@ def _attention(
 
 
 def _source(attention: Attention, x: Tensor, text: Tensor | None, before: Tensor | None) -> Tensor:
-    """What each frame looks at, [batch · frames, tokens, channels]."""
+    """What each frame attends to, [batch · frames, tokens, channels]."""
     if text is not None:
         per_frame = text if text.ndim == 4 else text[:, None].expand(-1, x.shape[1], -1, -1)
         return per_frame.flatten(0, 1)
@@ -208,6 +208,7 @@ def _source(attention: Attention, x: Tensor, text: Tensor | None, before: Tensor
 
 
 def _core(q: Tensor, k: Tensor, v: Tensor, extra: Options) -> Tensor:
-    """As the host's own, which lays keys and values out as the queries' batch asks (HyperTile relies on it)."""
+    """Like the host's own attention, which shapes keys and values to the batch of the queries (HyperTile relies on
+    it)."""
     q, k, v = (each.reshape(len(q), -1, extra["n_heads"], extra["dim_head"]).transpose(1, 2) for each in (q, k, v))
     return scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)

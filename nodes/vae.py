@@ -111,7 +111,7 @@ class GraphVAE:
         return self.encode(pixels)
 
     def _decode_bytes(self, size: torch.Size, tile: int | None) -> float:
-        """Bytes for one frame with so many latent pixels."""
+        """Bytes for one frame with this many latent pixels."""
         height, width = (min(side, tile or side) * self.upscale_ratio for side in size)
         return 2200.0 * height * width * self.vae_dtype.itemsize
 

@@ -23,7 +23,7 @@ def _of_attention(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any
 
 @contextmanager
 def counted_arithmetic(network: nn.Module) -> Iterator[list[int]]:
-    """While it lasts, the list grows by the floating-point operations of every call of the network.
+    """Within the block, every call of the network adds its floating-point operations to the list.
 
     Counted are matrix products, convolutions and attention.
     """

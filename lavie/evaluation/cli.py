@@ -1,4 +1,4 @@
-"""`lavie evaluate SUITE`: measure a family's stages on videos, beside the truth and simple methods."""
+"""`lavie evaluate SUITE`: measure a family's stages on videos, against the truth and simple methods."""
 
 from __future__ import annotations
 

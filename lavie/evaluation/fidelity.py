@@ -1,4 +1,4 @@
-"""How near frames are to the true ones."""
+"""How close frames are to the true ones."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PEAK = 255.0
 
 
 def squared_error(frames: np.ndarray, truth: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """The mean squared error of uint8 frames [f, h, w, 3]; `weight` [f, h, w] chooses places."""
+    """The mean squared error of uint8 frames [f, h, w, 3]; `weight` [f, h, w] says how much each place counts."""
     error = ((frames.astype(np.float32) - truth) ** 2).mean(-1)
     return float(error.mean() if weight is None else (error * weight).sum() / weight.sum())
 
 
 def psnr(mean_squared_error: float) -> float:
-    """Peak signal-to-noise ratio in dB; infinite where nothing differs.
+    """Peak signal-to-noise ratio in dB; infinite if nothing differs.
 
     Of several clips it is taken from the mean of their squared errors: a clip without any error would make a mean of
     ratios infinite.
@@ -65,7 +65,7 @@ def edge_error(frames: np.ndarray, truth: np.ndarray) -> float:
 
 
 def flicker(frames: np.ndarray, truth: np.ndarray) -> float:
-    """Root mean square, of 255, of what changes from frame to frame otherwise than in the true frames."""
+    """How differently frames change from one to the next compared with the true frames: root mean square, of 255."""
     change = np.diff(frames.astype(np.float32), axis=0) - np.diff(truth.astype(np.float32), axis=0)
     return float((change**2).mean() ** 0.5)
 

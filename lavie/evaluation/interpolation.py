@@ -1,4 +1,4 @@
-"""How near interpolated frames are to the true ones, beside plain blending of the key frames."""
+"""How close interpolated frames are to the true ones, compared with plain blending of the key frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation is asked for, and how its figures are shown."""
+"""The request of an evaluation, and how its figures are shown."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def clock_of(device: torch.device) -> Callable[[], float]:
-    """Seconds; on a CPU those of the process, which other work on the machine leaves alone."""
+    """A clock in seconds; on a CPU it counts the time of this process, which other work does not affect."""
     return time.process_time if device.type == "cpu" else time.perf_counter
 
 
@@ -61,7 +61,7 @@ def table(title: str, columns: Mapping[str, str], rows: Mapping[str, Mapping[str
 
 
 def rounded(figures: Any) -> Any:
-    """The same with numbers of four decimals, as JSON can hold them: what is not finite becomes None."""
+    """The same figures rounded to four decimals for JSON; numbers that are not finite become None."""
     if isinstance(figures, Mapping):
         return {str(name): rounded(value) for name, value in figures.items()}
     if isinstance(figures, list | tuple):

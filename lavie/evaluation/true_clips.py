@@ -1,4 +1,4 @@
-"""Clips whose every frame is known, to hold against what a stage makes."""
+"""Clips whose every frame is known, to compare with what a stage makes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TrueClips(Protocol):
     def caption(self, number: int) -> str: ...
 
     def clip(self, number: int, num_frames: int, height: int, width: int) -> TrueClip:
-        """The whole clip, in so many frames."""
+        """The whole clip, in this many frames."""
         ...
 
     def reduced(self, number: int, height: int, width: int, scale: int) -> tuple[np.ndarray, TrueClip]:
@@ -38,7 +38,8 @@ class TrueClips(Protocol):
         ...
 
     def shares(self, clips: Sequence[np.ndarray]) -> dict[str, float]:
-        """Of clips made from all captions, the shares that show what these say, 0…1; nothing if nobody can tell."""
+        """Of clips made from all captions, the shares that show what these say, 0…1; empty if there is no way to
+        tell."""
         ...
 
 

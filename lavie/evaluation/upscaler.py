@@ -1,4 +1,4 @@
-"""How near upscaled frames are to the true large ones, beside bicubic enlargement."""
+"""How close upscaled frames are to the true large ones, compared with bicubic enlargement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips that know nothing of each other, with hard cuts: the baseline of the other methods."""
+"""Separate clips with hard cuts between them: the baseline for the other methods."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""An anchor against drift: later clips begin with the colours and the coarse layout of the video's first frame.
+"""An anchor against drift: later clips start with the colours and coarse layout of the video's first frame.
 
-FrameInit (ConsistI2V, Ren et al. 2024) takes the low frequencies of the initial noise from a frame that is noised.
-LaVie's betas leave nothing of a frame there (ᾱ = 4e-5), so it is done before every step, as in ILVR (Choi et al. 2021).
+FrameInit (ConsistI2V, Ren et al. 2024) takes the low frequencies of the initial noise from a frame that is noised. With
+LaVie's betas nothing of a frame is left there (ᾱ = 4e-5), so we do it before every step, as in ILVR (Choi et al. 2021).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ CUTOFF = 0.25  # of frames, rows and columns, by a Gaussian, as the official Fra
 
 @dataclass(frozen=True)
 class Anchor:
-    """What later clips hold on to.
+    """The frame that later clips are held to.
 
     frame: scaled latents [batch, 4, 1, height, width].
-    strength: 0…1, for which part of the steps; 0 leaves a clip alone.
+    strength: the share of the steps, 0…1; 0 leaves a clip unchanged.
 
     Raises:
         UsageError: a strength outside 0…1.
@@ -35,8 +35,8 @@ class Anchor:
         check_anchor(self.strength)
 
     def applied(self, latents: Tensor, noise: Tensor, schedule: Schedule, step: int) -> Tensor:
-        """Latents [batch, 4, frames, height, width] before `step`, whose low frequencies are those of the frame, shown
-        all along, with `noise` of that step; after the anchor's part of the steps the latents as they are."""
+        """Latents [batch, 4, frames, height, width] before `step`, with the low frequencies of the frame, repeated over
+        time and with `noise` at that step's level; unchanged after the anchor's share of the steps."""
         if step >= self.strength * len(schedule):
             return latents
         still = schedule.noised(self.frame.to(latents).expand_as(latents), noise, step)

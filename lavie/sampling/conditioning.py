@@ -1,4 +1,4 @@
-"""What the later stages are given besides noise and text."""
+"""The inputs of the later stages besides noise and text."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..errors import UsageError
 def key_frame_of(num_frames: int) -> Tensor:
     """Index of the key frame that conditions each output frame: (k + 1) // 4, int64 [num_frames].
 
-    0, 0, 0, 1, 1, 1, 1, 2, …: key frame m is shown where output frame 4m will stand.
+    0, 0, 0, 1, 1, 1, 1, 2, …: key frame m is at output frame 4m.
     Source: interpolation/sample.py, auto_inpainting_copy_no_mask.
     """
     return (torch.arange(num_frames) + 1) // 4
 
 
 def first_frame_condition(frame: Tensor, num_frames: int) -> Tensor:
-    """A frame's scaled latents [batch, 4, 1, h, w] shown at every frame of a clip: [batch, 4, num_frames, h, w].
+    """A frame's scaled latents [batch, 4, 1, h, w] repeated for every frame of a clip: [batch, 4, num_frames, h, w].
 
     Source: the paper, section 5.6.
     """

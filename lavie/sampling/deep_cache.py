@@ -13,10 +13,10 @@ from .step_cache import StepCache
 
 
 class DeepCache:
-    """The deep features that one step of a region takes from its cache, or leaves there, one for each half of guidance.
+    """The deep features that one step of a region takes from its cache or stores there, one for each half of guidance.
 
-    Either those of all halves are recent, or the whole network runs for all; so it makes no difference whether they are
-    evaluated together.
+    Either all halves have recent features, or the whole network runs for all of them. So it makes no difference whether
+    they are evaluated together.
     """
 
     def __init__(self, cache: StepCache, halves: Sequence[str], speed: Speed) -> None:
@@ -26,7 +26,7 @@ class DeepCache:
 
     @contextmanager
     def feature(self, halves: Sequence[str], device: torch.device) -> Generator[dict[str, DeepFeature]]:
-        """What more the network is given for these halves as one batch; what it leaves there is kept."""
+        """A further input of the network for these halves as one batch; what the network stores in it is kept."""
         if self._every == 1:
             yield {}
             return

@@ -26,11 +26,11 @@ class Known:
     """What a clip must keep.
 
     latents: scaled, [batch, 4, frames, height, width], float32; only the known parts matter, and must be finite.
-    mask: broadcasts to them with one channel, 1 where the clip is to be made, 0 where it is known; between, a mixture.
-    resample: how often every step is done, with noise of the step put back in between (RePaint's resampling with a jump
-        length of 1): the more, the better the rest fits the known parts.
-    released: 0…1, share of the steps, the last ones, in which known parts are not restored any more. Above 0 they come
-        back as the network left them, as the rest was made to fit; see `without_seam`.
+    mask: broadcasts to them with one channel, 1 where the clip is made, 0 where it is known; values in between mix the
+    two. resample: how many times every step is taken, with its noise put back in between (RePaint's resampling with a
+    jump length of 1). The more, the better the rest fits the known parts.
+    released: 0…1, the share of the steps, at the end, in which known parts are no longer restored. Above 0, they are
+    returned as the network changed them, and the rest fits that version; see `without_seam`.
 
     Raises:
         UsageError: a mask that does not fit, resample not positive, or released outside 0…1.
@@ -87,12 +87,12 @@ def denoise(
     """From standard normal noise [batch, 4, frames, height, width] to scaled latents of the same shape, float32.
 
     Args:
-        callback: is told after every evaluation of the network, counted from 1.
+        callback: called after every evaluation of the network, counted from 1.
         initial: scaled latents that a schedule with strength below 1 starts from, noised to its first timestep;
             one of full strength starts from noise alone.
         known: parts to keep. Before every prediction they are replaced by themselves with `noise` of that step
             (as in RePaint, Lugmayr et al. 2022), so that the rest is made to fit.
-        anchor: a frame whose low frequencies the clip begins with; see `Anchor`.
+        anchor: a frame whose low frequencies the clip starts with; see `Anchor`.
     """
     if not schedule.start:
         latents = noise * schedule.init_noise_sigma
@@ -112,7 +112,7 @@ def denoise(
             latents = known.restored(latents, schedule.noised(known.latents, noise, step))
         model_input = schedule.model_input(latents, step)
         prediction = predict(model_input, timestep, WHOLE)
-        # Schedulers remember what they have seen: one that is to go back steps as a copy.
+        # Schedulers remember earlier steps, so to go back we step with a copy.
         latents = (deepcopy(schedule) if again else schedule).step(prediction, step, latents, generators)
         if again:
             latents = schedule.renoised(latents, draw_noise(latents.shape[1:], generators).to(latents), step)

@@ -22,7 +22,7 @@ def free_init(
     iterations: int,
     kind: str = "butterworth",
 ) -> Tensor:
-    """The clip that `sample` makes of noise that is refined `iterations` − 1 times; 0 and 1 are plain sampling.
+    """The clip that `sample` makes from noise refined `iterations` − 1 times; 0 and 1 are plain sampling.
 
     sample: from standard normal noise [batch, 4, frames, height, width] to scaled latents of the same shape.
     kind: of the filter, see `frequencies.FILTERS`.

@@ -36,10 +36,10 @@ class TextCondition:
 
     @classmethod
     def of(cls, positive: Tensor, negative: Tensor) -> TextCondition:
-        """Embeddings of any two lengths: both are repeated to their least common multiple of tokens.
+        """Embeddings of any two lengths: both are repeated to the least common multiple of their lengths.
 
-        Attention to every key n times is attention to every key once. A batch of 1 is repeated, too, and one text for
-        all frames where the other has one for each.
+        Repeating every key n times does not change attention. A batch of 1 is repeated, too, and so is one text for all
+        frames if the other has one for each.
 
         Raises:
             UsageError: the two come from different text encoders, or are for different numbers of clips or frames.
@@ -64,14 +64,15 @@ class TextCondition:
         return self.positive.shape[1] if self.positive.ndim == 4 else None
 
     def at(self, frames: slice | Tensor) -> TextCondition:
-        """The texts of these frames of the clip, a slice or int64 indices; one text for all stays what it is."""
+        """The texts of these frames of the clip (a slice or int64 indices); one text for all frames is unchanged."""
         if self.frames is None:
             return self
         return replace(self, positive=self.positive[:, frames], negative=self.negative[:, frames])
 
 
 def rescaled(guided: Tensor, positive: Tensor, share: float) -> Tensor:
-    """The guided prediction with the standard deviation of its positive half, clip by clip; share 0 leaves it.
+    """The guided prediction with the standard deviation of its positive half, clip by clip; share 0 leaves it
+    unchanged.
 
     Source: Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", section 3.4.
     """
@@ -91,8 +92,8 @@ def guided(unet: VideoUNet, text: TextCondition, config: StageConfig, **inputs: 
     """Classifier-free guidance: negative + guidance_scale · (positive − negative); scale 1 needs one half only.
 
     Args:
-        config: its guidance settings count, and its speed says what is left out; where every frame has a noise level of
-            its own, nothing is.
+        config: gives the guidance settings; its speed says what is skipped. If every frame has its own noise level,
+        nothing is.
         inputs: of `evaluated`.
     """
     evaluate = evaluated(unet, text, **inputs)
@@ -141,12 +142,12 @@ def evaluated(
             frames, masked latents, low-resolution pixels); a region is cut from it, and from a text per frame, as from
             the latents.
         class_labels: int64 [batch], noise level of the upscaler's input.
-        sequential_guidance: one half after the other: half the memory, equal within rounding.
+        sequential_guidance: one half after the other: half the memory, the same result within rounding.
         device: where the network runs, by default where the latents are; what it needs of a long clip is moved
             there, and its prediction back.
-        strategy: what is done in place of one temporal attention among all frames.
-        down_text: the text of the network's way down and its middle at a timestep, where it is not `text`.
-        keywords: more of them for the network, by the halves that it evaluates in one batch.
+        strategy: replaces temporal attention among all frames.
+        down_text: the text for the down blocks and the middle block at a timestep, if it is not `text`.
+        keywords: gives more keyword arguments for the network, from the halves that it evaluates in one batch.
     """
     always = {} if strategy is None else {"strategy": strategy}
 

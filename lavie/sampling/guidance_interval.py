@@ -1,4 +1,5 @@
-"""Guidance in an interval (Kynkäänniemi et al. 2024): early it takes variety away, late it changes next to nothing."""
+"""Guidance in an interval (Kynkäänniemi et al. 2024): early guidance reduces variety, late guidance changes very
+little."""
 
 from __future__ import annotations
 

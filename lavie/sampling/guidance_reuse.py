@@ -1,6 +1,6 @@
 """FasterCache's reuse of guidance (Lv et al. 2024): at some steps the negative half is not evaluated.
 
-What the halves differ by changes little from one step to the next, so that of the last step with both stands in.
+The difference of the halves changes little from step to step, so we reuse that of the last step that evaluated both.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ WIDTH = 4  # a frame's neighbours within one standard deviation: frames ÷ WIDTH
 
 
 def motion_bias(motion: float, strategy: TemporalStrategy | None = None) -> TemporalStrategy | None:
-    """`strategy`, or plain attention, in which near frames count more; `motion` 0 leaves it as it is.
+    """`strategy`, or plain attention, with more weight on near frames; `motion` 0 leaves it unchanged.
 
-    motion: how much is added to the score of a frame with itself; it falls off to both sides as a Gaussian. The more,
-        the less frames that are far apart are held alike. 1…5 change much.
+    motion: how much is added to the score of a frame with itself; it falls off to both sides as a Gaussian. The higher
+    it is, the less distant frames resemble each other. 1…5 is a lot.
 
     Raises:
         UsageError: motion is negative.

@@ -23,7 +23,7 @@ def draw_noise(shape: tuple[int, ...], generators: list[torch.Generator]) -> Ten
 
 
 def clip_noise(generators: list[torch.Generator]) -> Draw:
-    """Of a whole clip: drawn in turn from where the generators stand, one per clip."""
+    """The noise of whole clips, drawn from the generators' current state, one generator per clip."""
 
     def draw(what: str, shape: tuple[int, ...], first: int) -> Tensor:
         return draw_noise(shape, generators)
@@ -32,8 +32,8 @@ def clip_noise(generators: list[torch.Generator]) -> Draw:
 
 
 def segment_noise(seed: int, start: int) -> Draw:
-    """Of a segment that begins at frame `start` of a longer video: the noise of a frame follows from the seed, its
-    place in the video and what it is for alone, so neighbouring segments agree where they overlap."""
+    """The noise of a segment that starts at frame `start` of a longer video. The noise of a frame depends only on the
+    seed, its place in the video and its purpose, so neighbouring segments agree where they overlap."""
 
     def draw(what: str, shape: tuple[int, ...], first: int) -> Tensor:
         channels, frames, *size = shape
@@ -45,5 +45,5 @@ def segment_noise(seed: int, start: int) -> Draw:
 
 
 def derived_seed(seed: int, what: str, place: int) -> int:
-    """A seed of its own for a purpose at a place."""
+    """A separate seed for a purpose at a place."""
     return int(np.random.SeedSequence([seed, place, *what.encode()]).generate_state(1, np.uint64)[0])

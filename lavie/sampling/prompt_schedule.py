@@ -19,7 +19,7 @@ _NEXT_ENTRY = re.compile(r",(?=\s*[+-]?\d+\s*:)")
 
 @dataclass(frozen=True)
 class PromptSchedule:
-    """From which frame on which prompt is shown: ((0, "a red ball"), (16, "a blue star")).
+    """The prompts and the frames that they start at: ((0, "a red ball"), (16, "a blue star")).
 
     Raises:
         UsageError: the first frame is not 0, frames do not rise, or a prompt is empty.
@@ -45,7 +45,7 @@ class PromptSchedule:
 
     @classmethod
     def parse(cls, text: str) -> PromptSchedule:
-        """From "0: a red ball, 16: a blue star", or from one entry a line; a prompt may hold commas.
+        """Parse "0: a red ball, 16: a blue star", or one entry per line; prompts may contain commas.
 
         Raises:
             UsageError: an entry without a frame number, or what the class refuses.
@@ -56,7 +56,7 @@ class PromptSchedule:
 
     @classmethod
     def read(cls, path: str | Path) -> PromptSchedule:
-        """From a file in UTF-8, in either form of `parse`.
+        """Read a UTF-8 file in either form that `parse` takes.
 
         Raises:
             UsageError: it cannot be read, or what `parse` refuses.
@@ -81,8 +81,8 @@ class PromptSchedule:
     def over_time(self, states: Tensor, num_frames: int, transition: int = 0) -> Tensor:
         """Embeddings [1, num_frames, tokens, channels] from those of the prompts, [len(entries), tokens, channels].
 
-        Every prompt is shown alone from its frame on. During the `transition` frames before the next one's, or as many
-        as there are between the two, the embedding goes over to it linearly.
+        Every prompt applies alone from its frame on. In the `transition` frames before the next one's (or as many as
+        there are between the two), the embedding changes linearly to the next.
 
         Raises:
             UsageError: a prompt after the last frame, or a negative transition.

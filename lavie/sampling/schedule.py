@@ -29,9 +29,9 @@ def alphas_cumprod() -> Tensor:
 
 
 class Scheduler(Protocol):
-    """What diffusers' schedulers share, which their own base class does not say.
+    """What diffusers' schedulers share, which their base class does not declare.
 
-    Those that count in noise have sigmas, the others alphas_cumprod; set_begin_index is not in all.
+    Those that work with sigmas have sigmas, the others alphas_cumprod; not all have set_begin_index.
     """
 
     config: Any
@@ -51,8 +51,8 @@ class Schedule:
     """One run of a scheduler: the timesteps to visit and how to step between them.
 
     timesteps: what the network is told at each step, descending, 0…999, fractional for euler.
-    start: how many of the steps that were laid out are left out because latents are given to start from.
-    prediction_type: what the network predicts: "epsilon", "v_prediction", or "sample", the clean latents themselves.
+    start: how many of the planned steps are skipped, because the run starts from given latents. prediction_type: what
+    the network predicts: "epsilon", "v_prediction", or "sample", the clean latents themselves.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Schedule:
         steps: int | None = None,
         prediction_type: str | None = None,
     ) -> None:
-        """timesteps and prediction_type are by default the scheduler's own; steps: only the last so many."""
+        """timesteps and prediction_type: by default the scheduler's own. steps: take only this many, from the end."""
         own = scheduler.timesteps
         self.start = 0 if steps is None else max(0, len(own) - steps)
         self.timesteps = (own if timesteps is None else timesteps)[self.start :]
@@ -70,7 +70,7 @@ class Schedule:
         self.prediction_type = prediction_type or scheduler.config.prediction_type
         self._scheduler, self._own_timesteps = scheduler, own[self.start :]
         self._takes_generator = "generator" in inspect.signature(scheduler.step).parameters
-        if hasattr(scheduler, "set_begin_index"):  # else it looks its place up by the timestep, which may stand twice
+        if hasattr(scheduler, "set_begin_index"):  # else it looks up its place by timestep, which may occur twice
             scheduler.set_begin_index(self.start)
 
     def __len__(self) -> int:
@@ -81,10 +81,10 @@ class Schedule:
         return self._scheduler.scale_model_input(latents, self._own_timesteps[step])
 
     def noised(self, latents: Tensor, noise: Tensor, step: int) -> Tensor:
-        """Clean latents as they stand before `step`, in the scheduler's own scale: what `model_input` takes."""
+        """Clean latents noised to the level before `step`, in the scheduler's own scale: the input of `model_input`."""
         alpha = self._alpha(step)
         signal, noise_std = alpha**0.5, (1 - alpha) ** 0.5
-        if self.init_noise_sigma != 1:  # euler and its kin count in sigmas: x0 + sigma noise
+        if self.init_noise_sigma != 1:  # euler and related samplers work with sigmas: x0 + sigma noise
             return latents + noise_std / signal * noise
         return signal * latents + noise_std * noise
 
@@ -121,7 +121,7 @@ class Schedule:
         return (before / after) ** 0.5 * latents + (1 - before / after) ** 0.5 * noise
 
     def _velocity(self, clean: Tensor, step: int, model_input: Tensor) -> Tensor:
-        """The v-prediction that means these clean latents; not every scheduler takes them as they are."""
+        """The v-prediction equivalent to these clean latents; not every scheduler accepts the latents themselves."""
         alpha = self._alpha(step)
         return (alpha**0.5 * model_input - clean) / (1 - alpha) ** 0.5
 
@@ -141,16 +141,16 @@ def create_schedule(
 ) -> Schedule:
     """A fresh schedule; `settings` go to the diffusers scheduler.
 
-    strength: below 1, given latents are kept the more the smaller it is: `num_inference_steps` ÷ strength steps are
-    laid out and the last `num_inference_steps` are taken (ComfyUI's "denoise").
+    strength: below 1, more of the given latents is kept the smaller it is: of `num_inference_steps` ÷ strength planned
+    steps, the last `num_inference_steps` are taken (ComfyUI's "denoise").
     prediction_type: "epsilon", "v_prediction" or "sample", the clean latents.
 
     ddpm and ddim with "linspace" spacing visit 999 … 0 evenly and step between the very timesteps visited, as
     interpolation/diffusion/respace.py does.
 
     Raises:
-        UsageError: unknown name or prediction type, a spacing that this scheduler has not, or steps or a strength out
-            of range.
+        UsageError: unknown name or prediction type, a spacing that this scheduler lacks, or steps or a strength out of
+        range.
     """
     if prediction_type not in PREDICTION_TYPES:
         raise UsageError(f"Unknown prediction type '{prediction_type}'. Choose {', '.join(PREDICTION_TYPES)}.")
@@ -181,7 +181,7 @@ def create_schedule(
 
 
 def _laid_out(name: str, num_inference_steps: int, strength: float) -> int:
-    """How many steps the schedule has before those are left out that a strength below 1 skips."""
+    """How many steps are planned, including those that a strength below 1 skips."""
     limit = LCM_MAX_STEPS if name == "lcm" else NUM_TRAIN_TIMESTEPS
     if not 1 <= num_inference_steps <= limit:
         raise UsageError(f"Steps must be between 1 and {limit} for '{name}', not {num_inference_steps}.")
@@ -199,7 +199,7 @@ def _laid_out(name: str, num_inference_steps: int, strength: float) -> int:
 def _respaced(
     scheduler_class: type, num_inference_steps: int, settings: dict[str, Any], taken: int | None, prediction_type: str
 ) -> Schedule:
-    """A process of only the visited timesteps, with betas that give the same ᾱ there."""
+    """A process with only the visited timesteps, with betas that give the same ᾱ there."""
     visited = torch.linspace(0, NUM_TRAIN_TIMESTEPS - 1, num_inference_steps, dtype=torch.float64).round().long()
     kept = alphas_cumprod().double()[visited]
     betas = 1 - kept / torch.cat((torch.ones(1, dtype=torch.float64), kept[:-1]))

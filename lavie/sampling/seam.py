@@ -1,4 +1,4 @@
-"""The seam of a clip that goes on from another: the network's version of the last frame is not quite that frame."""
+"""The seam where a clip continues another: the network's version of the last frame is not quite that frame."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 from ..errors import UsageError
 
 SEAM_FRAMES = 4
-RELEASED = 0.45  # share of the steps in which known frames that were put back until then go free
+RELEASED = 0.45  # share of the steps, at the end, in which known frames are no longer put back
 
 
 def without_seam(made: Tensor, known: Tensor, seam_frames: int = SEAM_FRAMES) -> Tensor:
-    """A clip that follows its known frames without a jump.
+    """The clip, following its known frames without a jump.
 
     What the network made of the last known frame differs a little from it, and the frames after it differ in the same
-    way: the difference is taken back from them, less from each, over `seam_frames` of them.
+    way: the difference is subtracted from the first `seam_frames` of them, less from each.
 
     Args:
         made: latents [batch, channels, frames, height, width]; the first of them are the network's version of `known`.

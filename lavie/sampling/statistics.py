@@ -1,4 +1,4 @@
-"""Drift of long clips: colours, contrast and sharpness that wander away from where they began."""
+"""Corrects the drift of long clips: colours, contrast and sharpness that move away from those at the start."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from ..errors import UsageError
 from .frequencies import low_pass, mixed
 
-SHARP = 0.5  # of the highest frequency of rows and columns: from there on it is sharpness, below it contrast
+SHARP = 0.5  # share of the highest frequency of rows and columns; above it is sharpness, below it contrast
 
 
 def matched_statistics(latents: Tensor, reference: Tensor, strength: float = 1.0) -> Tensor:

@@ -1,4 +1,4 @@
-"""What every region of a clip keeps from one step to the next, so that it can be reused."""
+"""What every region of a clip keeps from one step to the next, for reuse."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StepCache:
     ledger: Counter[tuple[Key, str]] = field(default_factory=Counter)
 
     def keep(self, name: str, tensor: Tensor) -> None:
-        """What all regions keep together lies in main memory from where it would be too much for a device."""
+        """Once all regions together keep too much for a device, the rest is kept in main memory."""
         self.ledger[self.region, name] = tensor.numel()
         self.kept[name] = self.step, tensor.to(storage_device(self.ledger.total(), tensor.device))
 
@@ -41,14 +41,14 @@ class StepCache:
 
 
 class StepCaches:
-    """One cache for every region. A timestep that is no lower than the last one begins another run."""
+    """One cache for every region. A timestep that is not lower than the last one starts another run."""
 
     def __init__(self) -> None:
         self._of: dict[Key, StepCache] = {}
         self._ledger: Counter[tuple[Key, str]] = Counter()
 
     def at(self, region: Slices, timestep: float) -> StepCache:
-        """That of a region, moved on to a step."""
+        """The cache of a region, advanced to a step."""
         key = tuple((each.start, each.stop) for each in region)
         cache = self._of.get(key)
         if cache is None or timestep >= cache.timestep:

@@ -56,7 +56,8 @@ def blended(
 ) -> Predict:
     """A prediction over the whole clip from predictions of its parts; overlaps = (frames, pixels).
 
-    after: is told the timestep after every part but the last, which the end of the step tells; raise in it to stop.
+    after: called with the timestep after every part but the last (the end of the step reports that one); raise in it to
+    stop.
     """
     if len(parts) == 1:
         return predict

@@ -1,4 +1,4 @@
-"""The running average of the weights that learn, which samples and the finished model are made of."""
+"""The moving average of the trained weights, used for samples and for the finished model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """While the block lasts, the model has the averaged weights."""
+        """Within the block, the model has the averaged weights."""
         if self._model is None:
             yield
             return

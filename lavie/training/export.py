@@ -1,4 +1,4 @@
-"""The network of a run's last checkpoint, without training: also while the run goes on elsewhere."""
+"""Writes the network of a run's last checkpoint without training, even while the run continues elsewhere."""
 
 from __future__ import annotations
 

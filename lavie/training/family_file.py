@@ -1,4 +1,4 @@
-"""family.json: written for a new family, and told of a stage that the family did not have."""
+"""Writes family.json for a new family, and adds stages that a family did not have."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_family(folder: Path, like: Family | None) -> None:
 
 
 def add_stage(folder: Path, name: str, config: StageConfig) -> None:
-    """Tell family.json of a stage, where it has none of that name."""
+    """Add a stage to family.json, unless it has one of that name."""
     values = read_json(folder / "family.json")
     if name not in values:
         _write(folder, {**values, name: _values(config)})

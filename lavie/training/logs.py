@@ -1,4 +1,4 @@
-"""What a run tells: log.jsonl, TensorBoard, a progress bar, and the files that it had to skip."""
+"""What a run reports: log.jsonl, TensorBoard, a progress bar, and the files that it had to skip."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Line:
 
 
 class RunLog:
-    """Collects the terms of every step, on the device, and looks at them only when a line is due."""
+    """Collects the terms of every step on the device, and reads them only when a line is due."""
 
     def __init__(
         self, folder: Path, accelerator: Accelerator, batch_size: int, first: int, steps: int, seconds: float = 0.0

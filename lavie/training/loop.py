@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A run must keep these: other examples, other state.
+# A run must keep these: with others, its examples or its state would not match.
 FIXED = ("batch_size", "optimizer", "seed")
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -58,7 +58,7 @@ class Trainable(Protocol[Model]):
 
 @dataclass(frozen=True)
 class TrainResult(Generic[Model]):
-    """What a run came to.
+    """The result of a run.
 
     model: with averaged weights, in evaluation mode, for `stage.save`; of several processes the main one's.
     steps: done, earlier parts of the run included. stopped: by `signal` (2 or 15), after a checkpoint was written.

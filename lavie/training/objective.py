@@ -1,4 +1,4 @@
-"""The diffusion objective: what the networks are asked to predict, and how much each noise level counts."""
+"""The diffusion objective: what the networks predict, and how much each noise level counts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
 
 
 def target(latents: Tensor, noise: Tensor, timesteps: Tensor, prediction_type: str) -> Tensor:
-    """What the network is to predict, in the shapes of `add_noise`.
+    """The network's target, in the shapes of `add_noise`.
 
     The noise itself ("epsilon"), sqrt(ᾱ) noise − sqrt(1 − ᾱ) latents ("v_prediction"), or the latents ("sample").
     """
@@ -45,11 +45,10 @@ def frame_timesteps(timesteps: Tensor, num_frames: int) -> Tensor:
 def anchored_timesteps(num_frames: int, generator: torch.Generator) -> Tensor:
     """Noise levels int64 [num_frames]: one for all frames but the anchor, which has less noise, or none.
 
-    What is hidden in the other frames then has to come from the anchor and from the caption's words about motion: how
-    frames follow from one another is learnt where it is all there is to go by. Any frame may be the anchor, at any
-    level below the others', mostly a low one; theirs is the higher of two draws, for there is little to learn where
-    they show enough of themselves. After Diffusion Forcing (Chen et al. 2024), whose frames all have levels of their
-    own.
+    What the other frames do not show then has to come from the anchor and from the caption's words about motion, so the
+    network learns how frames follow from one another. Any frame may be the anchor, at any level below the others',
+    usually a low one. Their level is the higher of two draws, because there is little to learn where they already show
+    enough. After Diffusion Forcing (Chen et al. 2024), whose frames all have levels of their own.
     """
     level = torch.randint(NUM_TRAIN_TIMESTEPS, (2,), generator=generator).max()
     levels = level.repeat(num_frames)
@@ -116,7 +115,7 @@ def joint_errors(
 ) -> tuple[Tensor, Tensor]:
     """Errors of a joint sample, whose last `num_images` frames are images: of the videos and of the images.
 
-    An image's error is a clip's of one frame, with mask weights of its own.
+    An image's error is that of a clip of one frame, with its own mask weights.
 
     Args:
         prediction, truth: [batch, channels, T + M, height, width].

@@ -1,4 +1,4 @@
-"""What turns gradients into steps: AdamW or Muon, and one learning rate over time for both."""
+"""The optimizers, AdamW or Muon, and their learning rate over time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _BETAS = (0.9, 0.99)
 def new_optimizers(model: nn.Module, settings: LoopSettings, fused: bool) -> list[torch.optim.Optimizer]:
     """Optimizers of all parameters that need gradients.
 
-    "muon" takes the weights of linear layers and convolutions, and leaves embeddings, norms and biases to AdamW: a row
-    of an embedding is no direction that others should make room for.
+    "muon" takes the weights of linear layers and convolutions, and leaves embeddings, norms and biases to AdamW: rows
+    of an embedding need not be orthogonal to each other.
 
     Raises:
         UsageError: no parameter learns.

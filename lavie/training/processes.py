@@ -1,4 +1,4 @@
-"""Where training runs; of several processes that train together, one does what is to be done once."""
+"""Where training runs, and how several processes leave to one of them what is done once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def is_first() -> bool:
 
 
 def first_goes_first(device: torch.device) -> AbstractContextManager[None]:
-    """While the block lasts, the other processes wait for the first one.
+    """Within the block, the other processes wait for the first one.
 
     Raises:
         LavieError: accelerate is not installed.

@@ -1,4 +1,4 @@
-"""A wish to stop, from Ctrl-C or the system, that waits until a step is done and a checkpoint written."""
+"""Stop requests from Ctrl-C or the system, which wait until a step is done and a checkpoint written."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignals:
-    """While the block lasts, the first SIGINT or SIGTERM is noted; the second acts at once, as usual.
+    """Within the block, the first SIGINT or SIGTERM is noted; the second acts at once, as usual.
 
-    Of several processes all stop after the same step, as soon as one of them is told to.
+    All processes stop after the same step, as soon as one of them is told to.
     """
 
     def __init__(self) -> None:

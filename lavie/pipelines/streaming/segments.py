@@ -26,7 +26,7 @@ class Cut:
 
     @classmethod
     def of(cls, config: StageConfig, settings: Mapping[str, Any], size: int | None = None) -> Cut | None:
-        """For a stage and a pipeline's arguments; None if one window is to see everything and no size is given."""
+        """For a stage and a pipeline's arguments; None if one window covers everything and no size is given."""
         config = stage_settings(config, settings)
         official = config.chunks == "official"
         overlap = 0 if official else max(1, config.overlap)
