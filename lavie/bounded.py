@@ -30,6 +30,7 @@ MAX_FPS = 1_000_000.0
 MAX_RANK = 4096  # of a LoRA
 MAX_PATTERNS = 64  # with wildcards, in a LoRA's config
 MAX_MEMBERS = 1_000_000  # of a tar file
+MAX_SHARD = 64 << 30  # bytes of a tar file from the net
 MAX_SAMPLE = 2 << 30  # bytes of a video or picture in a tar file
 
 Rule = Callable[[Any], bool]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from .bounded import MAX_FPS, read_json, real, require_fields, whole, word
+from .bounded import MAX_FPS, either, read_json, real, require_fields, several, whole, word
 from .errors import LavieError, UsageError
 from .knobs import check_knobs, described, knob, knobs_of
 from .schedulers import SCHEDULERS, SPACINGS
@@ -34,7 +34,12 @@ _WEIGHTS = Path(__file__).parent / "weights"
 
 
 _RULES = {"int": whole(-1, 1 << 40), "float": real(-1, 1e9), "str": word()}  # by type
-_NARROWER = {"fps": real(0, MAX_FPS), "prediction_type": word("epsilon", "v_prediction", "sample")}
+_NARROWER = {
+    "fps": real(0, MAX_FPS),
+    "prediction_type": word("epsilon", "v_prediction", "sample"),
+    "latent_rgb_factors": either(several(several(real(-1e9, 1e9), 3), 5), lambda rows: rows in ([], ())),
+}
+_NEEDED = ("unet", "vae", "text_encoder", "tokenizer")
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,9 @@ class StageConfig:
             raise LavieError(f"family.json has settings that LaVie does not know: {', '.join(sorted(unknown))}.")
         kinds = {field.name: _RULES[str(field.type)] for field in fields(cls) if str(field.type) in _RULES}
         require_fields(values, kinds | _NARROWER, "family.json")
+        missing = [name for name in _NEEDED if name not in values]
+        if missing:
+            raise LavieError(f"family.json does not say where a stage has its {missing[0]}.")
         rows = tuple(tuple(float(factor) for factor in row) for row in values.get("latent_rgb_factors", ()))
         if rows and [len(row) for row in rows] != [3] * 5:
             raise LavieError("latent_rgb_factors in family.json are not 5 rows of 3 numbers.")

@@ -33,8 +33,8 @@ class RemoteFile:
 class Release:
     """One item to download.
 
-    name: as the user writes it. repo: on huggingface.co. folder: where the files go, below the models folder and under
-    their paths in the repository; empty for the models folder itself.
+    name: as the user writes it. repo: on huggingface.co; revision: its commit, empty if that is not known. folder:
+    where the files go, below the models folder and under their paths in the repository; empty for that folder itself.
     """
 
     name: str
@@ -43,10 +43,11 @@ class Release:
     files: tuple[RemoteFile, ...]
     licence: Licence
     folder: str = ""
+    revision: str = ""
 
     @property
     def page(self) -> str:
-        return f"https://huggingface.co/{self.repo}/tree/main"
+        return f"https://huggingface.co/{self.repo}/tree/{self.revision or 'main'}"
 
     @property
     def size(self) -> int:
@@ -129,6 +130,7 @@ CATALOG: dict[str, Release] = {
             ),
             _OPENRAIL_M,
             "stable-diffusion-v1-4",
+            "133a221b8aa7292a167afc5127cb63fb5005638b",
         ),
         Release(
             "stable-diffusion-x4-upscaler",
@@ -148,6 +150,7 @@ CATALOG: dict[str, Release] = {
             ),
             _OPENRAIL_PP,
             "stable-diffusion-x4-upscaler",
+            "572c99286543a273bfd17fac263db5a77be12c4c",
         ),
     )
 }

@@ -76,8 +76,12 @@ def _ask_hub(release: Release, file: RemoteFile, endpoint: str | None) -> _Pendi
     """The hub's record of a file; refuses a file that differs from the catalogue's."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
-    record = get_hf_file_metadata(hf_hub_url(release.repo, file.path, endpoint=endpoint))
+    url = hf_hub_url(release.repo, file.path, revision=release.revision or None, endpoint=endpoint)
+    record = get_hf_file_metadata(url)
     etag = record.etag or ""
+    if file.size and record.size != file.size:
+        size = f"{record.size} bytes, not {file.size}"
+        raise LavieError(f"{release.repo} now has a {file.path} of {size}, so it was not fetched.")
     if file.sha256 and len(etag) == 64 and etag != file.sha256:
         raise LavieError(
             f"{release.repo} now has another {file.path} (SHA-256 {etag[:12]}…) than LaVie knows "

@@ -230,6 +230,34 @@ def test_with_sizes_beside_the_shards_only_those_are_downloaded_that_are_read(fo
         source.read(5, CLIP, generator())
 
 
+@pytest.mark.parametrize(
+    "sizes", ['{"train-0000.tar": -1}', '{"train-0000.tar": 1e18}', '{"train-0000.tar": "3"}', "[" * 9999]
+)
+def test_sizes_that_cannot_be_are_not_believed(sizes, folder, server, tmp_path):
+    address, _ = server
+    (folder / "sizes.json").write_text(sizes)
+    assert len(Shards(f"{address}/train-0000.tar", cache=tmp_path / "cache")) == 3
+
+
+def test_an_answer_that_is_no_shard_is_never_kept(folder, server, tmp_path, monkeypatch):
+    address, _ = server
+    monkeypatch.setattr("lavie.training.data.shard_cache.time.sleep", lambda _: None)
+    whole = (folder / "train-0000.tar").read_bytes()
+    (folder / "train-0000.tar").write_bytes(b"<html>Too many requests</html>" * 99)
+    cache = ShardCache(tmp_path / "cache")
+    with pytest.raises(UnreadableClip, match="something else than a tar file"):
+        cache.get(f"{address}/train-0000.tar")
+    (folder / "train-0000.tar").write_bytes(whole)
+    assert cache.get(f"{address}/train-0000.tar").read_bytes() == whole
+
+
+def test_a_shard_of_absurd_size_is_not_downloaded(server, tmp_path, monkeypatch):
+    address, _ = server
+    monkeypatch.setattr("lavie.training.data.shard_cache.MAX_SHARD", 1000)
+    with pytest.raises(UnreadableClip, match="which no shard is"):
+        ShardCache(tmp_path / "cache").get(f"{address}/train-0000.tar")
+
+
 def test_the_cache_keeps_to_its_size_and_the_newest_used_stay(folder, server, tmp_path):
     address, asked = server
     urls = [f"{address}/train-{number:04d}.tar" for number in range(3)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 import time
 import urllib.error
 import urllib.request
@@ -12,6 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from ...atomic import SUFFIX, partial_of, put_in_place
+from ...bounded import MAX_SHARD
 from .clip import UnreadableClip
 
 ATTEMPTS = 3
@@ -100,9 +102,29 @@ class ShardCache:
 
 
 def _fetch(url: str, partial: Path) -> None:
-    with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, partial.open("wb") as file:
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, partial.open("wb") as file:  # nosec B310: http(s) alone
         while chunk := answer.read(CHUNK):
             file.write(chunk)
+            if file.tell() > MAX_SHARD:
+                raise UnreadableClip(url, f"it is larger than {MAX_SHARD >> 30} GB, which no shard is")
         expected, written = answer.headers.get("Content-Length"), file.tell()
     if expected is not None and written != int(expected):
         raise OSError(f"the connection broke after {written} of {expected} bytes")
+    _require_tar(partial, whole=expected is None)
+
+
+def _require_tar(file: Path, whole: bool) -> None:
+    """Refuse what is no tar file: a page that says sorry must not be kept as a shard.
+
+    whole: also one without its end, where the server did not say how long it is.
+    """
+    with file.open("rb") as content:
+        first = content.read(tarfile.BLOCKSIZE)
+        content.seek(max(0, file.stat().st_size - tarfile.BLOCKSIZE))
+        last = content.read()
+    try:
+        tarfile.TarInfo.frombuf(first, "utf-8", "surrogateescape")
+    except tarfile.HeaderError as error:
+        raise OSError(f"the server answered with something else than a tar file: {error}") from error
+    if whole and any(last):
+        raise OSError(f"the connection broke after {file.stat().st_size} bytes")

@@ -21,7 +21,8 @@ from typing import TypeVar
 
 import torch
 
-from ...errors import UsageError
+from ...bounded import MAX_MEMBERS, MAX_TEXT, parse_json, require_fields, whole
+from ...errors import LavieError, UsageError
 from .clip import Clip, ClipRequest, UnreadableClip
 from .decode import IMAGE_SUFFIXES, VIDEO_SUFFIXES, file_state, list_frames, read_clip, read_image
 from .files import require_image
@@ -34,6 +35,7 @@ from .source import ClipSource
 SIZES = "sizes.json"
 SHARDS_AT_ONCE = 4
 ATTEMPTS = 8
+MOST_SHARDS = 100_000
 
 T = TypeVar("T")
 
@@ -212,15 +214,21 @@ def _options(inside: str) -> list[str]:
     if numbers is None:
         return inside.split(",")
     first, last = numbers.groups()
+    if len(last) > 6 or int(last) - int(first) > MOST_SHARDS:
+        raise UsageError(f"'{{{inside}}}' names more shards than there can be.")
     return [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
 
 
 def _sizes(address: str) -> dict[str, int]:
     """The content of `sizes.json` beside an address; empty if there is none."""
     try:
-        with urllib.request.urlopen(f"{address.rsplit('/', 1)[0]}/{SIZES}", timeout=30) as answer:
-            return {str(name): int(count) for name, count in json.loads(answer.read()).items()}
-    except (urllib.error.URLError, HTTPException, OSError, ValueError, AttributeError, TypeError):
+        url = f"{address.rsplit('/', 1)[0]}/{SIZES}"
+        with urllib.request.urlopen(url, timeout=30) as answer:  # nosec B310: http(s) alone
+            text = answer.read(MAX_TEXT + 1).decode("utf-8", "replace")
+        sizes = parse_json(text, url)
+        require_fields(sizes, dict.fromkeys(sizes, whole(0, MAX_MEMBERS)), url)
+        return sizes
+    except (HTTPException, OSError, ValueError, LavieError):
         return {}
 
 
