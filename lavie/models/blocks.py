@@ -233,7 +233,7 @@ class TransformerBlock(nn.Module):
             return x + self.attn1(self.norm1(x))
         looks_back = isinstance(self.attn1, SparseCausalAttention)
         clip = x if looks_back else x.flatten(0, 1)[None]
-        for part in reversed(slices_of(clip, 1, cond.slice_elements)):  # what is looked back to is still as it was
+        for part in reversed(slices_of(clip, 1, cond.slice_elements)):  # the frames it looks back to must be unchanged
             before = {"before": self.norm1(clip[:, [0, part.start - 1]])} if looks_back and part.start else {}
             clip[:, part] += self.attn1(self.norm1(clip[:, part]), **before)
         return x

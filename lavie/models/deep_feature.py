@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass
 class DeepFeature:
-    """What the last layers of the way up are given, and how many of them run when it is known.
+    """The input of the last layers of the up blocks, and how many of those layers run when it is known.
 
     depth: of the last `depth` layers (a resnet and its transformer) of the way up, and the `depth` − 1 first of the way
         down, whose skip tensors they take; at most those of the shallowest level. The paper's "branch" counts from 0.

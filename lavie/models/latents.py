@@ -158,7 +158,7 @@ def pixels_per_batch(device: str) -> int:
 
 
 def _frames_per_batch(vae: AutoencoderKL, pixels: int) -> int:
-    """For frames of so many pixels."""
+    """For frames with this many pixels."""
     return max(1, pixels_per_batch(vae.device.type) // pixels)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 EMPHASIS = 1.1  # of a pair of parentheses without a number
 LARGEST_WEIGHT = 100.0  # either way; keeps every embedding finite
-LOOK_BACK = 20  # tokens among which a chunk seeks a comma to end at, else the end of a word
+LOOK_BACK = 20  # tokens in which a chunk looks for a comma to end at, or else the end of a word
 
 _MARK = re.compile(r"(\\?[()])")
 _NUMBER = re.compile(r":\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*\Z", re.ASCII)
@@ -25,8 +25,8 @@ def parse_weights(prompt: str) -> list[tuple[str, float]]:
     """Divides a prompt into pieces of text and their weights.
 
     `(word)` weighs 1.1 times as much as what surrounds it, `(word:1.3)` weighs 1.3 wherever it stands, `\\(` and
-    `\\)` are plain parentheses. A parenthesis without a partner is plain text, and so is what follows a colon if
-    it is no decimal number. Weights beyond ±100 count as ±100. No text is an error.
+    `\\)` are plain parentheses. An unpaired parenthesis is plain text, and so is what follows a colon if it is not a
+    decimal number. Weights beyond ±100 count as ±100. No text is an error.
     """
     parts = _MARK.split(prompt)  # text at even places, marks at odd ones
     partners = _partners(parts)

@@ -45,7 +45,8 @@ class PooledKeys:
 
 @contextmanager
 def pooled_keys(vae: AutoencoderKL, max_keys: int) -> Generator[None]:
-    """Inside, a pixel that the VAE decodes attends to at most so many keys, see `PooledKeys`; 0: to all."""
+    """Within the block, a pixel that the VAE decodes attends to at most this many keys (see `PooledKeys`); 0: to
+    all."""
     from diffusers.models.attention_processor import Attention
 
     attentions = [each for each in vae.decoder.modules() if isinstance(each, Attention)] if max_keys else []

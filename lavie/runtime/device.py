@@ -54,7 +54,7 @@ def cpu_has_bfloat16() -> bool:
 
 
 def storage_device(num_elements: int, device: torch.device) -> torch.device:
-    """Where to keep a clip's tensor of so many numbers: on `device`, or in main memory if it is very long or large. The
-    networks still see windows and tiles of it on `device`.
+    """Where to keep a clip's tensor of this many numbers: on `device`, or in main memory if it is very long or large.
+    The networks still see windows and tiles of it on `device`.
     """
     return device if num_elements <= MAX_ELEMENTS else torch.device("cpu")

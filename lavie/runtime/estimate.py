@@ -32,7 +32,7 @@ def feature_maps(config: UNetConfig, sliced: bool) -> float:
 
 
 def unet_bytes(config: UNetConfig, itemsize: int, seen: tuple[int, ...], sliced: bool = False) -> int:
-    """Bytes of one evaluation, without the weights, for so many clips, frames, rows and columns of latents."""
+    """Bytes of one evaluation, without the weights, for this many clips, frames, rows and columns of latents."""
     return round(feature_maps(config, sliced) * math.prod(seen) * config.block_out_channels[0] * itemsize)
 
 

@@ -1,4 +1,4 @@
-"""From a target's settings to a stage, its data and its run."""
+"""Builds a stage, its data and its run from a target's settings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .targets import StageTraining, UpscalerTraining
 
 @dataclass(frozen=True)
 class StepRequest:
-    """The clip that a step wants: one of the lengths and one of the rates, drawn by the step's number."""
+    """The clip that a step asks for: one of the lengths and one of the rates, drawn by the step's number."""
 
     frames: tuple[int, ...]
     rates: tuple[float | None, ...]
@@ -51,7 +51,7 @@ def train_stage(settings: StageTraining) -> TrainResult[Denoiser] | None:
     """Everything that `lavie train` does for a stage; None where nothing was trained.
 
     Raises:
-        LavieError, UsageError: what is missing, unreadable or does not fit.
+        LavieError, UsageError: something is missing, unreadable or does not fit.
     """
     device = chosen_device(settings.loop.device)
     for spec in (*settings.data.videos, *settings.data.images):
@@ -84,9 +84,9 @@ def into_family(
 
 
 def recorded(settings: StageTraining, resolved: StageSettings) -> dict[str, Any]:
-    """What a run must keep when it goes on, besides the loop's own: its data and its objective.
+    """What a run must keep when it resumes, besides the loop's own settings: its data and its objective.
 
-    Names and values are those of older versions, whose runs go on.
+    Names and values are those of older versions, so that their runs can resume.
     """
     data = settings.data
     return {
@@ -102,7 +102,7 @@ def recorded(settings: StageTraining, resolved: StageSettings) -> dict[str, Any]
 
 
 def build_stage(settings: StageTraining, family: Family) -> DenoisingStage:
-    """The stage with the network that it starts from, frozen as asked."""
+    """The stage with the network that it starts from, with weights frozen as requested."""
     name, init, seed = settings.stage, settings.start.init, settings.loop.seed
     resolved = stage_settings(settings, family)
     start = load_start(family, name, init, resolved.conditioning, seed)
@@ -125,7 +125,7 @@ def build_stage(settings: StageTraining, family: Family) -> DenoisingStage:
 
 
 def stage_settings(settings: StageTraining, family: Family) -> StageSettings:
-    """What the user asks for, and the family's sizes where that leaves them open."""
+    """What the user asks for, with the family's sizes as defaults."""
     scale = SCALE if settings.stage == "upscaler" else 1
     height, width = settings.data.size or (scale * family.base.height, scale * family.base.width)
     objective = {each.name: getattr(settings.objective, each.name) for each in fields(settings.objective)}
@@ -150,7 +150,7 @@ def stage_settings(settings: StageTraining, family: Family) -> StageSettings:
 
 
 def training_data(settings: StageTraining, stage: DenoisingStage, device: torch.device) -> TrainingData:
-    """The clips and images of the run, encoded first with --precompute; reports what was left out."""
+    """The clips and images of the run, encoded first if --precompute is given; reports what was left out."""
     resolved, seed = stage.settings, settings.loop.seed
     alone = resolved.pictures_alone
     rates = (None,) if alone else settings.data.rates(stage.parts.config.fps)
@@ -212,7 +212,7 @@ class Collection:
 
 
 def _collections(settings: StageTraining) -> tuple[Collection, Collection | None]:
-    """What is learnt as clips, and the images that are learnt beside them."""
+    """The sources of clips, and the images that are learned beside them."""
     if settings.images_alone:
         return Collection.open(settings.data.images, settings, images=True), None
     videos = Collection.open(settings.data.videos, settings)
@@ -244,7 +244,7 @@ def read_curriculum(file: Path, names: dict[str, str]) -> list[tuple[int, dict[s
 
 
 def _split_weight(spec: str) -> tuple[str, float | None]:
-    """'SPEC=2' → SPEC and 2; what follows a last '=' and is no number belongs to the spec."""
+    """'SPEC=2' → SPEC and 2; text after the last '=' that is not a number belongs to the spec."""
     name, equals, weight = spec.rpartition("=")
     try:
         return (name, float(weight)) if equals and name else (spec, None)
@@ -262,7 +262,7 @@ def _check_sizes(settings: StageSettings, stage: str) -> None:
 
 
 def _first_clips(source: ClipSource, request: ClipRequest) -> list[Clip]:
-    """A few clips for the samples; broken files are passed over here, too, and named when training meets them."""
+    """A few clips for the samples; broken files are skipped here, too, and named when training reads them."""
     clips = []
     for row in range(min(len(source), 10 * PREVIEW_PROMPTS)):
         try:

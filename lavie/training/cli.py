@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _elsewhere(name: str) -> dict[str, str]:
-    """A sentence for every flag that other targets have, and this one has not."""
+    """An error message for every flag that other targets have and this one lacks."""
     flags = {each: flags_of(target.settings) for each, target in TARGETS.items()}
     others = {flag for known in flags.values() for flag in known} - flags[name].keys()
     owners = {flag: [each for each, known in flags.items() if flag in known] for flag in sorted(others)}

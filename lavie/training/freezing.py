@@ -1,6 +1,6 @@
-"""Which weights learn: the schemes that the paper compares in section 5.5, as one option.
+"""Which weights are trained: the schemes that the paper compares in section 5.5, as one option.
 
-"all" weights; the "temporal" ones, which the image model has not (`is_temporal`: in every stage the temporal attention
+"all" weights; the "temporal" ones, which the image model lacks (`is_temporal`: in every stage the temporal attention
 and its norm; in the upscaler also the temporal resnets and the modules after the blocks, whose spatial resnets and last
 convolutions are new with them); the "spatial" ones, which are all others; or "spatial-lora", low-rank changes of the
 spatial and text attention and the feed-forward while all else, motion too, stays as it is.
@@ -49,7 +49,7 @@ def has_adapters(unet: VideoUNet) -> bool:
 
 @contextmanager
 def without_adapters(model: nn.Module) -> Iterator[None]:
-    """The model as it was before it got adapters, for as long as this lasts."""
+    """Within the block, the model is as it was before it got adapters."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
@@ -94,9 +94,9 @@ def lora_state_dict(unet: VideoUNet, text_model: nn.Module | None = None) -> dic
 
 
 def inject_adapters(network: nn.Module, layers: str, rank: int, alpha: float) -> None:
-    """Put PEFT's adapters into the layers whose whole names match, in place; they alone learn.
+    """Put PEFT's adapters into the layers whose full names match, in place; only they are trained.
 
-    They start as no change at all; their inner weights come from torch's global generator.
+    At first they change nothing; their inner weights come from torch's global generator.
 
     Raises:
         UsageError: a rank below 1.

@@ -1,4 +1,4 @@
-"""Image UNets to start from: Stable Diffusion 1.x and the ×4 upscaler, out of whatever they are kept in."""
+"""Image UNets to start from: Stable Diffusion 1.x and the ×4 upscaler, from a folder, a file or tensors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..models.restore import read_folder
 from ..tensor_files import read_checkpoint
 
 _IN_SINGLE_FILE = "model.diffusion_model."
-_WORDS = re.compile(  # a layer's name with underscores falls apart into these
+_WORDS = re.compile(  # the words in a layer's name with underscores
     r"(?:down|up|transformer)_blocks|mid_block|conv_(?:in|norm_out|out|shortcut)|time_emb_proj|time_embedding"
     r"|linear_\d|proj_(?:in|out)|to_(?:q|k|v|out)|[a-z]+\d?|\d+"
 )

@@ -1,4 +1,4 @@
-"""Video UNets that start as what others have learnt: images first, then each stage from the one before it.
+"""Video UNets that start from trained networks: the base from an image model, then each stage from the one before it.
 
 What equals what at step 0: the temporal layers' last projections are zero, so no frame reads another through them; but
 LaVie's group norms take their statistics over all frames together. So a clip of one frame, and every frame of a clip
@@ -83,7 +83,8 @@ def extension_from_base(base: VideoUNet, form: str = "first-frame") -> VideoUNet
 
 @torch.no_grad()
 def turn_velocity(unet: VideoUNet) -> None:
-    """Make a network that predicts v one that predicts the clean latents, as far as the noisiest levels: v is −x0."""
+    """Turn a network that predicts v into one that predicts the clean latents, at the noisiest levels, where v is
+    −x0."""
     for parameter in unet.conv_out.parameters():
         parameter.neg_()
 

@@ -1,4 +1,4 @@
-"""Layers of the UNet and the text encoder that low-rank changes go into, as PEFT matches whole names."""
+"""The layers of the UNet and the text encoder that get low-rank changes, as patterns of full names for PEFT."""
 
 SPATIAL_LAYERS = r".*\.(attn[12]\.(to_[qkv]|to_out\.0)|ff\.net\.(0\.proj|2))"
 _CONVOLUTIONS = r"proj_(in|out)|resnets\.\d+\.(conv[12]|conv_shortcut)|(down|up)samplers\.0\.conv"

@@ -17,7 +17,7 @@ def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For weights of two or more dimensions; its learning rate is on AdamW's scale (updates of RMS 0.2)."""
+    """Muon for weights of two or more dimensions, with a learning rate on AdamW's scale (updates of RMS 0.2)."""
 
     def __init__(self, parameters, lr: float = 1e-3, momentum: float = 0.95, weight_decay: float = 0.0):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})

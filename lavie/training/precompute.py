@@ -27,9 +27,9 @@ def precompute(
     device: torch.device,
     with_text: bool = False,
 ) -> list[ClipSource]:
-    """The sources as they lie encoded in subfolders of `folder`, named after them; what is missing is encoded first.
+    """The sources, read from encoded files in subfolders of `folder`; what is missing is encoded first.
 
-    Where several processes train, one encodes and the others wait.
+    If several processes train, one encodes and the others wait.
 
     Raises:
         UsageError: the folder holds what other data, sizes or networks made.
@@ -40,7 +40,7 @@ def precompute(
 
 
 def stored_request(frames: tuple[int, ...], rates: tuple[float | None, ...], height: int, width: int) -> ClipRequest:
-    """What has to lie in the folder for windows of any of these lengths to be taken at any of these rates.
+    """What the folder must contain so that windows of all these lengths and rates can be taken from it.
 
     The slower rates are whole fractions of the fastest; see `Precomputed`.
     """
@@ -92,6 +92,6 @@ def checksum(module: nn.Module) -> str:
 
 
 def _slug(name: str) -> str:
-    """A folder's name for a source, and a few digits, so that two never share one."""
+    """A folder name for a source, with a few digits so that no two sources share one."""
     words = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[-48:]
     return f"{words}-{blake2b(name.encode(), digest_size=4).hexdigest()}"

@@ -1,6 +1,6 @@
-"""What training is given from outside: kinds of data, and networks with fresh weights.
+"""What other packages can add to training: kinds of data, and networks with fresh weights.
 
-Nothing heavy is imported here, so that what is registered costs nothing until it is used.
+Nothing heavy is imported here, so registering costs nothing until it is used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OpenSource = Callable[[str], "tuple[ClipSource, bool]"]
 
 @dataclass(frozen=True)
 class FreshNetworks:
-    """How networks are made that know nothing yet, for `--init scratch`.
+    """Makes untrained networks, for `--init scratch`.
 
     unet: of a stage. text_encoder: for a family's folder, with the tokenizer in there, or one that is made there.
     """

@@ -1,10 +1,10 @@
-"""Checkpoints of a run, from which it goes on to the very step.
+"""Checkpoints of a run, from which it resumes at exactly the same step.
 
     checkpoint-STEP/        accelerate's state: networks, optimizers, generators, the precision's scaler
         average.pt          the averaged weights (average-RANK.pt where they are sharded)
         run.json            written last: the step, the seconds of training
 
-A checkpoint is written under another name and renamed, so one that has its name is whole. Which examples come next
+A checkpoint is written under another name and renamed, so one with its final name is complete. Which examples come next
 follows from the step alone (`lavie.training.data`).
 """
 
@@ -50,7 +50,7 @@ class RunProgress:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The whole checkpoints of a run, the oldest first."""
+    """The complete checkpoints of a run, oldest first."""
     found = [(int(match[1]), path) for path in folder.glob("checkpoint-*") if (match := _NAME.fullmatch(path.name))]
     return [path for _, path in sorted(found) if (path / "run.json").is_file()]
 
@@ -83,7 +83,7 @@ def save(folder: Path, accelerator: Accelerator, average: Average, progress: Run
 
 
 def leave_out_frozen(accelerator: Accelerator) -> None:
-    """From now on checkpoints hold the weights that learn, and the others stay as they are when one is loaded."""
+    """From now on checkpoints hold only the trained weights, and loading one leaves the others unchanged."""
 
     def keep_learning(models: list[nn.Module], states: list[dict[str, Tensor]], _folder: str) -> None:
         for model, state in zip(models, states, strict=True):
@@ -107,7 +107,8 @@ def _learning(model: nn.Module) -> set[str]:
 
 
 def resume(folder: Path, accelerator: Accelerator, average: Average) -> RunProgress:
-    """Load the last whole checkpoint of the run into what `accelerator` has prepared; none: the beginning.
+    """Load the last complete checkpoint of the run into what `accelerator` has prepared; without one, the run starts at
+    step 0.
 
     Raises:
         LavieError: the checkpoint is damaged or of another network.
@@ -165,7 +166,7 @@ def _weights_only() -> Iterator[None]:
 
 
 def check_settings(folder: Path, settings: Mapping[str, Any], fixed: tuple[str, ...]) -> list[str]:
-    """Compare with the settings that the run began with, and keep these where it has not begun.
+    """Compare with the settings that the run started with; a new run stores these.
 
     fixed: names of settings that a run must keep.
 

@@ -32,7 +32,7 @@ class FamilyFolder:
 
 @dataclass(frozen=True, kw_only=True)
 class Start(FamilyFolder):
-    """The family that gets a network, and what that starts from."""
+    """The family that a network is trained for, and what the training starts from."""
 
     init: str | None = knob(
         None,
@@ -46,7 +46,7 @@ class Start(FamilyFolder):
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Where a run lives, and what is done with it."""
+    """The folder of a run, and how it is run."""
 
     run_folder: Path = knob(
         REQUIRED,
@@ -110,7 +110,7 @@ class Clips:
 
 @dataclass(frozen=True, kw_only=True)
 class DenseClips(Clips):
-    """Clips of which every frame is wanted, unless a rate is named."""
+    """Clips that use every frame of the file, unless a rate is given."""
 
     fps: tuple[float, ...] | None = same_knob(Clips, "fps", None, unset="0")
 
@@ -131,7 +131,7 @@ class ClipsAndImages(Clips):
 
 @dataclass(frozen=True, kw_only=True)
 class DenseClipsAndImages(DenseClips):
-    """Clips, and images to make more of."""
+    """Clips, and images to make more clips from."""
 
     images: tuple[str, ...] = same_knob(
         ClipsAndImages,
@@ -143,7 +143,7 @@ class DenseClipsAndImages(DenseClips):
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Which clips are fit for training: the least that each must have (paper, section 4)."""
+    """Which clips are good enough for training: what each must have at least (paper, section 4)."""
 
     min_frames: int = knob(16, "Fewest frames of a video.", (1, None))
     min_words: int = knob(3, "Fewest words of a caption.", (0, None))
@@ -160,7 +160,7 @@ class Filters:
         width: float | None = None,
         aesthetic: float | None = None,
     ) -> str | None:
-        """Why a clip is dropped, or None; what is not known (None) is not judged."""
+        """Why a clip is dropped, or None; what is unknown (None) is not checked."""
         if caption is not None and len(caption.split()) < self.min_words:
             return f"caption of fewer than {self.min_words} words" if caption.strip() else "no caption"
         if aesthetic is not None and self.min_aesthetic is not None and not aesthetic >= self.min_aesthetic:
@@ -184,7 +184,7 @@ class Filters:
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What a stage is asked to learn, and which of its weights do."""
+    """What a stage learns, and which of its weights are trained."""
 
     anchor_share: float = knob(
         0.0,
@@ -246,7 +246,7 @@ class ExtensionObjective(Objective):
 
 @dataclass(frozen=True)
 class StageSettings(BaseObjective, UpscalerObjective, ExtensionObjective):
-    """How a stage learns, whatever the stage: objective and sizes, with nothing left open.
+    """How any stage learns: objective and sizes, all of them decided.
 
     frames: clip lengths, one of them drawn per step. height, width: pixels of the clips that the network learns from
         (upscaler: of the large ones). patch: height and width of random windows of them, in the same pixels.

@@ -1,4 +1,4 @@
-"""What a training starts from, and the family folder that it writes into."""
+"""What training starts from, and the family folder that it writes into."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SCRATCH = "scratch"
 
 @dataclass(frozen=True)
 class Start:
-    """The network before its first step, float32; origin: where it comes from, in words; fresh: it knows nothing."""
+    """The network before its first step, float32; origin: where it comes from, in words; fresh: it is untrained."""
 
     unet: VideoUNet
     origin: str
@@ -96,8 +96,8 @@ def load_vae_of(family: Family, stage: str) -> AutoencoderKL:
 def load_text_of(family: Family, stage: str, init: str | None, learns: bool) -> tuple[TextEncoder, bool]:
     """The stage's text encoder, float32, and whether the family does not have it yet.
 
-    That of another family comes along with its base network. Where a base is learnt anew with its text encoder, that
-    begins fresh.
+    If the base network comes from another family, so does its text encoder. A base trained from scratch with its text
+    encoder starts with a fresh one.
     """
     known = None if init in (None, SCRATCH) else _family_of(init)
     source = known if stage == "base" and known is not None else family
@@ -132,7 +132,7 @@ def _fresh(stage: str, seed: int) -> Start:
 
 
 def _from_base(family: Family, stage: str, conditioning: str, init: str | None, seed: int) -> Start:
-    """The stage's network made of the same family's base network; a first base or upscaler is made fresh."""
+    """The stage's network, made from the family's base network; a first base or upscaler starts fresh."""
     file = _unet_file(family, "base")
     if stage in ("interpolation", "extension") and file is not None:
         base = load_unet(file, stage="base", dtype=torch.float32)

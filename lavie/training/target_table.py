@@ -1,6 +1,6 @@
 """What `lavie train` can train.
 
-`TARGETS` is open: a program that adds a row before the command line is read has trained what it likes.
+`TARGETS` is open: a program can add a row before the command line is read, and so train something else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each target of `lavie train` is told: a dataclass composed of the parts that make sense for it."""
+"""The settings of each target of `lavie train`: a dataclass composed of the parts that make sense for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IMAGES_PER_CLIP = 4
 
 @dataclass(frozen=True)
 class StageTraining:
-    """What every stage of the cascade is told."""
+    """The settings that every stage of the cascade has."""
 
     stage: ClassVar[str]
 
@@ -52,7 +52,7 @@ class StageTraining:
 
     @property
     def scheme(self) -> str:
-        """Which weights learn, where the user does not say."""
+        """Which weights are trained, if the user does not say."""
         return "all"
 
 

@@ -1,4 +1,4 @@
-"""PEFT's adapters in the UNet and the text encoder, and the file that comes of them."""
+"""PEFT's adapters in the UNet and the text encoder, and the file that they are saved to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def add_adapters(unet: nn.Module, text_model: nn.Module, settings: LoraSettings, seed: int) -> None:
-    """Put adapters into both, in place; they alone learn, and start as no change at all.
+    """Put adapters into both, in place; only they are trained, and at first they change nothing.
 
     Raises:
         LavieError: PEFT is not installed.
@@ -36,7 +36,7 @@ def add_adapters(unet: nn.Module, text_model: nn.Module, settings: LoraSettings,
 
 
 def halve_frozen(model: nn.Module, dtype: torch.dtype) -> None:
-    """Keep the weights that do not learn in half precision, in place: half the memory."""
+    """Store the frozen weights in half precision, in place, which halves their memory."""
     for parameter in model.parameters():
         if not parameter.requires_grad:
             parameter.data = parameter.data.to(dtype)
@@ -50,7 +50,8 @@ def lora_tensors(unet: VideoUNet, text_model: nn.Module | None, settings: LoraSe
 
 
 def metadata(job: LoraJob, steps: int, captions: Sequence[str]) -> dict[str, str]:
-    """What kohya's scripts, A1111 and ComfyUI's model pages read in a LoRA file; steps: that were done."""
+    """The metadata that kohya's scripts, A1111 and ComfyUI's model pages read from a LoRA file. steps: how many were
+    done."""
     settings, loop, size = job.settings, job.loop, job.size
     tags = Counter(tag.strip() for caption in captions for tag in caption.split(",") if tag.strip())
     rate, now = str(loop.learning_rate), datetime.now(timezone.utc)

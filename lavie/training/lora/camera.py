@@ -1,4 +1,4 @@
-"""Clips of still images: before a hand-held camera, or one that moves so that the subject does as words say."""
+"""Clips of images, as if filmed by a hand-held camera, or by one that moves as the caption says."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ..data.randomness import generator_of
 from .data import CaptionedImage, resized
 from .settings import NONE, CameraMove
 
-HANDHELD_SPEED = 0.03  # heights a frame, of the walk's deviation in each direction
+HANDHELD_SPEED = 0.03  # heights per frame: the walk's deviation in each direction
 WINDOW = (0.68, 0.85)  # share of the image's height and width that a moving camera sees
-PAN = (0.02, 0.03)  # widths or heights a frame
+PAN = (0.02, 0.03)  # widths or heights per frame
 ZOOM = (0.03, 0.045)  # logarithm of the size, a frame
 HOP = (0.18, 0.22)  # heights
 HOPPING = 0.1 * math.pi  # radians a frame: a hop takes ten
@@ -37,9 +37,9 @@ def with_camera(
 ) -> list[CaptionedImage]:
     """`clips` of each image in that height and width.
 
-    Without moves the camera is hand-held: its window walks over the image, of which it is the least to the largest
-    share of crop_scale, but leaves room. Where the caption says the words of one of the moves, it does any of them in
-    each clip, and the clip's caption says the words of that. Where it says words whose move is `NONE`, there is none.
+    Without moves the camera is hand-held: its window wanders over the image. The window's size is within crop_scale,
+    but leaves room to move. If the caption contains the words of one of the moves, each clip shows any of the moves,
+    and its caption says which. If it contains words whose move is `NONE`, no clip is made.
 
     Raises:
         UsageError: no image is left to make a clip of.
@@ -69,7 +69,7 @@ def with_camera(
 
 
 def _said(caption: str, moves: Sequence[CameraMove]) -> list[re.Match[str]]:
-    """Where the caption says words of the moves, the longest that begin there."""
+    """Where the caption contains words of the moves; at each place, the longest that start there."""
     words = "|".join(re.escape(each) for each, _ in sorted(moves, key=lambda move: -len(move[0])))
     return list(re.finditer(rf"(?<!\w)({words})(?!\w)", caption, re.IGNORECASE)) if words else []
 
@@ -107,7 +107,7 @@ def _moved(pixels: Tensor, move: str, size: tuple[int, int], num_frames: int, ge
 
 
 def _within(path: Tensor, room: float, generator: torch.Generator) -> Tensor:
-    """The path somewhere in −room…room, made smaller where it would not fit."""
+    """The path at some place in −room…room, scaled down if it does not fit."""
     path = path - (path.max() + path.min()) / 2
     reach = path.max().item()
     if reach > room:

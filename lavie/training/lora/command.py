@@ -1,4 +1,4 @@
-"""`lavie train lora`: from the target's settings to a LoRA file."""
+"""`lavie train lora`: trains a LoRA file from the target's settings."""
 
 from __future__ import annotations
 

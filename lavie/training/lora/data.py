@@ -1,4 +1,4 @@
-"""The few images of a LoRA: with its trigger in their captions, and images of the base's own beside them."""
+"""The images that a LoRA learns from, with the trigger in their captions, and images made by the base itself."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ..stages.denoiser import Denoiser
 from .settings import LoraSettings
 
 Report = Callable[[int, int], None]  # done, in all; may raise to stop
-OWN_TEXT_DROPOUT = 0.1  # of the base's own clips: what it makes without a caption is half of its guidance
+OWN_TEXT_DROPOUT = 0.1  # of the base's own clips: the prediction without a caption is half of the guidance
 OTHER_CAPTION_SHARE = 0.5  # of the base's own clips, where they hardly show what they are of
 CLASS_SHARE = 0.5  # of the base's own clips of the class
 LAYOUT_MIN_TIMESTEP = 500  # above, a frame shows where things are and how they move, hardly what they are
@@ -51,7 +51,7 @@ class CaptionedImage:
 class Encoded(ClipSource):
     """Images or clips as scaled latents [4, frames, h, w] in memory, with captions.
 
-    max_timestep: they are learnt from noise levels below this one.
+    max_timestep: they are learned only at noise levels below this one.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class Encoded(ClipSource):
 
 
 class OwnClips(Encoded):
-    """What the base makes of prompts, to be learnt as it would itself say: with their captions, now and then with none.
+    """What the base makes of prompts. The LoRA learns the base's own answers to them, mostly with their captions,
+    sometimes without.
 
-    At the high noise levels, where noise is nearly all that they show, they have the caption of any prior prompt every
-    other time: the base has an answer to each of them, so a few clips keep it as it is for many prompts. In captions
-    with the class word the trigger stands in its place every other time, there, too: what is called by the trigger goes
-    where the class would go.
+    At the high noise levels, where they are nearly noise, every other time they get the caption of any prior prompt:
+    the base has an answer to each, so a few clips keep it unchanged for many prompts. There, the trigger also replaces
+    the class word in captions every other time, so the subject moves where the class would.
     """
 
     def __init__(self, captions: Sequence[str], latents: Sequence[Tensor], settings: LoraSettings) -> None:
@@ -109,7 +109,7 @@ class OwnClips(Encoded):
 
 
 def with_trigger(caption: str, trigger: str) -> str:
-    """The caption with the trigger before it, unless it holds it; the trigger alone where there is no caption."""
+    """The caption with the trigger before it, unless it contains it; the trigger alone if there is no caption."""
     caption = caption.strip()
     if not trigger or trigger.lower() in caption.lower():
         return caption
@@ -125,9 +125,9 @@ def captioned_image(number: int, pixels: np.ndarray, caption: str, size: tuple[i
 
 
 def images_in(folder: Path, height: int, width: int, trigger: str = "") -> tuple[list[CaptionedImage], DataReport]:
-    """The images of a folder and its subfolders in that size, and what became of every file.
+    """The images of a folder and its subfolders in that size, and what happened to every file.
 
-    A caption stands in NAME.txt beside NAME.png; with a trigger it may be missing.
+    Captions are in NAME.txt beside NAME.png; with a trigger they may be missing.
 
     Raises:
         UsageError: no such folder, or no image in it can be used.
@@ -158,8 +158,8 @@ def images_in(folder: Path, height: int, width: int, trigger: str = "") -> tuple
 def with_crops(
     images: Sequence[CaptionedImage], crops: int, crop_scale: tuple[float, float], seed: int, size: tuple[int, int]
 ) -> list[CaptionedImage]:
-    """Each image whole, and then `crops` random crops of it, all in that height and width, so that neither place
-    nor size is learnt with the subject. crop_scale: a crop's smallest and largest share of the height and width."""
+    """Each image whole, and then `crops` random crops of it, all in that height and width, so that neither place nor
+    size is learned with the subject. crop_scale: a crop's smallest and largest share of the height and width."""
     made = []
     for place, image in enumerate(images):
         cropped = (
@@ -211,9 +211,9 @@ def own_clips(
     file: Path,
     report: Report | None = None,
 ) -> OwnClips:
-    """What the base itself makes of the prior prompts in turn.
+    """What the base makes of the prior prompts, in turn.
 
-    size: frames (1: images), height and width in pixels. file: keeps them, for when the run goes on.
+    size: frames (1: images), height and width in pixels. file: stores them, for when the run resumes.
     """
     prompts, count = settings.prior_prompts, settings.prior_images
     captions = [prompts[index % len(prompts)] for index in range(count)]

@@ -1,4 +1,4 @@
-"""A LoRA to be trained, and who is told how it gets on."""
+"""A LoRA to be trained, and the callbacks that follow its progress."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LoraJob:
     """A LoRA to be trained.
 
     size: height and width in pixels that are learnt at, divisible by 8. run: for checkpoints and logs; the same job
-    with the same folder goes on to the very step. output: the .safetensors file to write, kohya's names and metadata.
+    with the same folder resumes at the same step. output: the .safetensors file to write, kohya's names and metadata.
     """
 
     family: Family
@@ -36,8 +36,8 @@ class LoraJob:
 
 @dataclass(frozen=True)
 class Events:
-    """Who is told how training gets on. phase: "encode" and "prior" before the first step; it may raise to stop. step,
-    samples: as `on_step` and `on_samples` of `lavie.training.loop.train`; samples show the first captions."""
+    """The callbacks that follow a training. phase: "encode" and "prior" before the first step; it may raise to stop.
+    step, samples: as `on_step` and `on_samples` of `lavie.training.loop.train`; samples show the first captions."""
 
     phase: Report | None = None
     step: Callable[[int, dict[str, Tensor]], bool | None] | None = None

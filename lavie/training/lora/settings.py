@@ -1,4 +1,4 @@
-"""What a LoRA is told: its size, where it goes, and what it is called by."""
+"""The settings of a LoRA: its size, the layers it changes, and its trigger."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..settings import MAX_RANK, BaseObjective
 MIN_CROP = 0.1
 PRIOR_IMAGES = 50
 HANDHELD_MAX_TIMESTEP = 500
-IMAGE_MAX_TIMESTEP = 600  # of images whose subject has a class: above, that tells where things are
-NONE = "none"  # no camera does what the words say, so such an image is in no clip
+IMAGE_MAX_TIMESTEP = 600  # of images if there is a class word: above, the class decides where things are
+NONE = "none"  # no camera can do what the words say, so such an image is in no clip
 MOVES = ("still", "left", "right", "up", "down", "nearer", "farther", "hop", NONE)
 
 CameraMove = tuple[str, str]  # words, and one of `MOVES`
@@ -183,17 +183,18 @@ class LoraSettings:
             raise UsageError("Moves of the camera (camera_moves) need clips to be made: a handheld_share above 0.")
 
     def recorded(self) -> dict[str, Any]:
-        """What an unfinished run must keep; what does not act in it may differ."""
+        """The settings that an unfinished run must keep; those that have no effect in it may differ."""
         idle = () if self.jointly else ("images_per_clip",)
         return {name: value for name, value in asdict(self).items() if name not in idle}
 
     def reading_size(self, height: int, width: int) -> tuple[int, int]:
-        """What images are read at to learn at height×width: so large that the smallest window need not grow."""
+        """The size to read images at for training at height×width: so large that the smallest crop need not be
+        enlarged."""
         share = self.crop_scale[0] if self.random_crops else 1.0
         return round(height / share), round(width / share)
 
     def in_place_of_class(self, caption: str) -> str | None:
-        """The caption with the trigger where the class word stands, as a word of its own; None where it does not."""
+        """The caption with the trigger in place of the class word (a whole word); None if it does not contain it."""
         if not self.class_word:
             return None
         word = rf"(?<!\w){re.escape(self.class_word)}(?!\w)"
@@ -202,10 +203,10 @@ class LoraSettings:
 
     @property
     def jointly(self) -> bool:
-        """Images are learnt beside clips."""
+        """Whether images are learned beside clips."""
         return self.prior_frames > 1
 
     @property
     def scale(self) -> float:
-        """alpha, or the rank where none is given."""
+        """alpha, or the rank if none is given."""
         return float(self.rank if self.alpha is None else self.alpha)

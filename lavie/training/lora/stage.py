@@ -1,4 +1,4 @@
-"""The base as the LoRA's stage: of the prior clips it learns what it would say itself, without the LoRA."""
+"""The base as the LoRA's stage: from the prior clips it learns its own answer without the LoRA."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..stages.denoiser import Batch
 
 
 class PersonalisedBase(Base):
-    """A clip with a teacher caption is learnt from the prediction that the base makes of that caption.
+    """For a clip with a teacher caption, the target is the base's prediction for that caption.
 
-    In the mean that is what the base's own clips teach by their noise (prior preservation, Ruiz et al. 2022), without
-    the noise: while the LoRA changes nothing for such a caption, it learns nothing from it.
+    On average this equals training on the base's own clips (prior preservation, Ruiz et al. 2022), but without the
+    noise: as long as the LoRA changes nothing for such a caption, it learns nothing from it.
     """
 
     @torch.no_grad()

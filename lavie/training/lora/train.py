@@ -34,7 +34,7 @@ HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class LoraResult:
-    """What came of it. file: the LoRA; None where the run was stopped by `signal`, and can go on."""
+    """The result of training. file: the LoRA; None if the run was stopped by `signal` and can resume."""
 
     file: Path | None
     steps: int
@@ -46,7 +46,7 @@ class LoraResult:
 def train_lora(job: LoraJob, images: Sequence[CaptionedImage], events: Events | None = None) -> LoraResult:
     """Teach a LoRA for the family's base what the images show, and write it; the family stays as it is.
 
-    Only the spatial layers change (paper, section 5.6), learnt as by an image model, or beside clips of the base's own;
+    Only the spatial layers change (paper, section 5.6), trained as an image model, or beside clips made by the base;
     motion stays the base's.
 
     Args:

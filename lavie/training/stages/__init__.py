@@ -1,4 +1,4 @@
-"""What each stage of LaVie learns from, for the one training loop."""
+"""How each stage of LaVie learns, for the one training loop."""
 
 from ...renamed import old_names
 from .base import Base

@@ -1,4 +1,4 @@
-"""The base stage: text to a short clip, learnt from clips and images together."""
+"""The base stage: text to a short clip, learned from clips and images together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .stage import DenoisingStage
 
 
 class Base(DenoisingStage):
-    """Noise becomes clips by their captions; M images with captions of their own learn beside each.
+    """Learns to turn noise into clips by their captions, with M images and their captions beside each.
 
     Source: the paper, section 4, equations 1 and 3.
     """
@@ -34,7 +34,7 @@ class Base(DenoisingStage):
         return clips
 
     def save(self, model: Denoiser, folder: Path) -> None:
-        """The network, and the text encoder where it learnt or is not the family's own."""
+        """Write the network, and the text encoder if it was trained or is not the family's own."""
         super().save(model, folder)
         if model.text_model is not None or self.parts.text_is_new:
             learnt = self.parts.text_encoder.model if model.text_model is None else model.text_model

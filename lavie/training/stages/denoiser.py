@@ -1,4 +1,4 @@
-"""The module that learns, and the batch that it is given."""
+"""The module that is trained, and its batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Denoiser(nn.Module):
-    """A video UNet, with the text encoder where that learns, too: one module, which DDP and FSDP can wrap."""
+    """A video UNet, and the text encoder if that is trained, too: one module that DDP and FSDP can wrap."""
 
     def __init__(self, unet: VideoUNet, text_model: CLIPTextModel | None = None) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Denoiser(nn.Module):
             timesteps: int64 [batch] or, with images, [batch, 1 + M]; [batch, T + M] where every frame has its own.
             text: embeddings [batch, 1 + M, 77, channels], or int64 tokens [batch, 1 + M, 77] for the text encoder.
             class_labels: int64 [batch], the noise level of the upscaler's low-resolution input.
-            num_images: M, how many images stand behind the T frames.
+            num_images: M, how many images follow the T frames.
         """
         if not text.is_floating_point():
             assert self.text_model is not None, "tokens are for a text encoder that learns"

@@ -1,4 +1,4 @@
-"""The extension stage: the base network, which is also shown frames that its clip shall hold."""
+"""The extension stage: the base network with given frames of its clip as a further input."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GIVEN_SHARE = 0.25
 
 
 class Extension(DenoisingStage):
-    """Clips that go on from their first frame (8 input channels), or fill what a mask leaves open (9).
+    """Learns clips that continue from their first frame (8 input channels), or fill in what a mask leaves open (9).
 
     Source: the paper, section 5.6; for the mask form SEINE, sample_scripts/with_mask_sample.py.
     """
@@ -63,7 +63,7 @@ class Extension(DenoisingStage):
 
 
 def random_mask(num_frames: int, generator: torch.Generator) -> Tensor:
-    """Which frames [frames] are to be made, bool; at least one is given and one is not.
+    """Which frames are to be made, bool [frames]; at least one is given and at least one is not.
 
     Kinds: the first frames are given, one or more ("predict"); some at both ends ("transition"); the last one; any.
     """

@@ -1,4 +1,4 @@
-"""The parts around the network that learns: they are read, put on a device, and stay as they are."""
+"""The parts around the network that is trained; they are loaded, moved to a device, and do not change."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StageNetworks:
     text_is_new: bool = False
 
     def to(self, device: torch.device) -> None:
-        """Moves what is not there yet."""
+        """Move the parts that are not there yet."""
         for module in (self.text_encoder.model, self.vae, self.base_vae):
             if module is not None and next(module.parameters()).device != device:
                 nn.Module.to(module, device)

@@ -1,4 +1,4 @@
-"""How a stage's network does now: a few fixed prompts through the sampling code that users run."""
+"""Previews of a stage's network: a few fixed prompts, sampled with the code that users run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every stage has in common: from examples to noisy latents, a prediction, and its loss."""
+"""What all stages have in common: from examples to noisy latents, a prediction, and its loss."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from .parts import StageNetworks
 class DenoisingStage(ABC):
     """A stage of LaVie that learns to denoise; `lavie.training.loop` drives it.
 
-    All that chance decides comes from an example's own generator, on the CPU and in one order, so that the split of
-    examples over processes and micro-batches changes nothing.
+    All random numbers come from an example's own generator, on the CPU and in a fixed order, so the split of examples
+    over processes and micro-batches changes nothing.
     """
 
     name: ClassVar[str]
