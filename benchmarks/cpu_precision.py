@@ -81,7 +81,7 @@ def run(
 
 
 def psnr(first: np.ndarray, second: np.ndarray) -> float:
-    """Of uint8 frames, in dB."""
+    """The PSNR of uint8 frames, in dB."""
     return float(10 * np.log10(255**2 / np.square(first.astype(float) - second).mean()))
 
 

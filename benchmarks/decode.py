@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def show_quality(height: int = 1024, width: int = 1536, images: int = 3) -> None:
-    """PSNR of decoded images against decoding them whole, and against what was encoded."""
+    """PSNR of decoded images against decoding them whole, and against the originals."""
     vae = load_vae(find_family("lavie-tiny").path("vae"))
     pixels = height * width // 64
     cases = {"whole": {}}

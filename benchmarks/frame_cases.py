@@ -118,7 +118,7 @@ def pack() -> ModuleType:
 
 
 def node(name: str, **given: Any) -> tuple:
-    """What a node puts out; widgets that are not given stand at their defaults."""
+    """The outputs of a node; widgets that are not given keep their defaults."""
     node_class = pack().NODE_CLASS_MAPPINGS[f"LaVie{name}"]
     kinds = node_class.INPUT_TYPES()
     every = {**kinds["required"], **kinds.get("optional", {})}
@@ -195,7 +195,7 @@ def transition(stage: str, **given: Any) -> Tensor:
     return node("Transition", **{**with_vae(stage), **ends, **given})[0]
 
 
-# Widgets that are not named stand at their defaults.
+# Widgets that are not named keep their defaults.
 NODES: dict[str, Callable[[], Tensor]] = {
     "node Base Sampler": sample,
     **{f"node Base Sampler, speed {name}": lambda name=name: sample(speed=name, num_frames=8) for name in SPEEDS},

@@ -111,7 +111,7 @@ def command(line: str, values: dict[str, str], out: Path) -> tuple[np.ndarray, l
 
 
 def fingerprint(frames: np.ndarray | Tensor) -> dict[str, Any]:
-    """Hash of the bytes; shape, mean and spread tell a little of what differs."""
+    """Hash of the bytes; shape, mean and spread give a hint of what differs."""
     array = np.ascontiguousarray(frames)
     digest = hashlib.sha256(f"{array.dtype} {array.shape} ".encode() + array.tobytes()).hexdigest()
     measures = {"mean": round(float(array.mean(dtype="f8")), 4), "std": round(float(array.std(dtype="f8")), 4)}
@@ -134,7 +134,7 @@ def cpu() -> str:
 
 
 def table_text(found: dict[str, dict]) -> str:
-    """JSON with one line a case, for diffs that can be read."""
+    """JSON with one line per case, for readable diffs."""
     blocks = []
     for key, rows in found.items():
         lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in rows.items())
@@ -143,7 +143,7 @@ def table_text(found: dict[str, dict]) -> str:
 
 
 def compare(known: dict[str, dict], found: dict[str, dict], only: str) -> int:
-    """Print every difference; how many cases have other frames, or stand on one side only."""
+    """Print every difference; returns how many cases have different frames or are on one side only."""
     for key in ("torch", "cpu"):
         before, now = known["made_on"][key], found["made_on"][key]
         if before != now:

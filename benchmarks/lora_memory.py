@@ -53,7 +53,7 @@ def make_family(folder: Path) -> None:
 
 
 def measure(family: Path, case: str, device: str, steps: int) -> None:
-    """One line: the peak of a run of so many steps."""
+    """Print one line: the peak of a run of this many steps."""
     from lavie.runtime import choose_device
     from lavie.training.lora.data import CaptionedImage
     from lavie.training.lora.job import LoraJob

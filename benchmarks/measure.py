@@ -1,4 +1,4 @@
-"""Seconds, memory and arithmetic of cases that take turns, and what the machine could do at best."""
+"""Seconds, memory and arithmetic of cases that take turns, and the best that the machine could do."""
 
 from __future__ import annotations
 
