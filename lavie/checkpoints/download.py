@@ -107,7 +107,7 @@ def _is_sound(place: Path, checksum: str) -> bool:
         return sha256(place) == checksum
     if len(checksum) == 40:
         content = place.read_bytes()
-        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == checksum
+        return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == checksum
     return True
 
 

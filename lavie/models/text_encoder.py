@@ -243,7 +243,7 @@ def load_tokenizer(folder: str | Path, vocab_size: int) -> CLIPTokenizer:
             if not (folder / name).is_file():
                 raise LavieError(f"There is no CLIP tokenizer in {folder}: it holds no {name}.")
     try:
-        tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+        tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)  # nosec B615
     except Exception as error:  # transformers and tokenizers raise bare Exceptions for broken files
         raise LavieError(f"The tokenizer in {folder} cannot be read: {error}.") from error
     if len(tokenizer) > vocab_size:

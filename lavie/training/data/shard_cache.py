@@ -102,7 +102,7 @@ class ShardCache:
 
 
 def _fetch(url: str, partial: Path) -> None:
-    with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, partial.open("wb") as file:  # nosec B310: http(s) alone
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, partial.open("wb") as file:  # nosec B310
         while chunk := answer.read(CHUNK):
             file.write(chunk)
             if file.tell() > MAX_SHARD:

@@ -223,7 +223,7 @@ def _sizes(address: str) -> dict[str, int]:
     """The content of `sizes.json` beside an address; empty if there is none."""
     try:
         url = f"{address.rsplit('/', 1)[0]}/{SIZES}"
-        with urllib.request.urlopen(url, timeout=30) as answer:  # nosec B310: http(s) alone
+        with urllib.request.urlopen(url, timeout=30) as answer:  # nosec B310
             text = answer.read(MAX_TEXT + 1).decode("utf-8", "replace")
         sizes = parse_json(text, url)
         require_fields(sizes, dict.fromkeys(sizes, whole(0, MAX_MEMBERS)), url)
