@@ -3,10 +3,12 @@
 import json
 import re
 import time
+import urllib.error
 
 import numpy as np
 import pytest
 from PIL import Image
+from support.blueprint import OUTSIDE, read, unpacked
 from support.checkout import COMFYUI, NEEDS_COMFYUI, PYTHON
 from support.images import alike_neighbours
 from support.pack import ROOT, load_pack
@@ -17,6 +19,7 @@ from lavie.video import read_video
 
 pytestmark = NEEDS_COMFYUI
 WORKFLOWS = {path.stem: path for path in sorted((ROOT / "workflows").glob("*.json"))}
+CASCADE = ROOT / "subgraphs" / "LaVie Full Cascade.json"
 # Of the film that each saves: frames, height, width, frames a second. Two clips side by side have 4 pixels between.
 FILMS = {
     "Core KSampler": (16, 64, 96 + 4 + 96, 8),
@@ -190,3 +193,25 @@ def test_nothing_of_the_pack_is_in_the_log_as_an_error_of_its_own(server):
     assert "IMPORT FAILED" not in log
     raised = set(re.findall(r"^(?:\w+\.)*(\w*(?:Error|Exception)): ", log, re.MULTILINE))
     assert raised <= {"UsageError", "LavieError", "InterruptProcessingException"}
+
+
+def test_the_blueprint_of_the_cascade_is_served_and_makes_a_video(server):
+    try:
+        served = server.json("/global_subgraphs")
+    except urllib.error.HTTPError:
+        pytest.skip("this ComfyUI has no blueprints (before 0.3.67)")
+    (number,) = (key for key, entry in served.items() if entry["info"]["node_pack"] == f"custom_nodes.{NAME}")
+    assert served[number]["name"] == CASCADE.stem
+    node, subgraph = read(CASCADE)
+    assert json.loads(server.json(f"/global_subgraphs/{number}")["data"])["nodes"] == [node]
+    prompt = to_prompt(unpacked(subgraph), server.json("/object_info"))
+    last = next(link for link in subgraph["links"] if link["target_id"] == OUTSIDE)
+    wire = [str(last["origin_id"]), last["origin_slot"]]
+    save = {"video": wire, "filename_prefix": "cascade", "format": "auto", "codec": "auto"}
+    prompt["save"] = {"class_type": "SaveVideo", "inputs": save}
+    for each in nodes_of(prompt, "LaVieTemporalInterpolator") | nodes_of(prompt, "LaVieVideoUpscaler"):
+        prompt[each]["inputs"]["steps"] = 1
+    run = server.run(prompt)
+    assert run.succeeded, run.error
+    (film,) = map(read_video, run.files)
+    assert (*film.frames.shape[:3], film.fps) == FILMS["Full cascade"]

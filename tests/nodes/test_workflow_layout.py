@@ -7,6 +7,7 @@ from itertools import combinations
 
 import pytest
 from support.graph import PACK, part
+from support.node_info import INFO
 from support.pack import ROOT
 from support.workflow import CONTROLS, MUTED, widget_names
 
@@ -29,11 +30,9 @@ def least_height(kind):
     """Of a LaVie node with all the widgets that it has today, whatever it had when the file was saved."""
     if kind not in NODES:
         return 0
-    inputs = {"required": {}, "optional": {}, **NODES[kind].INPUT_TYPES()}
-    info = {"input": {group: {name: list(spec) for name, spec in inputs[group].items()} for group in inputs}}
-    info["input_order"] = {group: list(inputs[group]) for group in inputs}
+    info = INFO[kind]
     widgets = widget_names(info)
-    sockets = len(inputs["required"]) + len(inputs["optional"]) - len(widgets)
+    sockets = sum(map(len, info["input_order"].values())) - len(widgets)
     controls = sum(bool(options.get("control_after_generate")) for _, options in widgets)
     rows = max(sockets, len(NODES[kind].RETURN_TYPES), 1)
     return rows * ROW + (len(widgets) + controls) * WIDGET + EDGE
