@@ -84,6 +84,8 @@ def test_i18n_every_node_is_served_in_the_languages_of_the_page(server):
         ours = json.loads(file.read_text(encoding="utf-8"))
         assert {name: served[language]["nodeDefs"][name] for name in ours} == ours
     assert set(load_pack().NODE_CLASS_MAPPINGS) <= set(served["zh"]["nodeDefs"])
+    page = server.get(f"/extensions/{NAME}/docs/LaVieBaseSampler/zh.md").decode()
+    assert page.startswith(f"# {served['zh']['nodeDefs']['LaVieBaseSampler']['display_name']}\n")
     assert served["zh"]["nodeDefs"]["LaVieBaseSampler"]["inputs"]["steps"]["name"] == "步数"
     assert served["en"]["nodeDefs"]["LaVieBaseSampler"]["inputs"]["guidance_scale"]["name"] == "cfg"
 

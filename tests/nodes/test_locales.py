@@ -117,3 +117,18 @@ def test_a_changed_text_keeps_its_old_translation_until_it_is_translated_again(t
     assert definition == shown("zh")["LaVieExampleVideo"]
     assert f"LaVieExampleVideo: changed: {node.DESCRIPTION}" in catalogue.to_do
     assert catalogue.used["texts"][node.DESCRIPTION] == ""
+
+
+def test_the_chinese_help_pages_call_inputs_and_outputs_as_the_nodes_do():
+    pages = sorted((ROOT / "web" / "docs").glob("*/zh.md"))
+    assert pages
+    for file in pages:
+        node = shown("zh")[file.parent.name]
+        page = file.read_text(encoding="utf-8")
+        assert page.startswith(f"# {node['display_name']}\n")
+        names = {texts["name"] for group in ("inputs", "outputs") for texts in node[group].values()}
+        items = re.findall(r"^- (\*\*.+?)：", page, re.M)
+        assert items
+        assert {name for item in items for name in re.findall(r"\*\*(.+?)\*\*", item)} <= names, file
+        (image,) = re.findall(r"!\[.*?\]\((.+?)\)", page)  # ComfyUI looks beside the English page
+        assert (ROOT / "web" / "docs" / image).is_file()
