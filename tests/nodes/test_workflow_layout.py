@@ -9,6 +9,7 @@ import pytest
 from support.graph import PACK, part
 from support.node_info import INFO
 from support.pack import ROOT
+from support.released import models
 from support.workflow import CONTROLS, MUTED, widget_names
 
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"), key=lambda path: path.stem)
@@ -123,3 +124,12 @@ def test_no_primitive_has_an_empty_control(path):
         if node["type"] == "PrimitiveNode":
             assert node["widgets_values"][1] in CONTROLS
             assert node["outputs"][0]["type"] in ("INT", "FLOAT")
+
+
+@every_workflow
+def test_every_loader_names_the_released_network_of_its_stage_as_the_catalogue_does(path):
+    loaders = [node for node in read(path)["nodes"] if node["type"] == "LaVieLoader"]
+    assert loaders
+    for node in loaders:
+        _, stage, *_ = node["widgets_values"]
+        assert node["properties"]["models"] == models(stage)
