@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 TORCH = os.environ.get("LAVIE_TORCH", "torch==2.13.0")
+HOST = ["numpy>=1.24", "pillow>=9.5"]  # with torch, what ComfyUI has itself: not in requirements.txt
 TEST_PACKAGES = ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.90", "ruff>=0.6", "pyright>=1.1.400"]
 PYTEST = ["-m", "pytest", "-n", "auto", "--dist", "loadfile"]
 
@@ -27,7 +28,7 @@ def main(arguments: list[str]) -> int:
         return 1
     testing = arguments[:1] == ["test"]
     try:
-        python = prepared([TORCH, "-r", str(ROOT / "requirements.txt"), *(TEST_PACKAGES if testing else [])])
+        python = prepared([TORCH, *HOST, "-r", str(ROOT / "requirements.txt"), *(TEST_PACKAGES if testing else [])])
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"run.py: the installation failed: {error}. Delete {VENV} and try again.", file=sys.stderr)
         return 1
