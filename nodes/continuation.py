@@ -34,7 +34,7 @@ class LaVieImageToVideo(SamplerNode):
 
     title = STAGES["extension"].node
     advice = ADVICE
-    SEARCH_ALIASES: ClassVar = ["lavie i2v", "image to video", "animate image", "extend video", "continue"]
+    SEARCH_ALIASES: ClassVar = ["lavie i2v", "i2v", "image to video", "animate image"]
     outputs: ClassVar = {"images": ("IMAGE", "The input frames, unchanged, and the new ones."), "fps": FPS}
     stages = ("extension", "base")
     methods = ("conditioned", "replacement")

@@ -80,7 +80,7 @@ class LaVieVAEEncode(LatentNode):
     pixels are cropped, as in the core node."""
 
     title = "LaVie VAE Encode"
-    SEARCH_ALIASES: ClassVar = ["lavie encode", "vae encode video", "images to latent", "image to video"]
+    SEARCH_ALIASES: ClassVar = ["lavie encode", "vae encode video", "images to latent"]
     inputs: ClassVar = {"images": socket("IMAGE", "The frames of a video, or one image."), "vae": VAE}
     outputs: ClassVar = {"latent": ("LATENT", "One video [1, 4, frames, height / 8, width / 8].")}
 
@@ -93,7 +93,7 @@ class LaVieLatentVideoToFrames(LatentNode):
     """Turns the latents of a video into a batch of image latents, one per frame, for image nodes."""
 
     title = "LaVie Latent Video to Frames"
-    SEARCH_ALIASES: ClassVar = ["latent batch", "5d to 4d", "unstack frames"]
+    SEARCH_ALIASES: ClassVar = ["video latent to batch", "5d to 4d", "unstack frames"]
     inputs: ClassVar = {"samples": SAMPLES}
     outputs: ClassVar = {"latent": ("LATENT", "Image latents [batch · frames, 4, h, w].")}
 
@@ -106,7 +106,7 @@ class LaVieFramesToLatentVideo(LatentNode):
     """Turns a batch of image latents into the latents of one video, or of several of equal length."""
 
     title = "LaVie Frames to Latent Video"
-    SEARCH_ALIASES: ClassVar = ["latent batch", "4d to 5d", "stack frames"]
+    SEARCH_ALIASES: ClassVar = ["batch to video latent", "4d to 5d", "stack frames"]
     inputs: ClassVar = {
         "samples": socket("LATENT", "Image latents [frames, 4, h, w]."),
         "num_frames": integer(0, 0, MAX_FRAMES, "Frames of each video. 0: all in one video."),

@@ -36,7 +36,7 @@ class LaVieLoader(Node):
     the core KSampler."""
 
     title = "LaVie Loader"
-    SEARCH_ALIASES: ClassVar = ["lavie checkpoint", "load video model", "text to video model", "lavie base"]
+    SEARCH_ALIASES: ClassVar = ["lavie checkpoint", "load video model", "load lavie"]
     inputs: ClassVar = {
         "model": lambda: choice(
             model_names(),

@@ -24,7 +24,7 @@ class LaVieAutoregressiveExtender(SamplerNode):
     Chain several with different prompts for a story. With one context frame it animates an image."""
 
     title = "LaVie Autoregressive Extender"
-    SEARCH_ALIASES: ClassVar = ["lavie extend", "long video", "continue video", "image to video", "autoregressive"]
+    SEARCH_ALIASES: ClassVar = ["lavie extend", "extend video", "continue video", "autoregressive"]
     outputs: ClassVar = {
         "latent": ("LATENT", "The whole video: the input frames, unchanged, and the new ones."),
         "fps": FPS,

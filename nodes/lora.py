@@ -24,7 +24,7 @@ class LaVieLoraLoader(Node):
     encoder. The motion stays the model's own. Chain as many as you like."""
 
     title = "LaVie LoRA Loader"
-    SEARCH_ALIASES: ClassVar = ["lavie lora", "lora loader", "style", "personalisation", "load lora"]
+    SEARCH_ALIASES: ClassVar = ["lavie lora", "lora loader", "style", "load lora"]
     inputs: ClassVar = {
         "model": socket("MODEL", "LaVie's base or interpolation stage."),
         "lora_name": lambda: choice(
