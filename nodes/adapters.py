@@ -122,7 +122,7 @@ class GraphUNet(VideoUNet):
         if context.ndim == 4 and context.shape[1] != x.shape[2]:
             raise UsageError(
                 f"The prompts are for {context.shape[1]} frames, the video has {x.shape[2]}: give LaVie Prompt "
-                "Schedule and the latent the same num_frames, without context windows."
+                "Schedule and the latent the same length, without context windows."
             )
 
 

@@ -22,7 +22,7 @@ from .sampler import SAMPLING, WIRES, Run, SamplerNode
 from .vae import require_vae
 from .widgets import choice, integer, socket
 
-ADVICE = "Lower num_frames, use smaller images, or choose float16 in LaVie Loader."
+ADVICE = "Make fewer frames, use smaller images, or choose float16 in LaVie Loader."
 EITHER = socket("MODEL", "LaVie's extension stage, which is made for this, or its base stage.")
 VAE = socket("VAE", "The VAE of the same LaVie Loader.")
 VAE_FACTOR = STAGES["extension"].vae_factor

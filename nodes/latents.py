@@ -45,7 +45,7 @@ class LaVieEmptyLatentVideo(LatentNode):
         if 0 in (width, height, num_frames):
             if model is None:
                 raise UsageError(
-                    "Width, height or num_frames is 0. Give a number, or connect the MODEL whose own value to use."
+                    "Width, height or length is 0. Give a number, or connect the MODEL whose own value to use."
                 )
             config = stage_of(model, ("base",), self.title).config
             width, height = width or config.width, height or config.height

@@ -28,7 +28,7 @@ POSITIVE = widgets.socket("CONDITIONING", "What the video should show: from LaVi
 NEGATIVE = widgets.socket("CONDITIONING", "What the video should avoid.")
 WIRES = ("model", "positive", "negative")
 SAMPLING = ("seed", "steps", "guidance_scale", "sampler", "spacing")
-BASE_ADVICE = "Lower num_frames, width or height, or choose float16 in LaVie Loader."
+BASE_ADVICE = "Make fewer frames, lower width or height, or choose float16 in LaVie Loader."
 
 Result = TypeVar("Result")
 

@@ -15,7 +15,7 @@ from .adapters import NO_CONTROL, OWN, PER_FRAME
 from .patches import unknown
 
 # What core samplers do and LaVie's do not: where it stands on a MODEL, and what LaVie's nodes have in its place.
-GUIDANCE = "this node has guidance_scale and guidance_rescale"
+GUIDANCE = "this node has cfg and guidance_rescale"
 CORE_OPTIONS = {
     "sampler_cfg_function": GUIDANCE,
     "sampler_pre_cfg_function": GUIDANCE,
