@@ -30,10 +30,12 @@ def pytest_configure(config):
     config.pluginmanager.register(PackIsNoTestPackage())
 
 
-@pytest.fixture(autouse=True)
-def same_precision_on_every_cpu(monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def same_precision_on_every_cpu():
     """float32, unless a test says otherwise: what a test finds must not hang on the processor."""
-    monkeypatch.setattr("lavie.runtime.device.cpu_has_bfloat16", lambda: False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lavie.runtime.device.cpu_has_bfloat16", lambda: False)
+        yield
 
 
 @pytest.fixture

@@ -146,7 +146,8 @@ def test_generate_puts_loras_on_and_remembers_them(family, lavie, tmp_path):
     assert "loras" not in plain.metadata
     assert np.array_equal(plain.frames, zero.frames)
     assert not np.array_equal(plain.frames, one.frames)
-    assert np.array_equal(one.frames, two.frames)  # plain LoRAs add up, and this one leaves the text alone
+    # Plain LoRAs add up, but for the last bit of the sums, and this one leaves the text alone.
+    assert np.abs(one.frames.astype(int) - two.frames).max() <= 1
     assert two.metadata["loras"] == [
         {"name": "style.safetensors", "strength": 0.25, "text_strength": 1.0},
         {"name": "style.safetensors", "strength": 0.5, "text_strength": 0.5},
@@ -388,7 +389,7 @@ def test_info_tells_what_checkpoints_models_and_frame_folders_are(family, lavie,
     assert (code, "kind: family" in answer) == (0, True)
     write_video(f"{tmp_path}/frames/", np.zeros((2, 8, 8, 3), np.uint8), fps=6)
     code, answer, _ = lavie("info", tmp_path / "frames")
-    assert (code, "frames: 2" in answer, "fps: 6.0" in answer) == (0, True, True)
+    assert (code, "frames: 2" in answer, "fps: 6" in answer) == (0, True, True)
 
 
 def test_convert_writes_safetensors_in_the_precision_asked_for(family, lavie, tmp_path):

@@ -105,6 +105,8 @@ def same(value, before):
         return value.keys() == before.keys() and all(same(each, before[key]) for key, each in value.items())
     if isinstance(value, list | tuple):
         return len(value) == len(before) and all(map(same, value, before))
+    if hasattr(value, "get_components"):
+        return same(value.get_components().images, before.get_components().images)
     return value == before
 
 

@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 import torch
-from support.films import make_captioned
 from support.networks import small_vae
 from support.training_family import HEIGHT, WIDTH, make_family, small_unet
 
@@ -14,7 +13,6 @@ from lavie.cli import main
 from lavie.config import find_family
 from lavie.errors import UsageError
 from lavie.lora.names import is_temporal
-from lavie.models.vae import load_vae
 from lavie.training.assemble import StepRequest, read_curriculum
 from lavie.training.inflate import EXTENSIONS
 from lavie.training.settings import CONDITIONINGS
@@ -267,55 +265,3 @@ def test_a_curriculum_names_its_sources_by_their_specs(tmp_path):
     assert read_curriculum(file, names) == [(0, {"A": 1.0}), (100, {"A": 0.2, "B": 0.8})]
     with pytest.raises(UsageError, match=r"b\.csv"):
         read_curriculum(file, {"a.csv": "A"})
-
-
-def test_an_autoencoder_starts_from_another_familys(train, tmp_path):
-    """Two steps at a tiny rate leave the encoder of lavie-tiny nearly as it was."""
-    code, error = train("vae", "--init", "lavie-tiny", "--learning-rate", "1e-6")
-    assert code == 0, error
-    made, bundled = load_vae(tmp_path / "family" / "vae"), load_vae(find_family("lavie-tiny").path("vae"))
-    torch.testing.assert_close(made.encoder.conv_in.weight, bundled.encoder.conv_in.weight, atol=2e-3, rtol=0)
-
-
-def test_a_decoder_learns_the_latents_of_its_family(train, family):
-    before = load_vae(family / "vae").state_dict()
-    code, error = train("vae-decoder", "--learning-rate", "1e-2", "--warmup", 0, "--gradient-checkpointing")
-    assert code == 0, error
-    after = load_vae(family / "vae")
-    assert after.config.scaling_factor == load_vae(make_family(family.parent / "same") / "vae").config.scaling_factor
-    for name, learns in (("encoder.conv_in.weight", False), ("decoder.conv_in.weight", True)):
-        assert torch.equal(after.state_dict()[name], before[name].half().float()) is not learns
-
-
-def test_an_autoencoder_goes_on_and_is_exported_like_any_other_stage(train, tmp_path, caplog):
-    code, error = train("vae", "--save-every", 1)
-    assert code == 0, error
-    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
-    expected = {"optimizer": "muon", "learning_rate": 2e-3, "warmup": 100, "ema_decay": 0.995, "weight_decay": 1e-3}
-    assert {name: settings[name] for name in expected} == expected
-    assert (settings["sprite_weight"], settings["guide_weight"], settings["batch_size"]) == (8, 0.5, 2)
-    code, error = train("vae", "--export", "--save-every", 1, family=tmp_path / "other")
-    assert code == 0, error
-    made, exported = (load_vae(tmp_path / name / "vae") for name in ("family", "other"))
-    assert made.config.scaling_factor == exported.config.scaling_factor
-    for name, weight in made.state_dict().items():
-        assert torch.equal(weight, exported.state_dict()[name]), name
-    code, error = train("vae", "--steps", 3)
-    assert code == 0, error
-    assert "steps 3, before 2" in caplog.text
-    code, error = train("vae", "--steps", 4, "--sprite-weight", 2)
-    assert code == 2
-    assert "sprite_weight 8.0, now 2.0" in error  # as runs of older versions call it
-
-
-def test_what_a_run_found_out_about_videos_is_not_looked_up_again(train, family, tmp_path, monkeypatch):
-    for name in ("a", "b"):
-        make_captioned(tmp_path / "clips" / f"{name}.mp4")
-    clips = ("base", "--videos", tmp_path / "clips", "--frames", 4)
-    code, error = train(*clips)
-    assert code == 0, error
-    assert len(json.loads((tmp_path / "run" / "data" / "videos.json").read_text())) == 2
-    monkeypatch.setattr("lavie.training.data.files.list_frames", None)
-    code, error = train(*clips)
-    assert code == 0, error
-    assert "2 kept, 0 dropped, 0 broken" in error
