@@ -95,7 +95,7 @@ def recorded(settings: StageTraining, resolved: StageSettings) -> dict[str, Any]
         "images": data.images,
         "fps": data.fps,
         "cut_scenes": data.cut_scenes,
-        "curriculum": read_json(data.curriculum, list) if data.curriculum else None,
+        "curriculum": _stages_in(data.curriculum) if data.curriculum else None,
         **asdict(settings.filters),
         **{name: value for name, value in asdict(resolved).items() if name != "prompts"},
     }
@@ -233,9 +233,9 @@ def read_curriculum(file: Path, names: dict[str, str]) -> list[tuple[int, dict[s
     """
     form = f'{file} must hold [{{"step": 0, "weights": {{"SPEC": 1}}}}, …] with the specs of --videos'
     try:
-        stages = [(int(stage["step"]), dict(stage["weights"])) for stage in read_json(file, list)]
+        stages = [(int(stage["step"]), dict(stage["weights"])) for stage in _stages_in(file)]
         stages = [(step, {spec: float(weight) for spec, weight in weights.items()}) for step, weights in stages]
-    except (LavieError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{form}: {error}") from error
     unknown = {spec for _, weights in stages for spec in weights} - set(names)
     if unknown:
@@ -272,3 +272,10 @@ def _first_clips(source: ClipSource, request: ClipRequest) -> list[Clip]:
         if len(clips) == PREVIEW_PROMPTS:
             break
     return clips
+
+
+def _stages_in(file: Path) -> list[Any]:
+    try:
+        return read_json(file, list)
+    except LavieError as error:
+        raise UsageError(f"--curriculum: {error}") from error
