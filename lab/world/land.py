@@ -211,7 +211,8 @@ def city(scene: Scene, view: View, canvas: Canvas) -> None:
         roof = least + (most - least) * number[tower]
         crest = scene.horizon + 0.01 - roof
         depth, cover = below(view, crest)
-        lit = 0.25 + 0.35 * number[(tower * 5 + 1) % 128] + 0.40 * ((inside < 0.5) == (scene.sun[0] < 0.75)) + 0.0 * depth
+        to_the_sun = (inside < 0.5) == (scene.sun[0] < 0.75)
+        lit = 0.25 + 0.35 * number[(tower * 5 + 1) % 128] + 0.40 * to_the_sun + 0.0 * depth
         albedo = mix(rgb((0.20, 0.20, 0.32)), rgb((0.86, 0.74, 0.68)), lit)
         colour = coloured(albedo, scene, layer.haze)
         if k == 1:
