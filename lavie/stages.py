@@ -49,7 +49,7 @@ STAGES: dict[str, StageSpec] = {
         StageSpec(
             "interpolation",
             (8,),
-            "LaVie Temporal Interpolator",
+            "LaVie Frame Interpolation",
             min_frames=2,
             key_frame_distance=4,
             windowed=True,

@@ -116,7 +116,7 @@ class GraphUNet(VideoUNet):
         if x.shape[1] != self.config.in_channels:
             raise UsageError(
                 f"This MODEL takes {self.config.in_channels} input channels, not {x.shape[1]}: it is no base stage. "
-                "Use LaVie Temporal Interpolator or LaVie Video Upscaler instead of a core sampler."
+                "Use LaVie Frame Interpolation or LaVie Video Upscaler instead of a core sampler."
             )
         check_width(context, self.config.cross_attention_dim)
         if context.ndim == 4 and context.shape[1] != x.shape[2]:

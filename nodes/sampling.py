@@ -20,7 +20,7 @@ class LaVieBaseSampler(SamplerNode):
     SEARCH_ALIASES: ClassVar = ["lavie sampler", "text to video", "t2v", "ksampler", "video to video"]
     outputs: ClassVar = {
         "latent": ("LATENT", "The clip, for LaVie VAE Decode (or VAE Decode with LaVie's VAE)."),
-        "fps": ("FLOAT", "Frames per second of the clip, for Create Video or LaVie Temporal Interpolator."),
+        "fps": ("FLOAT", "Frames per second of the clip, for Create Video or LaVie Frame Interpolation."),
     }
     stages = ("base",)
     required = (*WIRES, *SAMPLING, "num_frames", "width", "height", "denoise")

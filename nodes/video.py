@@ -33,7 +33,14 @@ class LaVieTemporalInterpolator(SamplerNode):
 
     title = INTERPOLATION.node
     advice = ADVICE
-    SEARCH_ALIASES: ClassVar = ["lavie interpolation", "frame interpolation", "smooth video", "fps", "slow motion"]
+    SEARCH_ALIASES: ClassVar = [
+        "lavie interpolation",
+        "temporal interpolator",
+        "frame interpolation",
+        "smooth video",
+        "fps",
+        "slow motion",
+    ]
     outputs: ClassVar = {
         "images": ("IMAGE", "4n − 3 frames."),
         "fps": ("FLOAT", "Their frames per second, for Create Video: they last as long as the input."),

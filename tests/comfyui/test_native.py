@@ -59,7 +59,7 @@ def test_ksampler_takes_batches_masks_video_and_image_latents(found):
 
 def test_what_ksampler_cannot_sample_is_told_in_a_sentence(found):
     told = found("wrong_stage")
-    assert "LaVie Temporal Interpolator" in told["interpolation"]
+    assert "LaVie Frame Interpolation" in told["interpolation"]
     assert "LaVie Video Upscaler" in told["upscaler"]
     assert "768" in told["text"]
     assert all(message.startswith("UsageError: ") and message.endswith(".") for message in told.values())

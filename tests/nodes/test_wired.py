@@ -91,7 +91,7 @@ def test_what_lavies_samplers_cannot_do_with_a_model_is_refused_before_the_netwo
 
 def test_only_stages_that_ksampler_takes_are_sent_there():
     model = wired("interpolation", {"sampler_cfg_function": ANY})
-    refused(lambda: interpolate(clip_of(2, 16, 16), model=model), r"LaVie Temporal Interpolator\. Take it out[^K]*$")
+    refused(lambda: interpolate(clip_of(2, 16, 16), model=model), r"LaVie Frame Interpolation\. Take it out[^K]*$")
 
 
 def test_ip_adapters_are_refused_in_words():

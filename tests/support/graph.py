@@ -63,7 +63,7 @@ def extend(latents: Tensor, **given: Any) -> Tensor:
 
 
 def interpolate(images: Tensor, **given: Any) -> Tensor:
-    """Frames by LaVie Temporal Interpolator, in 2 steps if nothing else is said."""
+    """Frames by LaVie Frame Interpolation, in 2 steps if nothing else is said."""
     rest = {"vae": stage("interpolation").vae, "images": images, "steps": 2}
     return run("LaVieTemporalInterpolator", **{**wires("interpolation"), **rest, **given})[0]
 
