@@ -29,14 +29,14 @@ mkdir -p "$family"
 part family.json
 part base
 once words "$python" -m lab.training.words "$family"
-once vae "$python" -m lab.training.autoencoder vae "$family" "$runs/vae" --steps "$(scaled "${VAE_STEPS:-4000}")"
+once vae "$python" -m lab.training.autoencoder vae "$family" "$runs/vae" --steps "$(scaled "${VAE_STEPS:-15000}")"
 
 # Pictures teach words, light, places and guests at a sixteenth of the cost of clips; a guest counts more than its size.
 objective="--loss-weight clean --mask-weight 5 --optimizer muon --mixed-precision bf16 --device cpu --save-every 50"
-stills=$(scaled "${STILLS:-12288}")
+stills=$(scaled "${STILLS:-24576}")
 once stills denoiser base "$family" "$runs/stills" "$runs/latents" --stills "$stills" -- \
     --train-text $objective --learning-rate 1.5e-3 --warmup 30 --batch 48 --ema 0.99 \
-    --steps "$(scaled "${STILL_STEPS:-2000}")"
+    --steps "$(scaled "${STILL_STEPS:-6000}")"
 once stills_measured "$python" -m lab.measures.fidelity "$family" --stills --clips "$(scaled 200)" --batch 20 \
     --sheet "$runs/stills.png"
 
@@ -46,7 +46,7 @@ once motion_words "$python" -m lab.training.motion_words "$family" "$(scaled 500
 # knows into the family, for lab.measures.gap and a look.
 once clips denoiser base "$family" "$runs/clips" "$runs/latents" --stills "$stills" --clips "$(scaled "${CLIPS:-3072}")" -- \
     --frames 8 8 16 --fps 8 --images-per-clip 5 --image-weight 0.7 --anchor-share 0.5 $objective \
-    --learning-rate 1.2e-3 --warmup 50 --batch 4 --ema 0.995 --steps "$(scaled "${CLIP_STEPS:-6000}")"
+    --learning-rate 1.2e-3 --warmup 50 --batch 4 --ema 0.995 --steps "$(scaled "${CLIP_STEPS:-9000}")"
 once gap "$python" -m lab.measures.gap "$family" --clips $((60 / scale + 6))
 once measured "$python" -m lab.measures.fidelity "$family" --clips "$(scaled "${PROMPTS:-400}")" \
     --sheet "$runs/clips.png" --json "$runs/measured.json"
