@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "web" / "docs"
 START, END = "<!-- inputs -->", "<!-- /inputs -->"
 MAX_CHOICES = 12
-FILE_LISTS = ("LaVieLoader.model", "LaVieLoraTrainer.model", "LaVieLoraLoader.lora_name")  # differ by computer
+MODELS = ("LaVieLoader", "LaVieCascadeLoader", "LaVieTextToVideo", "LaVieLoraTrainer")
+FILE_LISTS = (*(f"{name}.model" for name in MODELS), "LaVieLoraLoader.lora_name")  # differ by computer
 
 
 def load_pack() -> ModuleType:

@@ -132,6 +132,7 @@ class Studio:
 
 
 WORKFLOWS: dict[str, Callable[[Studio, int], np.ndarray]] = {
+    "Two nodes": Studio.full_cascade,
     "Text to video": Studio.text_to_video,
     "Core KSampler": Studio.text_to_video,
     "Full cascade": Studio.full_cascade,

@@ -10,7 +10,9 @@ log = logging.getLogger(__name__)
 
 # By name the file of each, until it is imported: a literal, so that scanners find the nodes without running the pack.
 NODE_CLASS_MAPPINGS: dict[str, Any] = {
+    "LaVieTextToVideo": "text_to_video",
     "LaVieLoader": "loaders",
+    "LaVieCascadeLoader": "loaders",
     "LaVieTextEncode": "text",
     "LaViePromptSchedule": "text",
     "LaVieBaseSampler": "sampling",

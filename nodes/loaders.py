@@ -1,4 +1,4 @@
-"""LaVie Loader: a stage of a model family, or a file, as MODEL, CLIP and VAE."""
+"""LaVie Loader: a stage of a model family, or a file, as MODEL, CLIP and VAE. LaVie Cascade Loader: all stages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..lavie.models.text_encoder import load_text_encoder
 from ..lavie.models.vae import load_vae
 from ..lavie.pipelines.stage import part_source
 from ..lavie.runtime.device import DTYPES
-from ..lavie.stages import STAGES
+from ..lavie.stages import CASCADE, STAGES
 from . import host
 from .adapters import StageInfo
 from .node import Node
@@ -28,6 +28,12 @@ log = logging.getLogger(__name__)
 AUTO = "auto"
 FIRST = next(iter(STAGES))
 SCALING_FACTORS = {8: 0.18215, 4: 0.08333}  # by pixels per latent pixel, if the VAE itself is missing
+LOADING = 4  # steps of the progress while a stage loads
+DTYPE = choice(
+    [OWN, *DTYPES],
+    OWN,
+    "Precision of the video model. default: what ComfyUI chooses for your card and command-line flags.",
+)
 
 
 class LaVieLoader(Node):
@@ -50,11 +56,7 @@ class LaVieLoader(Node):
             "base: clips from text. interpolation: four times as many frames. upscaler: four times as wide and high. "
             "extension: continues from a frame. auto: base, or what the file holds.",
         ),
-        "dtype": choice(
-            [OWN, *DTYPES],
-            OWN,
-            "Precision of the video model. default: what ComfyUI chooses for your card and command-line flags.",
-        ),
+        "dtype": DTYPE,
     }
     outputs: ClassVar = {
         "model": (
@@ -68,40 +70,101 @@ class LaVieLoader(Node):
     @classmethod
     def IS_CHANGED(cls, model: str, **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
         """Reload a file that was replaced on disk."""
-        key, _slash, name = model.partition("/")
-        if not name:
-            return model
-        path = host.find_file(key, name)
-        return f"{path}:{path.stat().st_mtime_ns}"
+        return state_of(model)
 
     def run(self, model: str, stage: str, dtype: str) -> tuple[Any, Any, Any]:
-        progress = host.Progress()
-        family, stage = resolve(model, stage)
-        config = family.stage(stage)
-        _require_unet(family.path(config.unet))
-        progress.step("load", 1, 4)
-        vae = _part("vae", load_vae, family, config.vae, dtype=host.vae_dtype())
-        factor = SCALING_FACTORS[STAGES[stage].vae_factor] if vae is None else vae.config["scaling_factor"]
-        info = StageInfo(family.name, stage, config, factor)
-        progress.step("load", 2, 4)
-        text = _part(
-            "text_encoder",
-            load_text_encoder,
-            family,
-            config.text_encoder,
-            tokenizer=family.path(config.tokenizer),
-            dtype=host.text_dtype(),
+        return load_stage(*resolve(model, stage), dtype, host.Progress())
+
+
+class LaVieCascadeLoader(Node):
+    """Loads the three stages of LaVie at once, for a whole cascade with one dropdown: base, interpolation and upscaler,
+    each with the text encoder and the VAE that belong to it."""
+
+    title = "LaVie Cascade Loader"
+    SEARCH_ALIASES: ClassVar = ["lavie checkpoint", "load all stages", "lavie cascade", "load video model"]
+    inputs: ClassVar = {
+        "model": lambda: choice(
+            model_names(),
+            BUNDLED,
+            "lavie-tiny comes with this pack. lavie stands for the authors' weights in models/lavie. A file of yours "
+            "takes the place of its stage among these.",
+        ),
+        "dtype": DTYPE,
+    }
+    outputs: ClassVar = {
+        f"{stage}_{part}": (part.upper(), f"The {stage} stage's {what}.")
+        for stage in CASCADE
+        for part, what in (
+            ("model", f"video model, for {STAGES[stage].node}"),
+            ("clip", "text encoder, for a LaVie Text Encode of its own"),
+            ("vae", "VAE, for the same node" if stage != FIRST else "VAE, for LaVie VAE Decode"),
         )
-        progress.step("load", 3, 4)
-        unet = load_unet(family.path(config.unet), stage=stage)
-        parameters = sum(p.numel() for p in unet.parameters())
-        unet = unet.to(host.unet_dtype(parameters) if dtype == OWN else DTYPES[dtype])
-        progress.step("load", 4, 4)
-        return (
-            host.make_model(unet, info, refuse_unused),
-            None if text is None else host.make_clip(text, info),
-            None if vae is None else GraphVAE(vae, info),
+    }
+
+    @classmethod
+    def IS_CHANGED(cls, model: str, **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
+        return state_of(model)
+
+    def run(self, model: str, dtype: str) -> tuple[Any, ...]:
+        family, progress = cascade_of(model), host.Progress()
+        for stage in CASCADE:
+            _require_unet(family.path(family.stage(stage).unet))
+        return tuple(
+            part
+            for number, stage in enumerate(CASCADE)
+            for part in load_stage(family, stage, dtype, progress, number, len(CASCADE))
         )
+
+
+def state_of(model: str) -> str:
+    """Differs when the choice of a model differs, or when its file was replaced on disk."""
+    key, _slash, name = model.partition("/")
+    if not name:
+        return model
+    path = host.find_file(key, name)
+    return f"{path}:{path.stat().st_mtime_ns}"
+
+
+def load_stage(
+    family: Family, stage: str, dtype: str, progress: host.Progress, number: int = 0, stages: int = 1
+) -> tuple[Any, Any, Any]:
+    """MODEL, CLIP and VAE of a stage; the latter two are None where their files are missing.
+
+    Args:
+        number, stages: the progress is that of the stage with this number (from 0) of so many.
+
+    Raises:
+        LavieError: the video model's file is missing or damaged.
+    """
+    config = family.stage(stage)
+    _require_unet(family.path(config.unet))
+
+    def report(part: int) -> None:
+        progress.step("load", number * LOADING + part, stages * LOADING)
+
+    report(1)
+    vae = _part("vae", load_vae, family, config.vae, dtype=host.vae_dtype())
+    factor = SCALING_FACTORS[STAGES[stage].vae_factor] if vae is None else vae.config["scaling_factor"]
+    info = StageInfo(family.name, stage, config, factor)
+    report(2)
+    text = _part(
+        "text_encoder",
+        load_text_encoder,
+        family,
+        config.text_encoder,
+        tokenizer=family.path(config.tokenizer),
+        dtype=host.text_dtype(),
+    )
+    report(3)
+    unet = load_unet(family.path(config.unet), stage=stage)
+    parameters = sum(p.numel() for p in unet.parameters())
+    unet = unet.to(host.unet_dtype(parameters) if dtype == OWN else DTYPES[dtype])
+    report(LOADING)
+    return (
+        host.make_model(unet, info, refuse_unused),
+        None if text is None else host.make_clip(text, info),
+        None if vae is None else GraphVAE(vae, info),
+    )
 
 
 def model_names() -> list[str]:
@@ -139,6 +202,21 @@ def resolve(model: str, stage: str) -> tuple[Family, str]:
     return replace(released, name=path.stem, **{stage: replace(config, unet=str(path.resolve()))}), stage
 
 
+def cascade_of(model: str) -> Family:
+    """The family of a choice, for all stages of the cascade.
+
+    Raises:
+        LavieError: as `resolve`, or a file of another stage.
+    """
+    family, stage = resolve(model, AUTO)
+    if stage not in CASCADE:
+        raise UsageError(
+            f"{model} holds LaVie's {stage} stage, which is none of {', '.join(CASCADE)}. Load it with LaVie Loader, "
+            "or choose another model."
+        )
+    return family
+
+
 def _part(part: str, load: Any, family: Family, file: str, **settings: Any) -> Any:
     """The VAE or text encoder of a stage; None, with a warning in the log, if it is missing: another loader's can be
     connected instead."""
@@ -159,4 +237,4 @@ def _require_unet(path: Path) -> None:
         )
 
 
-NODES = (LaVieLoader,)
+NODES = (LaVieLoader, LaVieCascadeLoader)

@@ -46,6 +46,10 @@ class SamplerNode(Node):
     methods: ClassVar[tuple[str, ...]] = ()
     required: ClassVar[tuple[str, ...]]
 
+    def __init__(self, advice: str = "", progress: Callable[[Any], host.Progress] = host.Progress) -> None:
+        """As ComfyUI does, without arguments; or for a node of several stages, whose advice and progress these are."""
+        self._advice, self._progress = advice or self.advice, progress
+
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, dict[str, Any]]:  # noqa: N802 (ComfyUI's name)
         of_stage, of_method = widgets.stage_knobs(cls.stages), widgets.method_knobs(cls.methods)
@@ -69,7 +73,7 @@ class SamplerNode(Node):
         wires = {"positive": positive, "negative": negative}
         refuse_unused(model, {name: [options for _, options in each] for name, each in wires.items()}, self.title)
         text = text_condition(positive, negative, model)
-        run = Run(model, info, config, text, seed, asked, host.Progress(model), self.advice)
+        run = Run(model, info, config, text, seed, asked, self._progress(model), self._advice)
         rest = {name: value for name, value in inputs.items() if name not in {**of_stage, **of_method}}
         return self.make(run, **rest)
 

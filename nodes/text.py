@@ -56,8 +56,8 @@ class LaVieTextEncode(Node):
                 "LaVie Text Encode got no CLIP: the loader found no text encoder. Wire the CLIP of another loader."
             )
         info = getattr(getattr(clip, "cond_stage_model", None), "lavie", None)
-        if not prompt.strip() and (info is None or STAGES[info.stage].needs_prompt):
-            raise UsageError("The prompt is empty. Say what the video shows, for example: a red ball moving left.")
+        if info is None or STAGES[info.stage].needs_prompt:
+            require_prompt(prompt)
         host.check_interrupt()
         if info is not None:
             prompt += info.config.prompt_suffix
@@ -66,6 +66,12 @@ class LaVieTextEncode(Node):
             clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in (prompt, negative_prompt)
         )
         return positive, negative
+
+
+def require_prompt(prompt: str) -> None:
+    """Refuse one that says nothing."""
+    if not prompt.strip():
+        raise UsageError("The prompt is empty. Say what the video shows, for example: a red ball moving left.")
 
 
 class LaViePromptSchedule(Node):

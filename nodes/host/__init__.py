@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PREVIEW_SIZE = 512
+BAR = 1000  # the length of a bar that is divided into spans
 
 Result = TypeVar("Result")
 
@@ -128,11 +129,12 @@ def cancellable(unet: VideoUNet) -> Iterator[None]:
 class Progress:
     """Progress of one node through its phases (encode, sample, decode), with previews from the host's previewer.
 
-    Every report also checks for Cancel.
+    Every report also checks for Cancel. spans: from where to where, in 0…1, each phase fills the node's bar, where a
+    node has more to do than this counts; by default the bar fills with every phase.
     """
 
-    def __init__(self, model: Any = None) -> None:
-        self._model = model
+    def __init__(self, model: Any = None, spans: Mapping[str, tuple[float, float]] | None = None) -> None:
+        self._model, self._spans = model, spans
         self._base = self._done = self._total = 0
         self._phase = ""
         self._preview: Callable[..., None] | None = None
@@ -146,11 +148,17 @@ class Progress:
         if stage != self._phase:
             self._phase, self._base = stage, self._base + self._total
         self._total = total
-        done, total = self._base + done, self._base + total
+        done, total = self._on_bar(stage, done, total)
         if x0 is None:
             utils.ProgressBar(total).update_absolute(done, total)
         else:
             self._previewer(total)(done - 1, x0, None, total)
+
+    def _on_bar(self, stage: str, done: int, total: int) -> tuple[int, int]:
+        if self._spans is None:
+            return self._base + done, self._base + total
+        start, end = self._spans[stage]
+        return round(BAR * (start + (end - start) * done / total)), BAR
 
     def image(self, done: int, total: int, pixels: np.ndarray) -> None:
         """Show an image, uint8 [height, width, 3], as the node's preview; `done` of `total` in the current phase."""

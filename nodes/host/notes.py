@@ -9,9 +9,9 @@ from .devices import comfy, required
 log = logging.getLogger(__name__)
 
 
-def note(sentence: str) -> None:
-    """Show a sentence on the node that runs, as ComfyUI's own nodes show theirs, and in the log."""
-    log.warning("LaVie: %s", sentence)
+def note(sentence: str, level: int = logging.WARNING) -> None:
+    """Show a sentence on the node that runs, as ComfyUI's own nodes show theirs, and in the log at this level."""
+    log.log(level, "LaVie: %s", sentence)
     execution = comfy("comfy_execution.utils")
     context = None if execution is None else execution.get_executing_context()
     if context is not None:

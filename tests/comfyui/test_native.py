@@ -164,3 +164,12 @@ def test_a_video_keeps_duration_and_sound_and_odd_sizes_reach_the_encoder_as_eve
     ((sentence, node),) = figures["said"]
     assert node == "7"
     assert "31×23 pixels are taken as 32×24" in sentence
+
+
+def test_text_to_video_makes_the_frames_of_the_separate_nodes_and_they_are_saved(found):
+    figures = found("text_to_video")
+    assert figures["difference"] == 0
+    assert figures["shape"] == [5, 128, 192, 3]
+    ((codec, seconds),) = figures["tracks"]
+    assert codec == "h264"
+    assert abs(seconds - 5 / figures["fps"]) < 0.05

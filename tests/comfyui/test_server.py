@@ -32,6 +32,7 @@ FILMS = {
     "Prompts over time": (48, 64, 96, 8),
     "Train a LoRA": (16, 64, 96, 8),
     "Transition": (24, 64, 96, 8),
+    "Two nodes": (61, 256, 384, 30.5),
     "Upscale and interpolate a video": (61, 256, 384, 30.5),
 }
 # What would take long is cut short.
@@ -152,6 +153,20 @@ def test_interrupt_stops_a_run_and_the_next_one_succeeds(server, prompt_of):
     assert "execution_interrupted" in run.messages
     assert files_of(server.base / "output") == before
     assert server.run(prompt_of("Text to video", **{"LaVieBaseSampler.steps": 2})).succeeded
+
+
+def test_interrupt_stops_text_to_video_within_a_step_and_the_next_run_succeeds(server, prompt_of):
+    large = {"length": 64, "width": 512, "height": 512, "steps": 1000, "stages": "base"}
+    started = server.start(prompt_of("Two nodes", **{f"LaVieTextToVideo.{name}": to for name, to in large.items()}))
+    time.sleep(8)
+    began = time.monotonic()
+    server.post("/interrupt", {})
+    assert "execution_interrupted" in server.wait(started, 30).messages
+    assert time.monotonic() - began < 5
+    small = {"length": 2, "steps": 1, "stages": "base"}
+    assert server.run(
+        prompt_of("Two nodes", **{f"LaVieTextToVideo.{name}": to for name, to in small.items()})
+    ).succeeded
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,14 @@ def events(monkeypatch):
         note(stage(name).vae.first_stage_model, "encode")
     for name in ("load_unet", "load_vae", "load_text_encoder"):
         note(part("nodes.loaders"), name)
+    monkeypatch.setattr(part("nodes.text_to_video"), "load_stage", loaded)
     monkeypatch.setattr(part("nodes.host"), "check_interrupt", events.check)
     return events
+
+
+def loaded(_family, name, *_):
+    """A stage as in `stage`, whose networks are watched."""
+    return stage(name).model, stage(name).clip, stage(name).vae
 
 
 LATENTS = torch.zeros(1, 4, 24, 8, 12)
@@ -55,6 +61,7 @@ NODES = {
     "VAE decode": lambda: decode(LATENTS),
     "VAE encode": lambda: encode(clip_of(24, 64, 96)),
     "text encode": lambda: run("LaVieTextEncode", clip=stage("base").clip, prompt="a ball"),
+    "text to video": lambda: run("LaVieTextToVideo", length=2, width=16, height=16, steps=2),
 }
 
 
@@ -69,7 +76,7 @@ def test_cancel_is_asked_for_between_any_two_calls_of_a_network(events, node):
     NODES[node]()
     assert events[0] == "check"
     assert ("network", "network") not in pairwise(events)
-    if node in ("base sampler", "extender", "interpolator", "upscaler"):
+    if node in ("base sampler", "extender", "interpolator", "upscaler", "text to video"):
         assert events.count("check") > 4 * events.count("network")  # inside the UNet, too
     assert hooks() == 0
 

@@ -53,6 +53,9 @@ def test_a_stage_that_the_file_does_not_hold_is_named(models):
     bundled = part("lavie.config").find_family("lavie-tiny").folder / "interpolation"
     (models / "lavie" / "mine").symlink_to(bundled)
     refused(lambda: run("LaVieLoader", model="lavie/mine", stage="upscaler"), "interpolation stage, not upscaler")
+    (models / "lavie" / "extension").symlink_to(bundled.parent / "extension")
+    for node in ("LaVieCascadeLoader", "LaVieTextToVideo"):
+        refused(lambda node=node: run(node, model="lavie/extension"), "extension stage, which is none of base, inter")
 
 
 def test_a_family_of_ones_own_is_loaded_and_a_broken_one_named(models):

@@ -10,7 +10,7 @@ from unittest import mock
 
 from comfy_api.input_impl import VideoFromFile
 from comfy_execution.utils import CurrentNodeContext
-from support.graph import run, stage, wires
+from support.graph import PROMPT, decode, run, stage, wires
 from support.sound import tracks, with_sound
 
 
@@ -32,4 +32,25 @@ def video_through_the_later_stages() -> dict[str, Any]:
     return {**found, "odd": tracks("odd.mp4"), "said": said}
 
 
-CHECKS = (video_through_the_later_stages,)
+def text_to_video() -> dict[str, Any]:
+    """One node against the nodes of the stages, with the host's MODELs; streams and seconds of what is saved."""
+    size, shared = {"width": 48, "height": 32}, {"seed": 5, "steps": 2}
+    latent, fps = run("LaVieBaseSampler", **wires("base"), **size, **shared, num_frames=2)
+    video, name = decode(latent["samples"]), "interpolation"
+    given = {**wires(name), "vae": stage(name).vae, "seed": 5, "images": video, "fps": fps}
+    theirs, name = run("LaVieTemporalInterpolator", **given)[-1], "upscaler"
+    theirs, _ = run("LaVieVideoUpscaler", **wires(name), vae=stage(name).vae, seed=5, images=theirs)
+    ((made,), (images,), (rate,)) = run("LaVieTextToVideo", **size, **shared, prompt=PROMPT, length=2)
+    made.save_to("text_to_video.mp4")
+    return {
+        "difference": (images - theirs).abs().max().item(),
+        "shape": list(images.shape),
+        "fps": rate,
+        "tracks": tracks("text_to_video.mp4"),
+    }
+
+
+CHECKS = (
+    text_to_video,
+    video_through_the_later_stages,
+)
