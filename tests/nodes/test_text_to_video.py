@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.graph import PACK, PROMPT, decode, network, part, refused, run, stage
 
-from lavie.config import RELEASED_STAGES
+from lavie.config import RELEASED_STAGES, find_family
 
 NODE = PACK.NODE_CLASS_MAPPINGS["LaVieTextToVideo"]
 MODULE = part("nodes.text_to_video")
@@ -157,10 +157,12 @@ def test_out_of_memory_is_told_in_the_words_of_this_node(loads, monkeypatch):
 
 def test_the_tooltips_say_what_the_models_own_settings_are():
     inputs = NODE.INPUT_TYPES()["required"]
-    own = RELEASED_STAGES["base"]
-    assert f"0: the model's own (96 for lavie-tiny, {own.width} for lavie)." in inputs["width"][1]["tooltip"]
+    tiny, released = find_family("lavie-tiny").base, RELEASED_STAGES["base"]
+    both = f"0: the model's own ({tiny.width} for lavie-tiny, {released.width} for lavie)."
+    assert both in inputs["width"][1]["tooltip"]
     assert "0: the model's own (16)." in inputs["length"][1]["tooltip"]
-    assert "−1: the model's own (3 for lavie-tiny, 7.5 for lavie)." in inputs["cfg"][1]["tooltip"]
+    both = f"−1: the model's own ({tiny.guidance_scale:g} for lavie-tiny, {released.guidance_scale:g} for lavie)."
+    assert both in inputs["cfg"][1]["tooltip"]
     assert "default: the model's own (leading)." in inputs["scheduler"][1]["tooltip"]
 
 
