@@ -15,6 +15,7 @@ from support.workflow import CONTROLS, MUTED, widget_names
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"), key=lambda path: path.stem)
 NODES = PACK.NODE_CLASS_MAPPINGS
 NOTE = "MarkdownNote"
+STAGES_AT = {"LaVieLoader": 1, "LaVieTextToVideo": 3}  # which widget says what is loaded
 TITLE, ROW, WIDGET, EDGE = 30, 20, 24, 14  # pixels, as the page draws them
 PREVIEW = 260  # the pixels that a node grows by when it shows a preview or a video
 SHOWING = {"KSampler", "SaveVideo", "PreviewImage", "LaVieLoraTrainer", "LaVieTextToVideo"}
@@ -128,8 +129,8 @@ def test_no_primitive_has_an_empty_control(path):
 
 @every_workflow
 def test_every_loader_names_the_released_network_of_its_stage_as_the_catalogue_does(path):
-    loaders = [node for node in read(path)["nodes"] if node["type"] == "LaVieLoader"]
+    loaders = [node for node in read(path)["nodes"] if node["type"] in STAGES_AT]
     assert loaders
     for node in loaders:
-        _, stage, *_ = node["widgets_values"]
-        assert node["properties"]["models"] == models(stage)
+        stages = node["widgets_values"][STAGES_AT[node["type"]]].split(" + ")
+        assert node["properties"]["models"] == [network for stage in stages for network in models(stage)]
