@@ -81,7 +81,7 @@ class LaVieCascadeLoader(Node):
     each with the text encoder and the VAE that belong to it."""
 
     title = "LaVie Cascade Loader"
-    SEARCH_ALIASES: ClassVar = ["lavie checkpoint", "load all stages", "lavie cascade", "load video model"]
+    SEARCH_ALIASES: ClassVar = ["load cascade", "load all stages"]
     inputs: ClassVar = {
         "model": lambda: choice(
             model_names(),

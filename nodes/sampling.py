@@ -17,7 +17,7 @@ class LaVieBaseSampler(SamplerNode):
     latent and denoise below 1 it repaints a video instead."""
 
     title = STAGES["base"].node
-    SEARCH_ALIASES: ClassVar = ["lavie sampler", "text to video", "t2v", "ksampler", "video to video"]
+    SEARCH_ALIASES: ClassVar = ["lavie sampler", "ksampler", "video to video"]
     outputs: ClassVar = {
         "latent": ("LATENT", "The clip, for LaVie VAE Decode (or VAE Decode with LaVie's VAE)."),
         "fps": ("FLOAT", "Frames per second of the clip, for Create Video or LaVie Frame Interpolation."),

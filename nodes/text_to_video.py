@@ -65,7 +65,7 @@ class LaVieTextToVideo(Node):
 
     title = "LaVie Text to Video"
     advice = "Lower length, width or height, or choose fewer stages."
-    SEARCH_ALIASES: ClassVar = ["lavie", "text to video", "t2v", "prompt to video", "generate video", "lavie cascade"]
+    SEARCH_ALIASES: ClassVar = ["text to video", "t2v", "prompt to video", "generate video"]
     inputs: ClassVar = {
         "model": lambda: choice(
             model_names(),

@@ -19,6 +19,7 @@ def texts(name, node):
 @pytest.mark.parametrize(
     ("task", "node"),
     [
+        ("text to video", "LaVieTextToVideo"),
         ("image to video", "LaVieImageToVideo"),
         ("animate image", "LaVieImageToVideo"),
         ("extend video", "LaVieAutoregressiveExtender"),
@@ -35,11 +36,6 @@ def texts(name, node):
 )
 def test_a_task_finds_one_node(task, node):
     assert found(task) == {node}
-
-
-def test_text_to_video_finds_one_node():
-    (node,) = found("text to video")
-    assert node in ("LaVieTextToVideo", "LaVieBaseSampler")
 
 
 def test_no_two_nodes_have_the_same_alias():
