@@ -164,7 +164,7 @@ CASES = {
     "no CLIP": (lambda: prompt("a ball", clip=None), "CLIP"),
     "no VAE to decode with": (lambda: decode(VIDEO, vae=None), "VAE"),
     "no VAE to encode with": (lambda: run("LaVieVAEEncode", images=clip_of(1, 16, 16), vae=None), "VAE"),
-    "no VAE in the interpolator": (lambda: interpolate(clip_of(2, 16, 16), vae=None), "Interpolator got no VAE"),
+    "no VAE in the interpolator": (lambda: interpolate(clip_of(2, 16, 16), vae=None), "Frame Interpolation got no VAE"),
     "the base VAE in the upscaler": (
         lambda: upscale(clip_of(1, 16, 16), vae=stage("base").vae),
         "4 channels and 4 pixels.*4 and 8",
