@@ -109,7 +109,9 @@ def test_what_does_not_help_is_told_once_and_then_the_error(seen, caplog):
     }.items():
         caplog.clear()
         shapes = seen(name, batch=0)
-        with pytest.raises(OutOfMemory, match=r"LaVie ran out of memory, even in its smallest steps\. (Lower|Make fewer) .*\.$"):
+        with pytest.raises(
+            OutOfMemory, match=r"LaVie ran out of memory, even in its smallest steps\. (Lower|Make fewer) .*\.$"
+        ):
             node()
         assert len(shapes) == len(notes(caplog)) + 1
         assert len(set(notes(caplog))) == len(notes(caplog))
