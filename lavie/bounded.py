@@ -15,6 +15,7 @@ from typing import Any
 from .errors import LavieError
 
 MAX_TEXT = 4 << 20  # bytes of a text; the vocabulary of CLIP's tokenizer has 1 MB
+MAX_REMEMBERED = 256 << 20  # bytes of what LaVie itself wrote down of a data set or run: a million videos or lines
 MAX_DEPTH = 64  # brackets within brackets, in JSON
 MAX_DIGITS = 20  # of a whole number in JSON; a seed has 20
 MAX_HEADER = 8 << 20  # bytes that describe the tensors of a file; those of the released UNets have 0.2 MB
@@ -76,10 +77,10 @@ def read_text(path: Path, most: int = MAX_TEXT) -> str:
 
 def read_json(path: Path, kind: type = dict, most: int = MAX_TEXT) -> Any:
     """A JSON file that holds an object or, with `kind`, a list; raises as `read_text` and `parse_json`."""
-    return parse_json(read_text(path, most), str(path), kind)
+    return parse_json(read_text(path, most), str(path), kind, most)
 
 
-def parse_json(text: str, where: str, kind: type = dict) -> Any:
+def parse_json(text: str, where: str, kind: type = dict, most: int = MAX_TEXT) -> Any:
     """JSON that holds an object or, with `kind`, a list.
 
     Raises:
@@ -87,7 +88,7 @@ def parse_json(text: str, where: str, kind: type = dict) -> Any:
             begins the sentence.
     """
     try:
-        if len(text) > MAX_TEXT:
+        if len(text) > most:
             raise ValueError("it is too long")
         value = json.loads(text, parse_int=_whole, parse_float=_real, parse_constant=_no_number)
         if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
@@ -157,6 +158,10 @@ def word(*words: str) -> Rule:
 
 def several(rule: Rule, most: int) -> Rule:
     return lambda value: isinstance(value, list | tuple) and 1 <= len(value) <= most and all(map(rule, value))
+
+
+def pair(rule: Rule) -> Rule:
+    return lambda value: isinstance(value, list | tuple) and len(value) == 2 and all(map(rule, value))
 
 
 def either(*rules: Rule) -> Rule:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..bounded import MAX_REMEMBERED, Rule, parse_json, read_text, whole, word
 from ..errors import LavieError, printable
 
 if TYPE_CHECKING:
@@ -157,16 +158,27 @@ class SkippedFiles:
         """name and reason of every file, those that other processes skipped included."""
         if not self._file.exists():
             return []
-        lines = [json.loads(line) for line in self._file.read_text(encoding="utf-8").splitlines()]
-        return list({entry["name"]: entry for entry in lines}.values())
+        return list(
+            {entry["name"]: entry for _, entry in _lines(self._file, {"name": word(), "reason": word()})}.values()
+        )
+
+
+def _lines(file: Path, rules: Mapping[str, Rule]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The lines of a file of JSON lines with the fields in them; those that a stop cut off are left out."""
+    for line in read_text(file, MAX_REMEMBERED).splitlines():
+        try:
+            values = parse_json(line, str(file))
+        except LavieError:
+            continue
+        if all(name in values and rule(values[name]) for name, rule in rules.items()):
+            yield line, values
 
 
 def _forget_after(file: Path, step: int) -> None:
     """Drop the lines that a run wrote after the checkpoint from which it now goes on."""
     if not file.exists():
         return
-    lines = file.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    kept = [line for line, values in _lines(file, {"step": whole(0, 1 << 63)}) if values["step"] <= step]
     file.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 from support.checkpoint_files import SMALL, small
+from support.rows import Rows
 
 from lavie.bounded import parse_json
 from lavie.checkpoints import describe, load_unet, read_state_dict
@@ -30,11 +31,14 @@ from lavie.models.text_encoder import CLIP_L, load_text_model
 from lavie.models.vae import load_vae
 from lavie.sampling.prompt_schedule import PromptSchedule
 from lavie.training.assemble import read_curriculum
+from lavie.training.data import Precomputed, write_precomputed
 from lavie.training.data.clip import ClipRequest
 from lavie.training.data.decode import read_clip, read_image
+from lavie.training.data.files import remembered
 from lavie.training.data.filters import DataReport, Filters
 from lavie.training.data.shard_index import index_shard
 from lavie.training.data.table import read_table
+from lavie.training.lora.data import kept_latents
 from lavie.video import count_frames, iter_video, probe_video, read_metadata, write_video
 
 from .mutants import bytes_mutant, json_mutant, safetensors_mutant, text_mutant, torch_mutant
@@ -170,6 +174,48 @@ def _read_note(path: Path) -> None:
     probe_video(folder)
 
 
+def _known() -> dict[str, Any]:
+    facts = {"stamp": [900, 10**18], "frames": 20, "rate": 24.0, "height": 48, "width": 64, "scenes": [[0, 0.5]]}
+    return {"a.mp4": facts, "b.mp4": {"stamp": [0, 10**18], "broken": "it is empty"}}
+
+
+def _read_known(path: Path) -> None:
+    for fact in remembered(path).values():
+        if "broken" not in fact:
+            assert fact["frames"] / fact["rate"] + fact["height"] * fact["width"] > 0
+            assert all(start + end >= 0 for start, end in fact.get("scenes", []))
+
+
+CLIPS = Rows("clips", 3, broken={1})
+
+
+@cache
+def _precomputed() -> tuple[bytes, bytes]:
+    """Note and shard."""
+
+    def encode(clips):
+        return [{"latents": clip.tensors["video"][:, :, ::8, ::8]} for clip in clips]
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_precomputed(CLIPS, REQUEST, encode, Path(folder))
+        return (Path(folder) / "precomputed.json").read_bytes(), (Path(folder) / "00000.safetensors").read_bytes()
+
+
+def _read_precomputed(path: Path) -> None:
+    folder = path.parent / "precomputed"
+    folder.mkdir()
+    (folder / "precomputed.json").write_bytes(_precomputed()[0])
+    (folder / "00000.safetensors").write_bytes(_precomputed()[1])
+    path.replace(folder / ("precomputed.json" if path.suffix == ".json" else "00000.safetensors"))
+    stored = Precomputed(CLIPS, folder)
+    for row in range(len(stored)):
+        stored.read(row, ClipRequest(1, 8, 8), torch.Generator())
+
+
+def _prior() -> bytes:
+    return save({"latents": torch.zeros(1, 4, 1, 2, 2)}, {"asked": "a cat"})
+
+
 def _tar() -> bytes:
     target = io.BytesIO()
     files = {"a.png": _image(), "a.txt": b"a cat", "b.png": _image(), "b.json": b'{"caption": "a dog", "width": 16}'}
@@ -218,6 +264,12 @@ READERS = {
         100, seed=lambda: CURRICULUM, read=lambda path: read_curriculum(path, {"a": "A", "b": "B"}), **CONFIG
     ),
     "note": Reader(60, seed=_note, read=_read_note, **CONFIG),
+    "known": Reader(60, seed=_known, read=_read_known, **CONFIG),
+    "precomputed note": Reader(40, seed=lambda: json.loads(_precomputed()[0]), read=_read_precomputed, **CONFIG),
+    "precomputed": Reader(60, ".safetensors", lambda: _precomputed()[1], safetensors_mutant, _read_precomputed),
+    "prior": Reader(
+        20, ".safetensors", _prior, safetensors_mutant, lambda path: kept_latents(path, "a cat", (1, 4, 1, 2, 2))
+    ),
     "prompts": Reader(100, ".txt", lambda: PROMPTS, text_mutant, PromptSchedule.read),
     "table": Reader(100, ".csv", lambda: TABLE, text_mutant, lambda path: read_table(path, DataReport("a table"))),
     "tar": Reader(80, ".tar", _tar, bytes_mutant, lambda path: index_shard(path, Filters())),

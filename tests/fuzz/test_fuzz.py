@@ -49,5 +49,5 @@ def test_the_same_number_gives_the_same_mutant():
 def test_the_file_that_mutants_come_from_is_read(name, folder):
     assert not failure(name, whole(name), folder)
     (folder / f"b{READERS[name].suffix}").write_bytes(whole(name))
-    if name not in ("sequence", "note", "family"):  # read under another name
+    if name not in ("sequence", "note", "family") and "precomputed" not in name:  # read under another name
         READERS[name].read(folder / f"b{READERS[name].suffix}")

@@ -131,6 +131,16 @@ def test_what_probing_found_is_remembered_until_a_file_changes(folder, tmp_path,
     assert again.fingerprint() == VideoFolder(folder).fingerprint()
 
 
+@pytest.mark.parametrize("damage", ["{", "[" * 100_000, "[]", "\x1b[2J", '{"%s": {"broken": 7}}', '{"%s": 1e999}'])
+def test_a_damaged_memory_of_what_probing_found_is_made_anew(folder, tmp_path, damage, caplog):
+    cache, short = tmp_path / "videos.json", folder / "short.mp4"
+    entries = VideoFolder(folder).entries
+    cache.write_text(damage.replace("%s", short.as_posix()))
+    assert VideoFolder(folder, cache=cache).entries == entries
+    assert json.loads(cache.read_text())[str(short)]["frames"] > 0
+    assert ("videos.json cannot be read" in caplog.text) == (": {" not in damage)
+
+
 def test_a_folder_without_anything_fit_is_refused_with_the_account(tmp_path):
     with pytest.raises(UsageError, match="is not a folder"):
         VideoFolder(tmp_path / "missing")

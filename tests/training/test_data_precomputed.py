@@ -5,6 +5,8 @@ import time
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from support.rows import Rows
 from torch.nn.functional import avg_pool2d
 
@@ -191,6 +193,34 @@ def test_a_damaged_shard_is_named(stored, source):
     file = stored.folder / "00001.safetensors"
     file.write_bytes(file.read_bytes()[:-10])
     with pytest.raises(LavieError, match=r"00001\.safetensors is damaged"):
+        Precomputed(source, stored.folder)
+
+
+@pytest.mark.parametrize(
+    "damage", ["{", "[" * 100_000, "[]", "{}", '{"request": {}}', '{"request": {"num_frames": 1e999}}']
+)
+def test_a_damaged_note_is_told_in_a_sentence(stored, source, damage):
+    (stored.folder / "precomputed.json").write_text(damage)
+    with pytest.raises(LavieError, match=r"is damaged; remove it and precompute once more"):
+        Precomputed(source, stored.folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rows", "[]"),
+        ("rows", "[8, 9, 10, 11, 12, 13, 14, 99]"),
+        ("captions", "[1, 2, 3, 4, 5, 6, 7, 8]"),
+        ("captions", "[" * 100_000),
+        ("skipped", '["a"]'),
+    ],
+)
+def test_a_shard_whose_notes_do_not_fit_its_clips_is_named(stored, source, name, value):
+    file = stored.folder / "00001.safetensors"
+    with safe_open(file, "pt") as shard:
+        notes = {**shard.metadata(), name: value}
+    save_file(load_file(file), file, notes)
+    with pytest.raises(LavieError, match=r"00001\.safetensors is damaged; remove it"):
         Precomputed(source, stored.folder)
 
 

@@ -8,9 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lavie.errors import LavieError
-from lavie.training import run_state
+from lavie.training import logs, run_state
+from lavie.training.lora.data import kept_latents
 
 
 class Attack:
@@ -79,3 +81,30 @@ def test_a_damaged_note_of_a_run_is_told_in_a_sentence(run, text):
     (run / "checkpoint-3" / "run.json").write_text(text)
     with pytest.raises(LavieError, match=r"run\.json|checkpoint-3"):
         resume(run)
+
+
+def test_lines_of_the_logs_that_a_stop_cut_off_do_not_end_the_next_run(tmp_path):
+    skipped = tmp_path / "skipped.jsonl"
+    skipped.write_text('{"name": "a.mp4", "reason": "it is damaged"}\n{"name": 3}\n[[[[\n{"name": "b.m')
+    assert logs.SkippedFiles(tmp_path).entries() == [{"name": "a.mp4", "reason": "it is damaged"}]
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 2}\n{"step": "3"}\n{"step": 1e999}\n{"step": 9}\n{"st')
+    logs._forget_after(log, 5)
+    assert log.read_text() == '{"step": 2}\n'
+
+
+@pytest.mark.parametrize("damage", ["cut off", "no latents", "another shape", "other clips", "no file of tensors"])
+def test_damaged_clips_of_the_base_are_made_once_more(tmp_path, damage):
+    file, shape = tmp_path / "prior.safetensors", (2, 4, 1, 8, 8)
+    save_file({"latents": torch.zeros(shape)}, file, {"asked": "a cat"})
+    assert kept_latents(file, "a cat", shape) is not None
+    if damage == "cut off":
+        file.write_bytes(file.read_bytes()[:-8])
+    elif damage == "no file of tensors":
+        file.write_text("a cat")
+    elif damage == "no latents":
+        save_file({"other": torch.zeros(shape)}, file, {"asked": "a cat"})
+    elif damage == "another shape":
+        save_file({"latents": torch.zeros(3, 4, 1, 8, 8)}, file, {"asked": "a cat"})
+    asked = "a dog" if damage == "other clips" else "a cat"
+    assert kept_latents(file, asked, shape) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,7 +13,8 @@ from typing import Any
 import torch
 
 from ...atomic import written_whole
-from ...errors import UsageError
+from ...bounded import MAX_FPS, MAX_REMEMBERED, either, pair, read_json, real, several, whole, word
+from ...errors import LavieError, UsageError
 from .clip import Clip, ClipRequest, UnreadableClip
 from .decode import image_size, list_frames, read_clip, read_image
 from .entries import Entry, digest, fit_entries
@@ -20,7 +22,20 @@ from .filters import DataReport, Filters
 from .scenes import cut_scenes
 from .source import ClipSource
 
+log = logging.getLogger(__name__)
+
 PROBES_AT_ONCE = 4
+
+# What is remembered of a video; `stamp` (its size, when it changed) tells whether it is still so.
+_FACTS = {
+    "stamp": pair(whole(-(1 << 63), 1 << 63)),
+    "broken": word(),
+    "frames": whole(1, 1 << 31),
+    "rate": real(1 / MAX_FPS, MAX_FPS),
+    "height": whole(1, 1 << 20),
+    "width": whole(1, 1 << 20),
+    "scenes": either(lambda scenes: scenes == [], several(pair(real(0, 1e9)), 1_000_000)),
+}
 
 
 class Files(ClipSource):
@@ -92,7 +107,7 @@ class _Probe:
 
     def __init__(self, cut_scenes: bool, cache: Path | None) -> None:
         self.cut_scenes, self.cache = cut_scenes, cache
-        self.known: dict[str, dict] = _read_json(cache)
+        self.known = remembered(cache)
 
     def __call__(self, entries: list[Entry], filters: Filters, report: DataReport) -> list[Entry]:
         from tqdm import tqdm
@@ -168,14 +183,19 @@ def _probe_images(entries: list[Entry], filters: Filters, report: DataReport) ->
     return kept
 
 
-def _read_json(file: Path | None) -> dict:
-    """What is remembered in a file; LaVie's own, so that it may be long."""
+def remembered(file: Path | None) -> dict[str, dict[str, Any]]:
+    """What is known of videos, by their paths; what a damaged file lacks is looked up again, which the log says."""
+    if file is None or not file.exists():
+        return {}
     try:
-        known = json.loads(file.read_text("utf-8")) if file is not None and file.is_file() else {}
-        return {name: fact for name, fact in known.items() if _is_fact(fact)}
-    except (ValueError, AttributeError, RecursionError):
-        return {}  # only a cache: what it lacks is looked up again
+        known = read_json(file, most=MAX_REMEMBERED)
+    except LavieError as damage:
+        log.warning("%s Its videos are opened once more.", damage)
+        return {}
+    return {name: fact for name, fact in known.items() if _is_fact(fact)}
 
 
 def _is_fact(fact: Any) -> bool:
-    return isinstance(fact, dict) and ("broken" in fact or {"frames", "rate", "height", "width"} <= fact.keys())
+    if not isinstance(fact, dict) or not ("broken" in fact or {"frames", "rate", "height", "width"} <= fact.keys()):
+        return False
+    return all(rule(fact[name]) for name, rule in _FACTS.items() if name in fact)

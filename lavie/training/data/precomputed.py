@@ -10,13 +10,16 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ...atomic import written_whole
+from ...bounded import MAX_FPS, either, nothing, pair, parse_json, read_json, real, require_fields, several, whole, word
 from ...errors import LavieError, UsageError
-from .clip import Clip, ClipRequest, UnreadableClip
+from ...tensor_files import read_layout, read_state_dict
+from .clip import CROPS, Clip, ClipRequest, UnreadableClip
 from .filters import DataReport
 from .randomness import draw, generator_of
 from .source import ClipSource
@@ -113,27 +116,26 @@ class Precomputed(ClipSource):
         if not file.exists():
             done = number * SHARD_ROWS
             raise UsageError(f"{self.folder} is not whole: {done} of {len(self.source)} clips. Precompute once more.")
-        described = _metadata(file)
+        described = _described(file, number, self.request)
         self._rows += [(number, index, row) for index, row in enumerate(described["rows"])]
         self.report.broken += [(name, reason) for name, reason in described["skipped"]]
 
     def _open(self, number: int) -> _Shard:
         if number not in self._shards:
-            self._shards[number] = _Shard(_shard(self.folder, number))
+            file = _shard(self.folder, number)
+            captions = _described(file, number, self.request)["captions"]
+            self._shards[number] = _Shard(read_state_dict(file), captions)
         return self._shards[number]
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_shards": {}}
 
 
-class _Shard:
+class _Shard(NamedTuple):
     """Tensors [rows, …] of one file, loaded as they are read, and the captions that were encoded."""
 
-    def __init__(self, file: Path) -> None:
-        from safetensors.torch import load_file
-
-        self.tensors = load_file(file)
-        self.captions = _metadata(file)["captions"]
+    tensors: dict[str, Tensor]
+    captions: list[str]
 
 
 def _write_shard(source: ClipSource, request: ClipRequest, encode: Encode, file: Path, rows: range, batch: int) -> None:
@@ -240,30 +242,60 @@ def _require_same(found: dict, wanted: dict, folder: Path) -> None:
     for key, meaning in meanings.items():
         if found.get(key) != wanted[key]:
             raise UsageError(
-                f"{folder} was made from {meaning} ({key}: {found.get(key)}, now {wanted[key]}). "
+                f"{folder} was made from {meaning} ({key}: {str(found.get(key))[:200]}, now {str(wanted[key])[:200]}). "
                 "Remove that folder or name another one."
             )
 
 
-def _read_note(folder: Path) -> dict:
+def _read_note(folder: Path) -> dict[str, Any]:
+    if not (folder / NOTE).exists():
+        raise UsageError(f"{folder} holds nothing precomputed: there is no {NOTE}.")
     try:
-        return json.loads((folder / NOTE).read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"{folder} holds nothing precomputed: there is no {NOTE}.") from error
-    except ValueError as error:
-        raise LavieError(
-            f"{folder / NOTE} is damaged ({error}). Remove that folder and precompute once more."
-        ) from error
+        note = read_json(folder / NOTE)
+        needed = {"request": _is_request, "identity": word()}
+        require_fields(dict.fromkeys(needed) | note, needed, str(folder / NOTE))
+        return note
+    except LavieError as error:
+        raise LavieError(f"{folder} is damaged; remove it and precompute once more. ({error})") from error
 
 
-def _metadata(file: Path) -> dict[str, list]:
-    from safetensors import SafetensorError, safe_open
+def _is_request(value: Any) -> bool:
+    """Whether a note may hold it as its request: all fields, each within its range."""
+    side = whole(1, 1 << 20)
+    rules = {"num_frames": side, "height": side, "width": side}
+    rules |= {"fps": either(nothing, real(1 / MAX_FPS, MAX_FPS)), "crop": word(*CROPS)}
+    return isinstance(value, dict) and value.keys() == rules.keys() and all(rules[name](value[name]) for name in rules)
 
+
+def _described(file: Path, number: int, request: ClipRequest) -> dict[str, list[Any]]:
+    """The rows of a shard, their captions, and what was skipped.
+
+    Raises:
+        LavieError: it is damaged, or its tensors are not of these rows.
+    """
+    rows = several(whole(number * SHARD_ROWS, (number + 1) * SHARD_ROWS - 1), SHARD_ROWS)
+    skipped = several(pair(word()), SHARD_ROWS)
+    rules = {"rows": rows, "captions": several(word(), SHARD_ROWS), "skipped": skipped}
     try:
-        with safe_open(file, "pt") as shard:
-            return {name: json.loads(values) for name, values in shard.metadata().items()}
-    except (SafetensorError, OSError) as error:
-        raise LavieError(f"{file} is damaged ({error}). Remove it and precompute once more.") from error
+        layout = read_layout(file)
+        found = {name: parse_json(layout.metadata.get(name, ""), f"'{name}' in {file}", list) for name in rules}
+        require_fields({name: values for name, values in found.items() if values}, rules, str(file))
+        count = len(found["rows"])
+        if len(found["captions"]) != count or not all(_fits(t, count, request) for t in layout.tensors.values()):
+            raise LavieError("Its tensors, rows and captions do not belong together.")
+        return found
+    except LavieError as error:
+        raise LavieError(f"{file} is damaged; remove it and precompute once more. ({error})") from error
+
+
+def _fits(tensor: Tensor, rows: int, request: ClipRequest) -> bool:
+    """Whether a stored tensor [rows, …] can be of clips [rows, channels, frames, height, width] of this form."""
+    if not tensor.is_floating_point() or not tensor.numel() or len(tensor) != rows:
+        return False
+    if tensor.ndim != 5:
+        return True
+    frames, height, width = tensor.shape[2:]
+    return frames == request.num_frames and height <= request.height and width <= request.width
 
 
 def _shard(folder: Path, number: int) -> Path:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ...checkpoints.save import write_safetensors
-from ...errors import UsageError
+from ...errors import LavieError, UsageError
 from ...job import Job
 from ...models.latents import encode_video
-from ...pipelines.text_to_video import sample_text_to_video
+from ...pipelines.text_to_video import VAE_FACTOR, sample_text_to_video
 from ...sampling import TextCondition
 from ...sampling.schedule import NUM_TRAIN_TIMESTEPS
+from ...tensor_files import read_checkpoint
 from ..data import Clip, ClipRequest, ClipSource, UnreadableClip
 from ..data.decode import IMAGE_SUFFIXES, read_image
 from ..data.entries import read_caption
@@ -28,6 +29,8 @@ from ..data.randomness import generator_of
 from ..stages import StageNetworks
 from ..stages.denoiser import Denoiser
 from .settings import LoraSettings
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[int, int], None]  # done, in all; may raise to stop
 OWN_TEXT_DROPOUT = 0.1  # of the base's own clips: the prediction without a caption is half of the guidance
@@ -218,9 +221,9 @@ def own_clips(
     prompts, count = settings.prior_prompts, settings.prior_images
     captions = [prompts[index % len(prompts)] for index in range(count)]
     asked = repr((captions, size, seed))
-    latents = _kept(file, asked)
+    config = parts.config.replaced(num_frames=size[0], height=size[1], width=size[2])
+    latents = kept_latents(file, asked, (count, 4, size[0], size[1] // VAE_FACTOR, size[2] // VAE_FACTOR))
     if latents is None:
-        config = parts.config.replaced(num_frames=size[0], height=size[1], width=size[2])
         device, made = model.unet.conv_in.weight.device, []
         negative = parts.embed(((config.negative_prompt,),))[0]
         for index, caption in enumerate(captions):
@@ -234,8 +237,16 @@ def own_clips(
     return OwnClips(captions, latents.unbind(), settings)
 
 
-def _kept(file: Path, asked: str) -> Tensor | None:
-    if not file.is_file():
+def kept_latents(file: Path, asked: str, shape: tuple[int, ...]) -> Tensor | None:
+    """The latents in a file, if they are of this shape and of what is asked; a damaged file counts as none."""
+    if not file.exists():
         return None
-    with safe_open(file, "pt") as stored:
-        return stored.get_tensor("latents") if stored.metadata().get("asked") == asked else None
+    try:
+        stored = read_checkpoint(file)
+    except LavieError as damage:
+        log.warning("%s The clips in it are made once more.", damage)
+        return None
+    latents = stored.tensors.get("latents")
+    if stored.metadata.get("asked") != asked or latents is None or latents.shape != shape:
+        return None
+    return latents
