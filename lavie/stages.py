@@ -69,3 +69,4 @@ STAGES: dict[str, StageSpec] = {
     )
 }
 CASCADE = ("base", "interpolation", "upscaler")
+VAE_FACTOR = STAGES["base"].vae_factor  # of every stage but the upscaler

@@ -15,7 +15,7 @@ from ..lavie.long_video import METHODS
 from ..lavie.long_video.conditioned import continued
 from ..lavie.pipelines.resize import RESIZES, resized
 from ..lavie.pipelines.transition import sample_transition
-from ..lavie.stages import MASK, STAGES
+from ..lavie.stages import MASK, STAGES, VAE_FACTOR
 from .inputs import even, in_size_of, padded
 from .node import FPS
 from .sampler import SAMPLING, WIRES, Run, SamplerNode
@@ -25,7 +25,6 @@ from .widgets import choice, integer, socket
 ADVICE = "Make fewer frames, use smaller images, or choose float16 in LaVie Loader."
 EITHER = socket("MODEL", "LaVie's extension stage, which is made for this, or its base stage.")
 VAE = socket("VAE", "The VAE of the same LaVie Loader.")
-VAE_FACTOR = STAGES["extension"].vae_factor
 
 
 class LaVieImageToVideo(SamplerNode):

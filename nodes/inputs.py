@@ -11,12 +11,10 @@ from torch.nn.functional import pad
 
 from ..lavie.errors import UsageError
 from ..lavie.sampling import TextCondition
-from ..lavie.stages import STAGES
+from ..lavie.stages import VAE_FACTOR
 from ..lavie.video import check_frame_rate
 from . import host
 from .adapters import PER_FRAME, StageInfo, check_width
-
-VAE_FACTOR = STAGES["base"].vae_factor
 
 
 def info_of(model: Any) -> StageInfo | None:
@@ -144,7 +142,7 @@ def even(images: Tensor) -> Tensor:
         f"The images of {width}×{height} pixels are taken as {taken}: Save Video needs even sides (H.264), so the last "
         "row or column stands twice."
     )
-    return pad(images.movedim(-1, 1), (0, width % 2, 0, height % 2), mode="replicate").movedim(1, -1)
+    return padded(images, 2)
 
 
 def video_of(images: Tensor, minimum: int = 1) -> Tensor:
@@ -160,12 +158,12 @@ def images_of(video: Tensor) -> Tensor:
     return (video / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 4, 1).flatten(0, 1).to(torch.float32)
 
 
-def padded(images: Tensor) -> Tensor:
-    """The images with the last rows and columns repeated up to a multiple of 8."""
-    height, width = images.shape[1:3]
-    if height % 8 == width % 8 == 0:
+def padded(images: Tensor, multiple: int = VAE_FACTOR) -> Tensor:
+    """The images with the last rows and columns repeated up to a multiple of so many pixels."""
+    height, width = (-side % multiple for side in images.shape[1:3])
+    if height == width == 0:
         return images
-    return pad(images.movedim(-1, 1), (0, -width % 8, 0, -height % 8), mode="replicate").movedim(1, -1)
+    return pad(images.movedim(-1, 1), (0, width, 0, height), mode="replicate").movedim(1, -1)
 
 
 def in_size_of(images: Tensor, frames: Tensor) -> Tensor:

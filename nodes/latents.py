@@ -11,8 +11,9 @@ from ..lavie.checks import check_num_frames, check_size
 from ..lavie.config import MAX_FRAMES, MAX_SIDE
 from ..lavie.errors import UsageError
 from ..lavie.models.latents import SMALLEST_TILE
+from ..lavie.stages import VAE_FACTOR
 from . import host
-from .inputs import VAE_FACTOR, check_filled, latent_of, stage_of, video_latents
+from .inputs import check_filled, latent_of, stage_of, video_latents
 from .node import Node
 from .vae import decode, encode, ratio_of, require_vae
 from .widgets import integer, socket

@@ -9,9 +9,10 @@ import torch
 
 from ..lavie.config import MAX_FRAMES
 from ..lavie.long_video import METHODS, method_of
+from ..lavie.long_video.clips import clip_shape
 from ..lavie.pipelines.long_video import check_length
 from . import host
-from .inputs import VAE_FACTOR, base_latents, latent_of
+from .inputs import base_latents, latent_of
 from .node import FPS
 from .sampler import SAMPLING, WIRES, Run, SamplerNode
 from .widgets import choice, integer, socket
@@ -94,7 +95,7 @@ class LaVieLongVideoSampler(SamplerNode):
         check_length(chosen, run.unet, config, num_frames)
 
         seen = num_frames if chosen.one_pass else min(num_frames, config.clip_frames)
-        size = (seen, config.height // VAE_FACTOR, config.width // VAE_FACTOR)
+        size = clip_shape(config, seen)[1:]
         made = run.sampled(lambda job: chosen.sample(job, num_frames, settings), size, run.generators())
         return latent_of(run.unscaled(made)), run.info.config.fps
 

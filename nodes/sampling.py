@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ..lavie.long_video.clips import clip_shape
 from ..lavie.pipelines.text_to_video import sample_text_to_video
 from ..lavie.sampling import Known
 from ..lavie.stages import STAGES
-from .inputs import VAE_FACTOR, base_latents, latent_of
+from .inputs import base_latents, latent_of
 from .sampler import SAMPLING, WIRES, Run, SamplerNode
 from .widgets import number, socket
 
@@ -36,8 +37,8 @@ class LaVieBaseSampler(SamplerNode):
     }
 
     def make(self, run: Run, denoise: float, latent: dict | None = None) -> tuple[dict, float]:
-        config, initial, known, clips = run.config, None, None, 1
-        size = (config.num_frames, config.height // VAE_FACTOR, config.width // VAE_FACTOR)
+        initial, known, clips = None, None, 1
+        size = clip_shape(run.config, run.config.num_frames)[1:]
         if latent is not None:
             initial = base_latents(latent) * run.info.scaling_factor
             clips, size = len(initial), initial.shape[2:]

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from ..checks import check_num_frames, check_size, check_texts
+from ..config import StageConfig
 from ..job import Job
-from ..stages import STAGES
-
-VAE_FACTOR = STAGES["base"].vae_factor
+from ..stages import VAE_FACTOR
 
 
 def check_request(job: Job, num_frames: int) -> None:
@@ -19,9 +18,9 @@ def check_request(job: Job, num_frames: int) -> None:
     check_texts(job.text.frames, num_frames)
 
 
-def clip_shape(job: Job, num_frames: int) -> tuple[int, int, int, int]:
-    """Channels, frames, height and width of a clip's latents."""
-    return (4, num_frames, job.config.height // VAE_FACTOR, job.config.width // VAE_FACTOR)
+def clip_shape(config: StageConfig, num_frames: int) -> tuple[int, int, int, int]:
+    """Channels, frames, height and width of the latents of a clip in the size that is set."""
+    return (4, num_frames, config.height // VAE_FACTOR, config.width // VAE_FACTOR)
 
 
 def clamped(start: int, stop: int, num_frames: int) -> Tensor:

@@ -33,7 +33,7 @@ def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
         texts = job.text.at(clamped(first, stop, num_frames))
         return job.predictor(texts, strategy=motion_bias(settings.motion))
 
-    noise = job.noise(clip_shape(job, window))
+    noise = job.noise(clip_shape(job.config, window))
     clip = job.denoise(predict(0, window), noise, after_step, iterations)
     queue = predict(-before, num_frames + len(schedule))
     made = fifo(queue, clip, schedule, job.generators, lookahead, after_window)

@@ -37,7 +37,7 @@ def in_one_pass(job: Job, num_frames: int, group: int, settings: LongVideoSettin
         inputs: of `job.predictor`.
     """
     clip_frames, iterations = job.config.clip_frames, settings.free_init_iterations
-    noise = job.noise(clip_shape(job, min(clip_frames, num_frames)))
+    noise = job.noise(clip_shape(job.config, min(clip_frames, num_frames)))
     if num_frames > clip_frames:
         noise = shuffled_noise(noise, num_frames, group, job.generators)
     _, after_step = job.progress("base", job.config.num_inference_steps * max(1, iterations))

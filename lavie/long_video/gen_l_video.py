@@ -17,7 +17,7 @@ from .settings import LongVideoSettings
 def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
     """See `Method.sample`. The network needs the memory of one clip."""
     windows = spans(num_frames, job.config.clip_frames, settings.context_frames)
-    noise, iterations = job.noise(clip_shape(job, num_frames)), settings.free_init_iterations
+    noise, iterations = job.noise(clip_shape(job.config, num_frames)), settings.free_init_iterations
     parts = regions(noise.shape[2:], windows)
     after_window, after_step = job.progress("base", job.config.num_inference_steps * len(parts) * iterations)
     predict = job.predictor(strategy=motion_bias(settings.motion))

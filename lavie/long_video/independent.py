@@ -19,5 +19,5 @@ def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
     strategy, clips = motion_bias(settings.motion), []
     for start in starts:
         predict = job.predictor(job.text.at(clamped(start, start + length, num_frames)), strategy=strategy)
-        clips.append(job.denoise(predict, job.noise(clip_shape(job, length)), after_step, iterations))
+        clips.append(job.denoise(predict, job.noise(clip_shape(job.config, length)), after_step, iterations))
     return torch.cat(clips, dim=2)[:, :, :num_frames]

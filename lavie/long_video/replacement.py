@@ -27,7 +27,7 @@ def sample(job: Job, num_frames: int, settings: LongVideoSettings) -> Tensor:
     total = job.config.num_inference_steps * (1 + len(rounds) * settings.resample) * max(1, iterations)
     _, after_step = job.progress("base", total)
     continuation = _Continuation(job, settings, after_step, iterations)
-    noise = job.noise(clip_shape(job, min(length, num_frames)))
+    noise = job.noise(clip_shape(job.config, min(length, num_frames)))
     clip = job.denoise(continuation.predict(0, noise.shape[2]), noise, after_step, iterations)
     return continuation.of(clip, rounds)
 

@@ -91,15 +91,13 @@ class CascadePipeline:
         metadata = {**made.metadata, "stages": {}}
         for pipeline in (InterpolationPipeline, UpscalePipeline):
             name = pipeline.stage_name
-            rate = self._own_rate(name, made.fps) if settings.get("video") is None else {}
+            rate = {}
+            if name == "interpolation" and settings.get("video") is None:
+                rate = {"output_fps": made.fps * self.family.stage(name).fps / OFFICIAL_FPS}
             if wanted[name] and len(made.frames) >= STAGES[name].min_frames:
                 made = self._load(pipeline)(made.frames, prompt, made.fps, **rate, **shared)
                 metadata["stages"][name] = made.metadata
         return VideoOutput(made.frames, made.fps, metadata)
-
-    def _own_rate(self, stage: str, fps: float) -> dict[str, float]:
-        """The official frame rate of a stage's output, where it is not that of the input."""
-        return {"output_fps": fps * self.family.stage(stage).fps / OFFICIAL_FPS} if stage == "interpolation" else {}
 
     def _load(self, pipeline: type):
         gc.collect()

@@ -66,8 +66,7 @@ class ExtensionPipeline(StagePipeline):
         num_frames = _num_frames(num_frames, recursions, new_frames(how.context_frames, config.clip_frames))
         generators = seeded_generators(seeds)
         height, width = videos[0].shape[1:3]
-        shape = (config.clip_frames, -(-height // 8), -(-width // 8))
-        plan = self.within_memory(config, shape, len(videos), encodes=True)
+        plan = self.planned(config, config.clip_frames, height, width, len(videos))
         text = self.stage.embed(prompts, config.negative_prompt)
         context = self._encoded(videos, how.context_frames, generators)
         still = self._encoded([video[:1] for video in videos], 1, generators) if how.anchor else None

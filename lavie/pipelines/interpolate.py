@@ -12,7 +12,6 @@ from ..config import StageConfig
 from ..errors import UsageError
 from ..job import Callback, Job, segment_generators
 from ..knobs import documented
-from ..runtime.budget import Plan
 from ..sampling import blended, denoise, regions, spans
 from ..sampling.conditioning import key_frame_of
 from ..sampling.noise import segment_noise
@@ -34,10 +33,6 @@ class InterpolationPipeline(StagePipeline):
     """
 
     stage_name = "interpolation"
-
-    def planned(self, config: StageConfig, num_frames: int, height: int, width: int) -> Plan:
-        """`within_memory` for frames of that size."""
-        return self.within_memory(config, (SPEC.frames_made(num_frames), -(-height // 8), -(-width // 8)), encodes=True)
 
     @documented(StageConfig, "interpolation")
     def __call__(

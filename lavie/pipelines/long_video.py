@@ -20,7 +20,7 @@ from ..long_video.conditioned import check_context, continued
 from ..models import VideoUNet
 from ..runtime.budget import Plan
 from ..sampling import PromptSchedule, TextCondition
-from ..stages import STAGES
+from ..stages import VAE_FACTOR
 from ..video import check_frame_rate
 from .extension import ExtensionPipeline
 from .output import VideoOutput
@@ -29,8 +29,6 @@ from .stage import StagePipeline, padded_video
 
 if TYPE_CHECKING:
     from ..lora import Applied, Lora
-
-VAE_FACTOR = STAGES["base"].vae_factor
 
 
 class LongVideoPipeline(StagePipeline):
@@ -74,8 +72,7 @@ class LongVideoPipeline(StagePipeline):
         asked_size = (settings.get("height"), settings.get("width"))
         config = self.configured(**settings)
         check_num_frames(num_frames)
-        if fps is not None:
-            check_frame_rate(fps)
+        check_frame_rate(fps)
         check_length(chosen, self.stage.unet, config, num_frames)
         video = _resized(video, resize, config, asked_size)
         context = own.get("context_frames")
@@ -104,8 +101,7 @@ class LongVideoPipeline(StagePipeline):
     def _planned(self, config: StageConfig, method: Method, num_frames: int, video: np.ndarray | None) -> Plan:
         height, width = (config.height, config.width) if video is None else video.shape[1:3]
         seen = num_frames if method.one_pass else min(num_frames, config.clip_frames)
-        size = (seen, -(-height // VAE_FACTOR), -(-width // VAE_FACTOR))
-        return self.within_memory(config, size, encodes=video is not None)
+        return self.planned(config, seen, height, width, encodes=video is not None)
 
     def _sampled(
         self, method: Method, job: Job, seed: int, num_frames: int, settings: LongVideoSettings, given: Tensor | None
@@ -137,7 +133,7 @@ class LongVideoPipeline(StagePipeline):
         shared = {name: getattr(job.config, name) for name in knobs_of(StageConfig, "extension")}
         config = extension.stage.config.replaced(**shared)
         height, width = (VAE_FACTOR * side for side in given.shape[3:])
-        plan = extension.within_memory(config, (config.clip_frames, given.shape[3], given.shape[4]), encodes=True)
+        plan = extension.planned(config, config.clip_frames, height, width)
         grey = extension.grey_latents(height, width)
         own = extension.job(job.text, plan, seeded_generators([seed]), job.callback)
         added = continued(own, given, num_frames - given.shape[2], settings, grey, given[:, :, :1])
@@ -193,7 +189,7 @@ def _resized(
     video: np.ndarray | None, resize: str, config: StageConfig, asked: tuple[int | None, int | None]
 ) -> np.ndarray | None:
     """The video to continue, in the requested size."""
-    check_resize(resize)
+    check_resize(resize)  # also without a video
     if video is None:
         return None
     video = check_frames(video, minimum=1)

@@ -35,8 +35,9 @@ def resized(images: Tensor, size: tuple[int, int], how: str) -> Tensor:
 
 
 def resized_frames(frames: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
-    """`resized` for uint8 frames [frames, height, width, 3]."""
-    if frames.shape[1:3] == size:
+    """`resized` for uint8 frames [frames, height, width, 3]; "refuse" leaves them as they are."""
+    check_resize(how)
+    if frames.shape[1:3] == size or how == "refuse":
         return frames
     parts = (resized(torch.from_numpy(np.ascontiguousarray(frame))[None] / 255, size, how) for frame in frames)
     return np.concatenate([(part * 255).round().to(torch.uint8).numpy() for part in parts])

@@ -231,14 +231,14 @@ class StagePipeline:
             callback=callback,
         )
 
-    def within_memory(
-        self, config: StageConfig, latents: tuple[int, int, int], batch: int = 1, encodes: bool = False
+    def planned(
+        self, config: StageConfig, num_frames: int, height: int, width: int, batch: int = 1, encodes: bool | None = None
     ) -> Plan:
         """Plan a call within `memory` and prepare the stage for it; without a limit, as requested.
 
         Args:
-            latents: frames, height and width of what is denoised.
-            encodes: frames come in through the VAE.
+            num_frames, height, width: of the frames that it is given, or that the base makes.
+            encodes: frames come in through the VAE; by default as the stage always has it.
 
         Raises:
             UsageError: the memory is not enough.
@@ -246,7 +246,9 @@ class StagePipeline:
         stage = self.stage
         if self.memory is None:
             return Plan(config, Execution())
-        work = _work(stage, latents, batch, encodes)
+        factor = stage.spec.vae_factor // stage.spec.enlargement
+        latents = (stage.spec.frames_made(num_frames), -(-height // factor), -(-width // factor))
+        work = _work(stage, latents, batch, stage.spec.encodes if encodes is None else encodes)
         plan = fitted(work, config, self.memory, offloads=stage.device.type != "cpu")
         # Once, not for every segment of a video.
         if self._notified is None or not self._notified.issuperset(plan.notes):

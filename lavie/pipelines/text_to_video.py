@@ -12,13 +12,12 @@ from ..config import StageConfig
 from ..errors import UsageError
 from ..job import Callback, Job, schedule_of, seeded_generators
 from ..knobs import documented
+from ..long_video.clips import clip_shape
 from ..sampling import Known, denoise
-from ..stages import STAGES
+from ..stages import VAE_FACTOR
 from ..video import check_frame_rate
 from .output import VideoOutput
 from .stage import StagePipeline, to_video
-
-VAE_FACTOR = STAGES["base"].vae_factor
 
 
 class TextToVideoPipeline(StagePipeline):
@@ -53,15 +52,14 @@ class TextToVideoPipeline(StagePipeline):
             fps: of that video, and so of the clips; by default the model's own.
             strength: above 0, at most 1; lower values keep more of the video. 1 uses only its size.
         """
-        if fps is not None:
-            check_frame_rate(fps)
+        check_frame_rate(fps)
         video = _start(video, strength, settings)
         if video is not None:
             settings |= dict(zip(("num_frames", "height", "width"), video.shape[:3], strict=True))
         config = self.configured(**settings)
         schedule_of(config, strength)  # refuse impossible values before the video is encoded
-        latents = (config.num_frames, config.height // VAE_FACTOR, config.width // VAE_FACTOR)
-        plan = self.within_memory(config, latents, len(prompts), encodes=video is not None)
+        size = (config.num_frames, config.height, config.width)
+        plan = self.planned(config, *size, len(prompts), encodes=video is not None)
         initial = None if video is None else self.stage.encode(to_video(video, self.stage.device), plan)
         text = self.stage.embed(prompts, config.negative_prompt)
         job = self.job(text, plan, seeded_generators(seeds), callback)
@@ -104,10 +102,9 @@ def _shape(job: Job, initial: Tensor | None, known: Known | None) -> tuple[int, 
     if given:
         check_num_frames(given[0].shape[2])
         return (4, *given[0].shape[2:])
-    config = job.config
-    check_num_frames(config.num_frames)
-    check_size(config.height, config.width)
-    return (4, config.num_frames, config.height // VAE_FACTOR, config.width // VAE_FACTOR)
+    check_num_frames(job.config.num_frames)
+    check_size(job.config.height, job.config.width)
+    return clip_shape(job.config, job.config.num_frames)
 
 
 def _start(video: np.ndarray | None, strength: float, settings: dict[str, Any]) -> np.ndarray | None:

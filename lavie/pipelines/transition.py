@@ -18,7 +18,7 @@ from ..sampling.conditioning import mask_condition
 from ..stages import MASK, PLAIN
 from ..video import check_frame_rate
 from .output import VideoOutput
-from .resize import check_resize, resized_frames
+from .resize import resized_frames
 from .stage import Stage, StagePipeline, padded_video
 
 
@@ -65,8 +65,7 @@ class TransitionPipeline(StagePipeline):
         Raises:
             UsageError: the videos differ in size, or a setting cannot work.
         """
-        if fps is not None:
-            check_frame_rate(fps)
+        check_frame_rate(fps)
         first, second = _sides(first, second, resize)
         if context_frames < 1:
             raise UsageError(f"The context must be 1 frame or more, not {context_frames}.")
@@ -75,7 +74,7 @@ class TransitionPipeline(StagePipeline):
         height, width = first.shape[1:3]
         ends = [padded_video(side, self.stage.device) for side in (first[-context_frames:], second[:context_frames])]
         frames = num_frames + sum(end.shape[2] for end in ends)
-        plan = self.within_memory(config, (frames, -(-height // 8), -(-width // 8)), encodes=True)
+        plan = self.planned(config, frames, height, width, encodes=True)
         before, after = (self.stage.encode(end, plan, generator=generators[0]) for end in ends)
         grey = self.stage.grey_latents(height, width)
         text = self.stage.embed([prompt], config.negative_prompt)
@@ -90,9 +89,7 @@ class TransitionPipeline(StagePipeline):
 def _sides(first: np.ndarray, second: np.ndarray, resize: str) -> tuple[np.ndarray, np.ndarray]:
     """Both videos in one size."""
     first, second = (check_frames(frames, minimum=1) for frames in (first, second))
-    check_resize(resize)
-    if resize != "refuse":
-        second = resized_frames(second, first.shape[1:3], resize)
+    second = resized_frames(second, first.shape[1:3], resize)
     if first.shape[1:] != second.shape[1:]:
         sizes = " and ".join("×".join(map(str, frames.shape[1:3])) for frames in (first, second))
         raise UsageError(f"The two videos differ in size ({sizes} pixels). Set resize to crop or stretch.")

@@ -13,7 +13,6 @@ from ..checks import check_frames
 from ..config import StageConfig
 from ..job import Callback, Job, segment_generators
 from ..knobs import documented
-from ..runtime.budget import Plan
 from ..runtime.float8 import store_as_float8
 from ..sampling import blended, denoise, regions, spans
 from ..sampling.conditioning import low_resolution_noise
@@ -43,10 +42,6 @@ class UpscalePipeline(StagePipeline):
 
     def origin(self) -> dict[str, Any]:
         return {**super().origin(), **({"weights": "float8"} if self.float8 else {})}
-
-    def planned(self, config: StageConfig, num_frames: int, height: int, width: int) -> Plan:
-        """`within_memory` for frames of that size."""
-        return self.within_memory(config, (num_frames, height, width))
 
     @documented(StageConfig, "upscaler")
     def __call__(

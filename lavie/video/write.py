@@ -49,9 +49,9 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     remove(make_work_folder(target))
 
 
-def check_frame_rate(fps: float) -> None:
-    """Raise UsageError for a frame rate that no video can have."""
-    if not (math.isfinite(fps) and 0.01 <= fps <= 1000):
+def check_frame_rate(fps: float | None) -> None:
+    """Raise UsageError for a frame rate that no video can have; None: not set."""
+    if fps is not None and not (math.isfinite(fps) and 0.01 <= fps <= 1000):
         raise UsageError(f"The frame rate must be between 0.01 and 1000 frames per second, not {fps:g}.")
 
 
