@@ -8,7 +8,7 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-# By name the file of each, until it is imported: a literal, so that scanners find the nodes without running the pack.
+# The file of each node, until it is imported: a literal, so that scanners find the nodes without running the pack.
 NODE_CLASS_MAPPINGS: dict[str, Any] = {
     "LaVieTextToVideo": "text_to_video",
     "LaVieLoader": "loaders",
@@ -31,15 +31,14 @@ NODE_CLASS_MAPPINGS: dict[str, Any] = {
     "LaVieLoraTrainer": "lora_training",
     "LaVieExampleVideo": "example",
 }
-NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {}
 
 for theme in dict.fromkeys(NODE_CLASS_MAPPINGS.values()):
+    names = [name for name, place in NODE_CLASS_MAPPINGS.items() if place == theme]
     try:
-        nodes = importlib.import_module(f".{theme}", __name__).NODES
+        module = importlib.import_module(f".{theme}", __name__)
+        NODE_CLASS_MAPPINGS.update({name: getattr(module, name) for name in names})
     except Exception:
         log.exception("LaVie: the nodes of nodes/%s.py could not be loaded; the others work.", theme)
-        nodes = ()
-    for name in [name for name, place in NODE_CLASS_MAPPINGS.items() if place == theme]:
-        del NODE_CLASS_MAPPINGS[name]
-    NODE_CLASS_MAPPINGS.update({node.__name__: node for node in nodes})
-    NODE_DISPLAY_NAME_MAPPINGS.update({node.__name__: node.title for node in nodes})
+        for name in names:
+            del NODE_CLASS_MAPPINGS[name]
+NODE_DISPLAY_NAME_MAPPINGS = {name: node.title for name, node in NODE_CLASS_MAPPINGS.items()}

@@ -141,6 +141,3 @@ def _grey(run: Run, vae: Any, images: Tensor) -> Tensor | None:
     if run.unet.config.in_channels != MASK:
         return None
     return run.encoded(vae, torch.full_like(padded(images[:1]), 0.5))
-
-
-NODES = (LaVieImageToVideo, LaVieTransition)

@@ -37,6 +37,3 @@ class LaVieExampleVideo(Node):
 
 def _files() -> dict[str, Path]:
     return {path.stem: path for path in FOLDER.glob("*.mp4")}
-
-
-NODES = (LaVieExampleVideo,)

@@ -123,12 +123,3 @@ class LaVieFramesToLatentVideo(LatentNode):
         if len(latents) % num_frames:
             raise UsageError(f"{len(latents)} frames do not divide into videos of {num_frames}.")
         return ({**samples, "samples": latents.unflatten(0, (-1, num_frames)).transpose(1, 2)},)
-
-
-NODES = (
-    LaVieEmptyLatentVideo,
-    LaVieVAEDecode,
-    LaVieVAEEncode,
-    LaVieLatentVideoToFrames,
-    LaVieFramesToLatentVideo,
-)

@@ -36,7 +36,16 @@ DTYPE = choice(
 )
 
 
-class LaVieLoader(Node):
+class ModelNode(Node):
+    """A node whose input `model` is one of `model_names`."""
+
+    @classmethod
+    def IS_CHANGED(cls, model: str, **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
+        """Reload a file that was replaced on disk."""
+        return state_of(model)
+
+
+class LaVieLoader(ModelNode):
     """Loads one stage of LaVie: of the small bundled family (lavie-tiny), of the released weights (lavie), or any LaVie
     checkpoint in models/lavie, models/diffusion_models or models/diffusers. The MODEL works with LaVie's nodes and with
     the core KSampler."""
@@ -67,16 +76,11 @@ class LaVieLoader(Node):
         "vae": ("VAE", "The VAE of this stage. It encodes and decodes whole videos."),
     }
 
-    @classmethod
-    def IS_CHANGED(cls, model: str, **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
-        """Reload a file that was replaced on disk."""
-        return state_of(model)
-
     def run(self, model: str, stage: str, dtype: str) -> tuple[Any, Any, Any]:
         return load_stage(*resolve(model, stage), dtype, host.Progress())
 
 
-class LaVieCascadeLoader(Node):
+class LaVieCascadeLoader(ModelNode):
     """Loads the three stages of LaVie at once, for a whole cascade with one dropdown: base, interpolation and upscaler,
     each with the text encoder and the VAE that belong to it."""
 
@@ -100,10 +104,6 @@ class LaVieCascadeLoader(Node):
             ("vae", "VAE, for the same node" if stage != FIRST else "VAE, for LaVie VAE Decode"),
         )
     }
-
-    @classmethod
-    def IS_CHANGED(cls, model: str, **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
-        return state_of(model)
 
     def run(self, model: str, dtype: str) -> tuple[Any, ...]:
         family, progress = cascade_of(model), host.Progress()
@@ -235,6 +235,3 @@ def _require_unet(path: Path) -> None:
             f"The released weights are not here: there is no {path.name} in {path.parent}. Download it (see the help "
             "page of LaVie Loader), or choose lavie-tiny."
         )
-
-
-NODES = (LaVieLoader, LaVieCascadeLoader)

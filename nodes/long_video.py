@@ -98,6 +98,3 @@ class LaVieLongVideoSampler(SamplerNode):
         size = clip_shape(config, seen)[1:]
         made = run.sampled(lambda job: chosen.sample(job, num_frames, settings), size, run.generators())
         return latent_of(run.unscaled(made)), run.info.config.fps
-
-
-NODES = (LaVieAutoregressiveExtender, LaVieLongVideoSampler)

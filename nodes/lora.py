@@ -110,6 +110,3 @@ def lora_names() -> list[str]:
 def lora_path(name: str) -> Path:
     """The file of a choice; raises UsageError if there is none."""
     return _bundled().get(name) or host.find_file("loras", name)
-
-
-NODES = (LaVieLoraLoader,)

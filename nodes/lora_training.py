@@ -6,7 +6,7 @@ import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -129,20 +129,20 @@ def _train(
 
     cancel: BaseException | None = None
 
-    def after_step(done: int, _terms: dict[str, Tensor]) -> bool:
+    def reported(report: Callable[..., None], *args: Any) -> bool:
+        """Whether Cancel was pressed, now or before."""
         nonlocal cancel
         try:
-            progress.step("train", done, loop.steps)
+            report(*args)
         except host.interruption() as pressed:
             cancel = pressed
         return cancel is not None
 
+    def after_step(done: int, _terms: dict[str, Tensor]) -> bool:
+        return reported(progress.step, "train", done, loop.steps)
+
     def after_samples(done: int, clips: dict[str, np.ndarray]) -> None:
-        nonlocal cancel
-        try:
-            progress.image(done, loop.steps, np.concatenate([frames[0] for frames in clips.values()], axis=1))
-        except host.interruption() as pressed:
-            cancel = pressed
+        reported(progress.image, done, loop.steps, np.concatenate([frames[0] for frames in clips.values()], axis=1))
 
     job = LoraJob(family, size, settings, loop, run, output, device)
     result = train_lora(job, captioned, Events(progress.step, after_step, after_samples))
@@ -185,6 +185,3 @@ def _checked_name(name: str) -> str:
         raise UsageError(f"'{name}' cannot be the name of a LoRA: write letters, digits, dots, dashes and spaces.")
     check_name(name)
     return name
-
-
-NODES = (LaVieLoraTrainer,)

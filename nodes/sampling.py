@@ -47,6 +47,3 @@ class LaVieBaseSampler(SamplerNode):
 
         made = run.sampled(lambda job: sample_text_to_video(job, initial, denoise, known), size, run.generators(clips))
         return latent_of(run.unscaled(made)), run.info.config.fps
-
-
-NODES = (LaVieBaseSampler,)

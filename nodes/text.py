@@ -110,6 +110,3 @@ class LaViePromptSchedule(Node):
         states = [positive[0][0].repeat(1, tokens // positive[0][0].shape[1], 1) for positive, _ in parts]
         frames = schedule.over_time(torch.cat(states), num_frames, transition)
         return [[first, {**options, PER_FRAME: frames}]], negative, num_frames
-
-
-NODES = (LaVieTextEncode, LaViePromptSchedule)

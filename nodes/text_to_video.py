@@ -18,8 +18,7 @@ from ..lavie.pipelines.stage import require_files
 from ..lavie.schedulers import SCHEDULERS
 from ..lavie.stages import CASCADE, STAGES
 from . import host
-from .loaders import cascade_of, load_stage, model_names, state_of
-from .node import Node
+from .loaders import ModelNode, cascade_of, load_stage, model_names, state_of
 from .sampling import LaVieBaseSampler
 from .text import LaVieTextEncode, require_prompt
 from .vae import decode
@@ -58,7 +57,7 @@ def _shown(config: StageConfig, name: str) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-class LaVieTextToVideo(Node):
+class LaVieTextToVideo(ModelNode):
     """Makes a video from a prompt, with nothing else to wire: connect Save Video and press Run. The same as the graph
     of LaVie's nodes: base, then interpolation and upscaler if stages says so. 0, −1 and default stand for the model's
     own settings."""
@@ -107,10 +106,6 @@ class LaVieTextToVideo(Node):
     def __init__(self) -> None:
         self._loaded: dict[str, tuple[Any, Any, Any]] = {}  # by stage, kept from run to run as a loader's outputs are
         self._state = ""
-
-    @classmethod
-    def IS_CHANGED(cls, model: str, **_: Any) -> str:  # noqa: N802 (ComfyUI's name)
-        return state_of(model)
 
     def run(
         self,
@@ -210,6 +205,3 @@ def _spans(stages: Sequence[str]) -> Iterator[Spans]:
             start, done = done, done + WORK.get(phase, SAMPLED)
             spans[phase] = (start / whole, done / whole)
         yield spans
-
-
-NODES = (LaVieTextToVideo,)

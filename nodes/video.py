@@ -128,6 +128,3 @@ def _color_corrected(enlarged: Tensor, images: Tensor, name: str) -> Tensor:
         large, small = (frames[index : index + 1].movedim(-1, 1) for frames in (enlarged, images))
         enlarged[index] = color_corrected(large, small, name)[0].movedim(0, -1).clamp(0, 1)
     return enlarged
-
-
-NODES = (LaVieTemporalInterpolator, LaVieVideoUpscaler)

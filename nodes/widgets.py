@@ -30,10 +30,6 @@ def number(default: float, minimum: float, maximum: float, tooltip: str, step: f
     return "FLOAT", {**options, **more}
 
 
-def switch(default: bool, tooltip: str) -> Input:
-    return "BOOLEAN", {"default": default, "tooltip": tooltip}
-
-
 def choice(values: Sequence[str], default: str, tooltip: str) -> Input:
     return list(values), {"default": default, "tooltip": tooltip}
 
@@ -59,7 +55,7 @@ def widget(knob: Knob, note: str = "the model's own", **changed: Any) -> Input:
         others = [] if default in knob.choices else [default]
         kind, options = choice([*others, *knob.choices], default, tooltip)
     elif knob.kind is bool:
-        kind, options = switch(default, tooltip)
+        kind, options = "BOOLEAN", {"default": default, "tooltip": tooltip}
     elif knob.many == "append":
         kind, options = text("", f"{tooltip} One {knob.metavar} per line.".replace("  ", " "), multiline=True)
     elif knob.kind is str:

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from ..flags import add_flags, flags_of, refuse_flags, settings_from
 from .registry import registered_sources
 from .target_table import TARGETS
-
-if TYPE_CHECKING:
-    pass
 
 HELP = "train a stage of a model family on your clips and images"
 
