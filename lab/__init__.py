@@ -1,6 +1,6 @@
 """The lab: the painted world of lavie-tiny, how its networks are made, and how they are judged.
 
-It lies in a checkout only. `lavie` knows nothing of it; `register` gives `lavie` what the lab has:
+It is part of a clone only. `lavie` knows nothing about it; `register` adds what the lab has:
 
     python -m lab train …       as `lavie train`, with rendered clips and fresh weights
     python -m lab evaluate …    as `lavie evaluate`, with the suites on rendered clips
@@ -24,7 +24,7 @@ SOURCES = ("world", "world-courses", "world-stills")
 
 
 def register() -> None:
-    """Makes the lab's sources, networks and suites known to the commands of `lavie`, in this process."""
+    """Make the lab's sources, networks and suites known to the commands of `lavie`, in this process."""
     from .suites import SUITES
 
     for kind in SOURCES:

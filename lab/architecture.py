@@ -1,4 +1,4 @@
-"""The networks of the bundled family: the released architecture, as small as it still learns."""
+"""The networks of the bundled family: the released architecture, at the smallest size that still learns."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ UNETS = {
 
 
 def new_unet(stage: str) -> VideoUNet:
-    """A fresh UNet of the bundled family whose output starts at zero, and so does all that its temporal layers add."""
+    """A fresh UNet of the bundled family. Its output starts at zero, and so does everything that its temporal layers
+    add."""
     unet = build_unet(UNETS[stage])
     for parameter in unet.conv_out.parameters():
         nn.init.zeros_(parameter)

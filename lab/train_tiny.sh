@@ -31,7 +31,7 @@ part base
 once words "$python" -m lab.training.words "$family"
 once vae "$python" -m lab.training.autoencoder vae "$family" "$runs/vae" --steps "$(scaled "${VAE_STEPS:-15000}")"
 
-# Pictures teach words, light, places and guests at a sixteenth of the cost of clips; a guest counts more than its size.
+# Images teach words, light, places and guests at a sixteenth of the cost of clips; a guest counts more than its size.
 objective="--loss-weight clean --mask-weight 5 --optimizer muon --mixed-precision bf16 --device cpu --save-every 50"
 stills=$(scaled "${STILLS:-24576}")
 once stills denoiser base "$family" "$runs/stills" "$runs/latents" --stills "$stills" -- \
@@ -40,9 +40,9 @@ once stills denoiser base "$family" "$runs/stills" "$runs/latents" --stills "$st
 once stills_measured "$python" -m lab.measures.fidelity "$family" --stills --clips "$(scaled 200)" --batch 20 \
     --sheet "$runs/stills.png"
 
-# The encoder learns to tell words of motion apart, which pictures do not teach it; from here on it stays as it is.
+# The encoder learns to tell words of motion apart, which images do not teach it; from here on it stays as it is.
 once motion_words "$python" -m lab.training.motion_words "$family" "$(scaled 500)"
-# Clips and pictures together: the paper's joint objective. While it goes on, `… -- --export --steps 1` writes what it
+# Clips and images together: the paper's joint objective. While it goes on, `… -- --export --steps 1` writes what it
 # knows into the family, for lab.measures.gap and a look.
 once clips denoiser base "$family" "$runs/clips" "$runs/latents" --stills "$stills" --clips "$(scaled "${CLIPS:-3072}")" -- \
     --frames 8 8 16 --fps 8 --images-per-clip 5 --image-weight 0.7 --anchor-share 0.5 $objective \
@@ -59,7 +59,7 @@ once extension denoiser extension "$family" "$runs/extension" "$runs/latents" --
     $objective --frames 16 --conditioning first-frame --learning-rate 1.5e-3 --warmup 50 --batch 6 --ema 0.995 \
     --steps "$(scaled "${EXTENSION_STEPS:-2000}")"
 
-# Crops first, then whole pictures: the norms see all pixels together, so crops alone mislead them.
+# Crops first, then whole images: the norms see all pixels together, so crops alone mislead them.
 once upscaler_vae "$python" -m lab.training.autoencoder upscaler_vae "$family" "$runs/upscaler_vae" \
     --steps "$(scaled "${UPSCALER_VAE_STEPS:-2000}")"
 part upscaler
@@ -77,6 +77,6 @@ once interpolation_measured measured interpolation --clips "$(scaled 64)"
 once upscaler_measured measured upscaler --clips "$(scaled 32)"
 once extension_measured measured extension --clips "$(scaled 40)"
 once retention_measured measured retention --clips "$(scaled 100)"
-# A guest that nothing above has shown, from twelve pictures.
+# A guest that nothing above has shown, from twelve images.
 once subject "$python" -m lab.training.subject_lora "$family" "$runs/subject" --clips "$(scaled 63)" \
     --steps "$(scaled 4000)" --save-every 100

@@ -1,1 +1,1 @@
-"""A judge without a network: it reads from the pixels what a film of the world shows."""
+"""Reads from the pixels of a clip what it shows of the world, without a neural network."""

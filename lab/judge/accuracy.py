@@ -19,7 +19,7 @@ SEED = 4001
 
 
 def right(scene: Scene, reading: Reading) -> dict[str, bool | float]:
-    """What of the reading is as the scene says; figures of a guest only where there is to be one."""
+    """Which parts of the reading agree with the scene; figures of a guest only if the scene has one."""
     names = ("place", "time", "weather", "camera")
     found: dict[str, bool | float] = {name: getattr(reading, name) == getattr(scene, name) for name in names}
     guest = scene.guest
@@ -47,8 +47,8 @@ def shares(rows: Iterable[dict[str, bool | float]]) -> dict[str, float]:
 
 def main() -> None:
     count, rows = int(sys.argv[1]) if len(sys.argv) > 1 else 400, []
-    for number, (scene, film) in enumerate(examples(SEED, count)):
-        reading = read(to_uint8(film.video).permute(1, 2, 3, 0))
+    for number, (scene, rendering) in enumerate(examples(SEED, count)):
+        reading = read(to_uint8(rendering.video).permute(1, 2, 3, 0))
         rows.append(right(scene, reading))
         wrong = [name for name, good in rows[-1].items() if good is False]
         if wrong:

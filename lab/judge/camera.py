@@ -1,4 +1,4 @@
-"""Which way the camera goes: each move is tried, in the sky, at the horizon and on the ground."""
+"""Which way the camera moves: every move is tried, in the sky, at the horizon and on the ground."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PACES = (0.6, 0.85, 1.1)  # of a whole move
 LAG = 1 / 3  # of the clip between the frames that are compared
 REGIONS = (slice(0, 26), slice(26, 44), slice(44, HEIGHT))  # rows: sky, horizon, ground
 SCALES = ((3, 15), (7, 31))  # pixels between which detail lies
-SPECKS = (1, 2)  # frames on either side among which rain and snow are told from scenery
+SPECKS = (1, 2)  # frames on either side that tell rain and snow from scenery
 PARALLAX = 0.95
 NOISE = 2e-5  # mean square of a difference that says nothing
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Stacks of pictures before and after, [n, 1, h, w], and where they are free of the guest. part: of the clip that
+    """Stacks of images before and after, [n, 1, h, w], and where they show no guest. part: the share of the clip that
     lies between them."""
 
     before: Tensor
@@ -36,7 +36,7 @@ class Pair:
 def camera_features(frames: Tensor, guest: Tensor | None = None) -> Tensor:
     """How much of the change in each region of frames [f, 3, 64, 96] each move explains, [features].
 
-    guest: what of the pixels is no scenery and does not count, [f, 64, 96] in 0…1.
+    guest: the share of each pixel that is no scenery and does not count, [f, 64, 96] in 0…1.
     """
     lag = max(1, round(LAG * (len(frames) - 1)))
     free = torch.ones(len(frames), 1, HEIGHT, WIDTH)
@@ -55,7 +55,8 @@ def camera_features(frames: Tensor, guest: Tensor | None = None) -> Tensor:
 
 
 def _without_specks(frames: Tensor, reach: int) -> Tensor:
-    """The brightness of frames [f, 3, h, w], each the median of so many on either side, so that rain and snow go."""
+    """The brightness of frames [f, 3, h, w], each pixel the median over so many frames on either side, which removes
+    rain and snow."""
     luma, last = (frames * LUMA).sum(1, keepdim=True), len(frames) - 1
     near = torch.arange(len(frames)) + torch.arange(-reach, reach + 1)[:, None]
     return luma[near.clamp(0, last)].median(dim=0).values

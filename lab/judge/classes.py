@@ -22,7 +22,7 @@ class Classes:
     weights: Tensor
 
     def scores(self, features: Tensor) -> Tensor:
-        """Of features [n, features]: [n, classes], near 1 for what it is and near 0 for all else."""
+        """Scores [n, classes] of features [n, features]: near 1 for the right class, near 0 for all others."""
         return _terms((features - self.mean) / self.scale, self.axes) @ self.weights
 
     def name(self, features: Tensor) -> str:
@@ -37,7 +37,8 @@ def _terms(x: Tensor, axes: Tensor) -> Tensor:
 
 
 def fit(features: Tensor, labels: list[str], directions: int = 40, ridge: float = 10.0) -> Classes:
-    """Ridge regression onto one-hot labels; features: [n, features]. directions: whose products count."""
+    """Ridge regression onto one-hot labels; features: [n, features]. directions: the number of main directions whose
+    products count."""
     names = tuple(sorted(set(labels)))
     mean, scale = features.mean(0), features.std(0).clamp(min=1e-3)
     x = (features - mean) / scale

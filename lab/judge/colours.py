@@ -38,7 +38,7 @@ def bin_of(frames: Tensor) -> Tensor:
 
 
 def log_density(counts: Tensor) -> Tensor:
-    """Of counts [BINS³], blurred a little, for colours that were not seen lie near some that were."""
+    """Log-densities of counts [BINS³], blurred a little: colours that were never seen lie near some that were."""
     cube = counts.view(1, 1, BINS, BINS, BINS)
     kernel = torch.tensor([0.22, 0.56, 0.22])
     for dim in range(3):

@@ -1,4 +1,4 @@
-"""What the pixels of a clip tell of its place, its time of day and its weather: a few hundred plain numbers."""
+"""What the pixels of a clip show of its place, its time of day and its weather: a few hundred plain numbers."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def small_frames(video: np.ndarray | Tensor) -> Tensor:
     return F.interpolate(video.permute(0, 3, 1, 2).float() / 255, (HEIGHT, WIDTH), mode="area")
 
 
-def blurred(pictures: Tensor, size: int) -> Tensor:
+def blurred(images: Tensor, size: int) -> Tensor:
     """The mean around each pixel of [n, c, h, w], with mirrored borders."""
-    padded = F.pad(pictures, (size // 2,) * 4, mode="reflect")
+    padded = F.pad(images, (size // 2,) * 4, mode="reflect")
     return F.avg_pool2d(padded, size, stride=1)
 
 

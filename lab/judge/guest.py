@@ -23,7 +23,7 @@ LEAST_SECOND = 60.0  # about forty pixels without doubt
 AREA_TOLERANCE = 0.30
 TRAVEL = 0.16  # heights from the first to the last frame
 GROWTH = 1.25
-JUMP = 6.0  # pixels off a smooth way
+JUMP = 6.0  # pixels off a smooth path
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def motion_of(sight: Sight) -> str:
 
 
 def is_steady(sight: Sight) -> bool:
-    """One guest in every frame, on a smooth way, its area within 30 % of what its way says."""
+    """Whether every frame shows one guest, on a smooth path, with an area within 30 % of what that path predicts."""
     area = (sight.radius / trend(sight.radius)[1].clamp(min=1)).square()
     off = torch.hypot(sight.x - trend(sight.x)[1], sight.y - trend(sight.y)[1])
     seen = sight.score > 0.4 * sight.score.median()

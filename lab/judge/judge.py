@@ -27,7 +27,7 @@ ALONE = 0.85  # share of the frames that show one guest only
 class Reading:
     """What the judge saw. guests: 0, 1 or 2 (and more); the rest of the guest is None, False or 0 where there is none.
 
-    steady: one guest on a smooth way, of one size. overlap: of the guest with its outline, the mean over the frames;
+    steady: one guest on a smooth path, of one size. overlap: of the guest with its outline, the mean over the frames;
     fall: how much of that is lost from the first to the last quarter. flicker: what changes from frame to frame and
     changes back, outside the guest, of 255.
     """

@@ -14,7 +14,7 @@ from .colours import Colours
 
 FITTED = Path(__file__).with_name("fitted.npz")
 PARTS = ("mean", "scale", "axes", "weights")
-MOST = 60000  # of a count that the file holds; a colour that is seen more often than that is no rarer for it
+MOST = 60000  # the largest count in the file; colours that are seen more often than that are all common enough
 
 
 def save(classes: dict[str, Classes], colours: Colours, file: Path = FITTED) -> None:

@@ -1,1 +1,1 @@
-"""What lavie-tiny is measured by on the world: as the prompt says, the word-swap gap, sheets to look at."""
+"""Measures of lavie-tiny on the world: does a clip show its prompt, what does a wrong word cost, sheets to look at."""

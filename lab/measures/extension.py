@@ -1,4 +1,4 @@
-"""How a clip holds when it is extended again and again: does it keep what it shows, and does what moves go on?"""
+"""How a clip holds up when it is extended again and again: does it keep what it shows, and does the motion go on?"""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ KEPT = ("place", "time", "weather", "camera", "guests", "kind", "colour", "motio
 BANDS = 8  # of rows, whose colours drift
 BARS = {**dict.fromkeys(("place", "time", "guests", "motion"), 0.95), "colour drift": 5.0}
 
-# Goes on from the given clips, by prompts and seeds, for so many frames: uint8 [clips, frames, h, w, 3].
+# (given clips, prompts, seeds, number of frames) → the frames that follow, uint8 [clips, frames, h, w, 3].
 Extend = Callable[[list[np.ndarray], list[str], list[int], int], np.ndarray]
 
 
 def measure(request: SuiteRequest) -> dict:
-    """Figures of every recursion, from 1, of scenes in which all that moves can go on for ever.
+    """Figures for every recursion, counted from 1, on scenes whose motion can go on forever.
 
     Shares are as in `lab.judge.accuracy.right`. "colour drift": of rows of frames, from those given, of 255. "jump":
-    the step at the joint ÷ the steps after it. "true" holds the same figures of the renderer's own frames.
+    the step at the join ÷ the steps after it. "true" holds the same figures of the renderer's own frames.
     """
     method = request.method or "conditioned"
     continuing = [name for name, each in METHODS.items() if each.continues]
@@ -78,7 +78,8 @@ def show(figures: dict) -> str:
 
 
 def lasting_scenes(clips: int, seed: int) -> list[Scene]:
-    """Held-out scenes whose guest, if any, hovers, before a camera that stands or pans: that can go on for ever."""
+    """Held-out scenes whose motion can go on forever: the guest, if any, hovers, and the camera stands still or
+    pans."""
     scenes: list[Scene] = []
     for number in count():
         scene = scene_of(seed, number, held_out=True, motion="hovering")
@@ -121,7 +122,7 @@ def jump(frames: np.ndarray) -> float:
 
 
 def in_batches(scenes: list[Scene], request: SuiteRequest) -> Iterator[tuple[list[Scene], list[int]]]:
-    """Scenes and their seeds, so many at a time as the request says."""
+    """Scenes and their seeds, in batches of the request's size."""
     for start in range(0, len(scenes), request.batch):
         some = scenes[start : start + request.batch]
         yield some, [request.seed + start + index for index in range(len(some))]

@@ -1,4 +1,4 @@
-"""Does a family's base do what the prompt says? Held-out prompts, read by the judge, its own accuracy beside it.
+"""Does a family's base show what the prompt says? Clips for held-out prompts, read by the judge.
 
 python -m lab.measures.fidelity FAMILY [--clips 400] [--stills] [--sheet FILE.png]
 python -m lab evaluate fidelity --model FAMILY …
@@ -42,7 +42,8 @@ SHEET = 32
 
 
 def measure(request: SuiteRequest) -> dict:
-    """What is right of clips for held-out prompts, "made" and "rendered"; with the option "stills" of images.
+    """Shares read right in clips for held-out prompts: "made", and "rendered", the judge's own. The option "stills"
+    takes images instead.
 
     The option "sheet" names the file of a sheet of the first ones, unpicked.
     """
@@ -64,7 +65,7 @@ def show(figures: dict) -> str:
 
 
 def judged(scene: Scene, clip) -> dict[str, bool | float]:
-    """`right` of a clip; a still is read as a clip that stands."""
+    """`right` of a clip; a still is read as a clip without motion."""
     found = right(scene, read(clip if len(clip) > 1 else clip.repeat(4, axis=0)))
     return found if len(clip) > 1 else {name: value for name, value in found.items() if name in IN_A_STILL}
 

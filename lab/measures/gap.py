@@ -1,4 +1,4 @@
-"""The word-swap gap: how much the base loses when a word of the caption is wrong; it tells long before the clips do.
+"""The word-swap gap: how much the base loses when a word of the caption is wrong. Shows progress before clips do.
 
 python -m lab.measures.gap FAMILY [--clips 60]
 python -m lab evaluate gap --model FAMILY …

@@ -46,7 +46,7 @@ class HeldOutClips:
         return self._at(number, frame_seconds(num_frames), height, width)
 
     def reduced(self, number: int, height: int, width: int, scale: int) -> tuple[np.ndarray, TrueClip]:
-        """The small frames are rendered small, not reduced."""
+        """The small frames are rendered at that size, not scaled down."""
         small = filmed(self.scenes[number], ENLARGED, height, width)
         return small, self._at(number, ENLARGED, scale * height, scale * width)
 
@@ -56,7 +56,7 @@ class HeldOutClips:
 
     def _at(self, number: int, seconds: torch.Tensor, height: int, width: int) -> TrueClip:
         scene = self.scenes[number]
-        film, guest = render(scene, seconds, height, width), scene.guest
-        subject = None if guest is None else film.mask[0].numpy()
+        rendering, guest = render(scene, seconds, height, width), scene.guest
+        subject = None if guest is None else rendering.mask[0].numpy()
         moves = scene.camera if guest is None else guest.motion
-        return TrueClip(caption(scene), _pixels(film.video), subject, "nothing" if moves == "still" else moves)
+        return TrueClip(caption(scene), _pixels(rendering.video), subject, "nothing" if moves == "still" else moves)

@@ -22,13 +22,13 @@ from .extension import CONTEXT, KEPT, drift, lasting_scenes
 
 SEGMENTS = 5
 NUM_FRAMES = SEGMENTS * TRAINED_FRAMES
-NEAR = 4  # frames on each side of a join that tell how much neighbours differ anyway
+NEAR = 4  # frames on each side of a join, between which the usual step is measured
 
 Make = Callable[[str, int], np.ndarray]  # prompt, seed → uint8 [NUM_FRAMES, h, w, 3]
 
 
 def measure(request: SuiteRequest) -> dict:
-    """Per method (all of them, or the request's), over `clips` prompts of what can go on for ever.
+    """Per method (all of them, or the request's), over `clips` prompts whose motion can go on forever.
 
     "segments": of every 16 frames the shares read right, and the "colour drift" from the first 16, of 255. "seam":
     the step at the joins ÷ the steps around them, over all clips. "seconds": per frame, decoding included; on the CPU
@@ -76,7 +76,7 @@ def show(figures: dict) -> str:
 
 
 def joins_of(method: str) -> list[int]:
-    """The frames that begin what was made apart from the frame before; where a method has none, every 16th."""
+    """The first frames of parts that were made apart from the frame before; for a method without parts, every 16th."""
     step = {"conditioned": TRAINED_FRAMES - 1, "replacement": TRAINED_FRAMES - CONTEXT}.get(method, TRAINED_FRAMES)
     return list(range(TRAINED_FRAMES, NUM_FRAMES, step))
 

@@ -1,4 +1,5 @@
-"""What a LoRA of a new guest does to the base: does the guest appear, does it move, does all else stay?"""
+"""What a LoRA of a new guest does to the base: does the guest appear, does it move, does everything else stay as it
+is?"""
 
 from __future__ import annotations
 

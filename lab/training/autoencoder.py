@@ -1,10 +1,11 @@
-"""The image autoencoders of lavie-tiny, taught on rendered pictures.
+"""The image autoencoders of lavie-tiny, trained on rendered images.
 
     python -m lab.training.autoencoder vae FAMILY RUN --steps 3000
 
-Every step sees whole pictures: group norms have other statistics on crops. Errors count as L1 + squares, once more as
-differences of neighbours (edges) and of means of 4×4 blocks (colours), and more where a guest is. The decoder is given
-latents with a little noise, a share of their own spread: what the denoiser leaves of noise is then not magnified.
+Every step sees whole images, because group norms have other statistics on crops. The loss is L1 plus squared error on
+pixels, and L1 on differences of neighbours (edges) and on means of 4×4 blocks (colours); a guest counts more. The
+decoder gets latents with a little noise, a share of their own deviation, so that it does not magnify the noise that the
+denoiser leaves.
 """
 
 from __future__ import annotations
@@ -39,15 +40,15 @@ HELD_OUT_SEED, HELD_OUT = 909, 64
 
 
 class Autoencoder(nn.Module):
-    """diffusers' AutoencoderKL, there and back in one pass."""
+    """diffusers' AutoencoderKL, encoding and decoding in one pass."""
 
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
         self.vae = vae.requires_grad_(True)
 
-    def forward(self, picture: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """What becomes of pictures [b, 3, h, w] in −1…1, and the latents' means; noise: [b, 4, h / f, w / f]."""
-        mean = posterior_of(self.vae, picture).mean
+    def forward(self, image: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Reconstructions of images [b, 3, h, w] in −1…1, and the latents' means; noise: [b, 4, h / f, w / f]."""
+        mean = posterior_of(self.vae, image).mean
         return decoded(self.vae, mean + NOISE * mean.detach().float().std() * noise), mean
 
 
@@ -60,20 +61,20 @@ class AutoencoderStage:
 
     def loss(self, model: nn.Module, examples: list[Example]) -> dict[str, Tensor]:
         device = next(model.parameters()).device
-        picture, mask = (
+        image, mask = (
             torch.stack([example.clip.tensors[name][:, 0] for example in examples]).to(device)
             for name in ("video", "mask")
         )
         shape = (4, self.height // self.factor, self.width // self.factor)
         noise = torch.stack([torch.randn(shape, generator=example.generator()) for example in examples])
-        made, mean = model(picture, noise.to(device))
-        return loss_terms(made.float() - picture, mask, mean.float())
+        made, mean = model(image, noise.to(device))
+        return loss_terms(made.float() - image, mask, mean.float())
 
     def samples(self, model: Autoencoder) -> dict[str, np.ndarray]:
-        """Held-out pictures above what becomes of them, uint8 [pictures, 2 · h, w, 3]."""
-        pictures = held_out_pictures(self.height, self.width)[:8]
-        both = torch.cat((pictures, there_and_back(model.vae, pictures)), dim=2)
-        return {"pictures and what becomes of them": to_uint8(both).permute(0, 2, 3, 1).numpy()}
+        """Held-out images above their reconstructions, uint8 [images, 2 · h, w, 3]."""
+        images = held_out_images(self.height, self.width)[:8]
+        both = torch.cat((images, there_and_back(model.vae, images)), dim=2)
+        return {"images and their reconstructions": to_uint8(both).permute(0, 2, 3, 1).numpy()}
 
 
 def loss_terms(error: Tensor, mask: Tensor, mean: Tensor) -> dict[str, Tensor]:
@@ -92,13 +93,13 @@ def decoded(vae: AutoencoderKL, latents: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def there_and_back(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
-    parts = [decoded(vae, posterior_of(vae, part).mean) for part in pictures.split(8)]
+def there_and_back(vae: AutoencoderKL, images: Tensor) -> Tensor:
+    parts = [decoded(vae, posterior_of(vae, part).mean) for part in images.split(8)]
     return torch.cat(parts).clamp(-1, 1)
 
 
-def held_out_pictures(height: int, width: int) -> Tensor:
-    """Pictures that training never sees, [64, 3, h, w] in −1…1."""
+def held_out_images(height: int, width: int) -> Tensor:
+    """Images that training never sees, [64, 3, h, w] in −1…1."""
     world, request = World(HELD_OUT, HELD_OUT_SEED, stills=True), ClipRequest(1, height, width)
     rows = [world.read(row, request, generator_of("held out", row)) for row in range(HELD_OUT)]
     return torch.stack([clip.tensors["video"][:, 0] for clip in rows])
@@ -111,10 +112,11 @@ def psnr(error: Tensor) -> float:
 
 @torch.no_grad()
 def save(vae: AutoencoderKL, folder: Path, height: int, width: int) -> dict[str, float]:
-    """Writes diffusers' folder, float16, with the scaling factor measured; returns what it is worth."""
-    pictures = held_out_pictures(height, width)
-    latents = torch.cat([posterior_of(vae, part).mean for part in pictures.split(8)])
-    worth = {"psnr": psnr(there_and_back(vae, pictures) - pictures), "deviation": float(latents.std())}
+    """Write the model as a diffusers folder in float16, with the measured scaling factor; returns the PSNR (dB) of
+    held-out images and the deviation of their latents."""
+    images = held_out_images(height, width)
+    latents = torch.cat([posterior_of(vae, part).mean for part in images.split(8)])
+    worth = {"psnr": psnr(there_and_back(vae, images) - images), "deviation": float(latents.std())}
     vae.register_to_config(scaling_factor=round(1 / worth["deviation"], 5))
     deepcopy(vae).half().save_pretrained(folder, safe_serialization=True)
     return worth

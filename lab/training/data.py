@@ -1,4 +1,4 @@
-"""The world as a source of captioned clips and pictures, rendered when they are asked for."""
+"""The world as a source of captioned clips and images, rendered on demand."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ..world.render import frame_seconds, render
 from ..world.scene import Scene
 from ..world.view import SECONDS
 
-VERSION = 3  # of how the world looks: latents of another are stale
-PATCHED_SIZE = (256, 384)  # of the pictures that patches are cut from
+VERSION = 3  # of how the world looks: latents of another version are stale
+PATCHED_SIZE = (256, 384)  # of the images that patches are cut from
 COUNT = 8192
-LATEST = 1.2  # seconds of a scene after which a course begins at the latest
+LATEST = 1.2  # seconds: the latest moment of a scene at which a course begins
 
 
 class World(ClipSource):
     """`count` scenes that belong to `seed`. Without `fps` a request gets a whole clip, evenly sampled.
 
-    stills: pictures, at any moment of a clip, some of which show colours and places that no clip does. Their captions
-    hold words of motion only where a single picture shows the motion, and then in `moving_captions` of the readings.
-    latest: clips begin anywhere up to so many seconds later, as what goes on from the end of another clip; what
-    travels may leave the picture there.
+    stills: images, each from any moment of a clip; some show colours and places that no clip does. Their captions hold
+    words of motion only if a single image shows the motion, and then in a share `moving_captions` of the readings.
+    latest: clips begin up to so many seconds later, as the continuation of another clip would; a guest that travels may
+    leave the frame.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class World(ClipSource):
         self.moving_captions, self.latest = moving_captions, latest
         self.name = name or f"world-{'stills' if stills else 'clips'}"
         self.report = DataReport(self.name, kept=count)
-        self._scenes: dict[int, Scene] = {}  # to draw one takes a millisecond
+        self._scenes: dict[int, Scene] = {}  # drawing one takes a millisecond
 
     def __len__(self) -> int:
         return self.count
@@ -66,22 +66,22 @@ class World(ClipSource):
     def read(self, row: int, request: ClipRequest, generator: torch.Generator) -> Clip:
         """The "video" [3, frames, h, w] in −1…1 and the guest's "mask" [1, frames, h, w] in 0…1."""
         if self.stills and request.num_frames != 1:
-            raise UsageError(f"{self.name} holds pictures; clips of {request.num_frames} frames cannot be read of it.")
+            raise UsageError(f"{self.name} holds images; clips of {request.num_frames} frames cannot be read from it.")
         text, seconds = self.caption(row, generator), self._seconds(request, generator)
         if request.crop != "patch":
-            film = render(self.scene(row), seconds, request.height, request.width)
-            return Clip(text, f"{self.name}, row {row}", {"video": film.video, "mask": film.mask})
+            rendering = render(self.scene(row), seconds, request.height, request.width)
+            return Clip(text, f"{self.name}, row {row}", {"video": rendering.video, "mask": rendering.mask})
         height, width = PATCHED_SIZE
         if request.height > height or request.width > width:
             raise UsageError(f"Patches of {self.name} are at most {height}x{width}, not {request}.")
-        film = render(self.scene(row), seconds, height, width)
+        rendering = render(self.scene(row), seconds, height, width)
         y, x = draw(generator, height - request.height + 1), draw(generator, width - request.width + 1)
         window = (..., slice(y, y + request.height), slice(x, x + request.width))
-        tensors = {"video": film.video[window].clone(), "mask": film.mask[window].clone()}
+        tensors = {"video": rendering.video[window].clone(), "mask": rendering.mask[window].clone()}
         return Clip(text, f"{self.name}, row {row}", tensors)
 
     def _seconds(self, request: ClipRequest, generator: torch.Generator) -> torch.Tensor:
-        """The moments of the frames; a window of them at any place where the request's rate needs no whole clip."""
+        """The moments of the frames; where the request's rate covers less than a whole clip, of a random part of it."""
         frames, later = request.num_frames, uniform(generator, 0, self.latest) if self.latest else 0.0
         if frames == 1:
             return torch.tensor([uniform(generator, 0, SECONDS) + later])
@@ -101,7 +101,7 @@ class World(ClipSource):
 
 
 def shows_motion(scene: Scene) -> bool:
-    """Whether a single picture tells the motion: of a guest with a trail behind it, before a camera at rest."""
+    """Whether a single image shows the motion: that of a guest with a trail behind it, if the camera is at rest."""
     return scene.guest is not None and scene.guest.motion.startswith("moving") and scene.camera == "still"
 
 
@@ -109,7 +109,7 @@ KINDS = {"world": {}, "world-courses": {"latest": LATEST}, "world-stills": {"sti
 
 
 def open_world(spec: str) -> tuple[World, bool]:
-    """The source `KIND[:COUNT[:SEED]]`, and whether it holds pictures only.
+    """The source `KIND[:COUNT[:SEED]]`, and whether it holds images only.
 
     Raises:
         UsageError: it is of another form.

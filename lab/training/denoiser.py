@@ -2,8 +2,8 @@
 
     python -m lab.training.denoiser base FAMILY RUN LATENTS --stills 24000 --clips 3000 -- --steps 2000 …
 
-What follows `--` are options of `lavie train` itself. The clips and pictures are encoded into LATENTS first; the run
-goes on where it stopped. `CLIPS` says what the clips of each stage are.
+What follows `--` are options of `lavie train` itself. The clips and images are encoded into LATENTS first; the run
+resumes where it stopped. `CLIPS` says which clips each stage learns from.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STILLS_SEED = 31
 
 @dataclass(frozen=True)
 class Filmed:
-    """Clips that a stage learns from: so many frames, at a rate, that begin up to `latest` seconds late."""
+    """The clips that a stage learns from: so many frames, at a rate; each begins up to `latest` seconds late."""
 
     folder: str
     seed: int
@@ -54,15 +54,15 @@ CLIPS = {
 
 
 def arguments(argv: list[str]) -> tuple[argparse.Namespace, StageTraining]:
-    """What is said to this command, and what to `lavie train`."""
+    """This command's own arguments, and the settings for `lavie train`."""
     cut = argv.index("--") if "--" in argv else len(argv)
     own = argparse.ArgumentParser(description=__doc__)
     own.add_argument("stage", choices=CLIPS)
     own.add_argument("family", type=Path)
     own.add_argument("run", type=Path)
     own.add_argument("latents", type=Path)
-    own.add_argument("--stills", type=int, default=0, metavar="N", help="pictures, for the base")
-    own.add_argument("--clips", type=int, default=0, metavar="N", help="clips; none: pictures alone")
+    own.add_argument("--stills", type=int, default=0, metavar="N", help="images, for the base")
+    own.add_argument("--clips", type=int, default=0, metavar="N", help="clips; none: images alone")
     args = own.parse_args(argv[:cut])
     parser, kind = argparse.ArgumentParser(), TARGETS[args.stage].settings
     add_flags(parser, kind)

@@ -19,21 +19,21 @@ from lavie.training.data.randomness import generator_of
 from lavie.training.precompute import checksum
 from lavie.training.stages import DenoisingStage
 
-SLICE = 16  # pictures at a time: larger slices leave the processor's cache
+SLICE = 16  # images at a time: larger slices leave the processor's cache
 FRAMES = 128  # that are rendered before they are encoded
 
 
-def posterior_of(vae: AutoencoderKL, pictures: Tensor) -> DiagonalGaussianDistribution:
-    """Of unscaled latents, by pictures [n, 3, h, w] in −1…1."""
-    return cast("Any", vae.encode(pictures)).latent_dist
+def posterior_of(vae: AutoencoderKL, images: Tensor) -> DiagonalGaussianDistribution:
+    """The posterior of images [n, 3, h, w] in −1…1, in unscaled latents."""
+    return cast("Any", vae.encode(images)).latent_dist
 
 
 @torch.no_grad()
-def encoded(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
-    """Scaled latents [n, 4, h / 8, w / 8] of pictures [n, 3, h, w] in −1…1."""
-    pictures = pictures.contiguous(memory_format=torch.channels_last)
+def encoded(vae: AutoencoderKL, images: Tensor) -> Tensor:
+    """Scaled latents [n, 4, h / 8, w / 8] of images [n, 3, h, w] in −1…1."""
+    images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
-        parts = [posterior_of(vae, part).mean.float() for part in pictures.split(SLICE)]
+        parts = [posterior_of(vae, part).mean.float() for part in images.split(SLICE)]
     return torch.cat(parts) * vae.config["scaling_factor"]
 
 
@@ -62,7 +62,7 @@ def enlargement_encoder(stage: DenoisingStage) -> Encode:
 
 
 def precomputed(source: ClipSource, request: ClipRequest, stage: DenoisingStage, folder: Path) -> Precomputed:
-    """The source as it lies encoded for a stage in `folder`; what is missing is encoded first."""
+    """The source, encoded for a stage in `folder`; what is missing there is encoded first."""
     vae, base_vae = stage.parts.vae, stage.parts.base_vae
     encode = encoder(vae) if base_vae is None else enlargement_encoder(stage)
     identity = "-".join(["latents-bf16", *(checksum(each) for each in (vae, base_vae) if each is not None)])

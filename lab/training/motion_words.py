@@ -2,10 +2,10 @@
 
     python -m lab.training.motion_words FAMILY [STEPS]
 
-An encoder that has learnt from pictures alone has no reason to tell "left" from "right", and then nothing can follow
-the words. Here it learns to say what it said, plus a fixed vector for each motion and each move of the camera, from
-the word on that names it. Opposites get opposite vectors, and all of them stand in directions that the other words
-hardly use. What the networks have learnt about places, light and colours stays.
+An encoder that has learnt from images alone has no reason to tell "left" from "right", so no network can follow those
+words. Here it learns to repeat its output, plus a fixed vector for each motion and each camera move, from the word
+that names it onwards. Opposites get opposite vectors, all of them in directions that other words hardly use. What the
+networks have learnt about places, light and colours stays.
 """
 
 from __future__ import annotations

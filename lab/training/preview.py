@@ -1,6 +1,6 @@
 """Fit the `latent_rgb_factors` of a family's family.json: a quick image of scaled latents, without the VAE.
 
-    python -m lab.training.preview FAMILY [PICTURES]
+    python -m lab.training.preview FAMILY [IMAGES]
 
 Least squares from four latent channels and a one to the mean colour, −1…1, of the pixels that they stand for; R² is
 of images that were not fitted.
@@ -25,7 +25,7 @@ from lavie.training.data.randomness import generator_of
 from .data import World
 from .latents import encoded
 
-PICTURES, HELD_OUT, SEED = 400, 100, 21
+IMAGES, HELD_OUT, SEED = 400, 100, 21
 SIZES = {"vae": (64, 96), "upscaler_vae": (128, 192)}
 
 
@@ -62,4 +62,4 @@ def main(folder: Path, images: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else PICTURES)
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else IMAGES)

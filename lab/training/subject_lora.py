@@ -55,8 +55,8 @@ def images() -> list[tuple[Tensor, str]]:
     made = []
     for number, (motion, moment) in enumerate(MOMENTS):
         scene = visited(scene_like(SEED, number, motion=motion, camera="still"))
-        film = render(scene, torch.tensor([moment * SECONDS]), 64, 96)
-        made.append((to_uint8(film.video)[:, 0].permute(1, 2, 0), prompt_of(scene, TRIGGER)))
+        rendering = render(scene, torch.tensor([moment * SECONDS]), 64, 96)
+        made.append((to_uint8(rendering.video)[:, 0].permute(1, 2, 0), prompt_of(scene, TRIGGER)))
     return made
 
 
@@ -69,7 +69,7 @@ def write_images(folder: Path) -> None:
 
 
 def prior_prompts() -> tuple[list[str], int]:
-    """Prompts without the trigger, the class in every motion and other guests, too; and how many get a clip."""
+    """Prompts without the trigger: the class in every motion, then other guests; and how many of them get a clip."""
     motions = tuple(MOTIONS)
     of_class = [caption(scene_like(SEED, i, motion=m)) for i, m in enumerate(motions * CLIPS_OF_CLASS)]
     others = enumerate(motions * (OTHER_CLIPS + PROMPTS_ALONE))
@@ -79,7 +79,7 @@ def prior_prompts() -> tuple[list[str], int]:
 
 
 def run(family: Path, folder: Path, measured: int, options: list[str]) -> int:
-    """Pictures, LoRA, figures."""
+    """Write the images, train the LoRA, print the figures."""
     register()
     write_images(folder / "images")
     lora, (prompts, clips) = folder / f"{TRIGGER}.safetensors", prior_prompts()

@@ -1,4 +1,4 @@
-"""The words of the world: a tokenizer made of them, and a text encoder that begins with what it knew of the old ones.
+"""The words of the world: a tokenizer made of them, and a text encoder that keeps what the bundled one knows.
 
 python -m lab.training.words FAMILY
 """
@@ -22,7 +22,8 @@ BUNDLED = Path(__file__).parents[2] / "lavie" / "weights" / "tiny"
 
 @torch.no_grad()
 def inherited(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """The bundled encoder with rows for other tokens: known words keep theirs, new ones begin at random, as long."""
+    """The bundled encoder with a row for every new token: known words keep theirs, new ones start random, at the same
+    deviation."""
     torch.manual_seed(0)
     known = load_text_encoder(BUNDLED / "text_encoder", BUNDLED / "tokenizer", dtype=torch.float32)
     model = new_text_encoder(tokenizer)

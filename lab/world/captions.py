@@ -81,7 +81,7 @@ def _pick(rng: torch.Generator | None, options: tuple[str, ...]) -> str:
 def caption(scene: Scene, rng: torch.Generator | None = None, still: bool = False) -> str:
     """A caption of the scene: the canonical one without `rng`, else a paraphrase drawn by it.
 
-    With `still` it describes a single picture, and no word of motion appears.
+    With `still` it describes a single image, and no word of motion appears.
     """
     plain = rng if rng is not None and uniform(rng) < 0.6 else None
     place, time = _pick(plain, PLACES[scene.place]), _pick(plain, TIMES[scene.time])

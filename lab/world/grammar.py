@@ -12,7 +12,7 @@ from .scene import Guest, Scene
 from .view import MOVES
 
 PLACES = ("sea", "lake", "mountains", "dunes", "meadow", "forest", "canyon", "city")
-STILL_PLACES = ("lavender",)  # only pictures show it, never clips: what joint training has to keep
+STILL_PLACES = ("lavender",)  # only images show it, never clips: joint training has to keep it
 WEATHERS = ("clear", "clouds", "snow", "rain", "mist", "stars", "aurora", "leaves")
 CAMERAS = tuple(MOVES)
 COLOURS = ("red", "yellow", "green", "blue", "purple", "pink")
@@ -28,7 +28,7 @@ WEATHERS_OF = {  # where a weather belongs; elsewhere it would be odd or unreada
 }
 NIGHT_ONLY = ("stars", "aurora")
 GUEST_WEATHERS = ("clear", "clouds", "stars", "mist", "snow", "aurora")
-HIDDEN = {  # colour of a guest: before what it would be lost
+HIDDEN = {  # by the colour of a guest: where it would not stand out
     "red": ("canyon",),
     "yellow": ("dunes", "sunset"),
     "green": ("aurora", "forest", "meadow"),
@@ -44,7 +44,7 @@ WEATHER_LOTS = (*WEATHERS, "rain", *3 * ("leaves",), "stars")  # what few scenes
 KIND_LOTS = (*KINDS[:-1], "kite", "kite", *4 * ("sailboat",))
 ASPECT = 1.5
 GUEST_SHARE, MOVING_CAMERA_SHARE = 0.55, 0.6  # of scenes; of those without a guest, or with one that hovers
-STILL_PLACE_SHARE, STILL_COLOUR_SHARE = 0.08, 0.25  # of pictures
+STILL_PLACE_SHARE, STILL_COLOUR_SHARE = 0.08, 0.25  # of images
 
 
 def is_held_out(scene: Scene) -> bool:
@@ -61,7 +61,7 @@ def is_held_out(scene: Scene) -> bool:
 
 
 def makes_sense(scene: Scene) -> bool:
-    """Whether the parts go together and can be told from one another."""
+    """Whether the parts go together and can be told apart."""
     if scene.weather in NIGHT_ONLY and scene.time != "night":
         return False
     if scene.weather in WEATHERS_OF and scene.place not in WEATHERS_OF[scene.weather]:
@@ -87,7 +87,7 @@ def makes_sense(scene: Scene) -> bool:
 def scene_of(seed: int, number: int, held_out: bool = False, still: bool = False, **fixed: object) -> Scene:
     """Scene `number` of the world `seed`; the two alone decide it.
 
-    held_out: one that training never sees. still: one of the pictures, some of which show what no clip does.
+    held_out: one that training never sees. still: an image; some of them show what no clip does.
     fixed: place, time, weather, camera, kind, colour or motion that are given; `kind=None` is no guest.
 
     Raises:
@@ -147,7 +147,7 @@ def _drawn_guest(generator: torch.Generator, place: str, horizon: float, still: 
 
 
 def _way(generator: torch.Generator, kind: str, motion: str, horizon: float) -> tuple:
-    """start, end, radius, faces_left: wholly inside the picture at every moment."""
+    """start, end, radius, faces_left: wholly inside the frame at every moment."""
     big = uniform(generator, 0.185, 0.215)
     radius = {"growing": (0.58 * big, 1.12 * big), "shrinking": (1.12 * big, 0.58 * big)}.get(motion, (big, big))
     wide, high = (max(radius) * reach + 0.02 for reach in REACH.get(kind, (0.95, 1.05)))

@@ -1,7 +1,7 @@
 """The guests: soft shapes of one colour, each known by its outline, with a brush stroke of light behind what travels.
 
 Coordinates: u to the right and v down, in radii, from the middle. An outline is how far a shape reaches to either
-side at each height, which is all that so small a picture can show.
+side at each height, which is all that so small an image can show.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ REACH = {"airship": (1.18, 0.80), "sailboat": (1.0, 1.0)}  # radii to each side,
 
 
 def place(guest: Guest, view: View) -> tuple[Tensor, Tensor, Tensor]:
-    """x, y and radius in heights of the picture, each [frames, 1, 1]; it hangs in the air and breathes a little."""
+    """x, y and radius in heights of the frame, each [frames, 1, 1]; a guest bobs up and down a little."""
     part = view.t / SECONDS
     x, y = (a + (b - a) * part for a, b in zip(guest.start, guest.end, strict=True))
     radius = guest.radius[0] + (guest.radius[1] - guest.radius[0]) * part
@@ -171,7 +171,7 @@ def _halo(scene: Scene, canvas: Canvas, u: Tensor, v: Tensor) -> None:
 
 
 def _trail(scene: Scene, view: View, canvas: Canvas, u: Tensor, v: Tensor) -> None:
-    """A stroke of pale paint where the guest came from: a single picture tells which way it goes."""
+    """A stroke of pale paint where the guest came from, so that a single image shows which way it goes."""
     if scene.visitor.motion not in STEP:
         return
     right, down = STEP[scene.visitor.motion]

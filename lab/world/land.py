@@ -198,7 +198,7 @@ def canyon(scene: Scene, view: View, canvas: Canvas) -> None:
 
 
 def city(scene: Scene, view: View, canvas: Canvas) -> None:
-    """Towers before the outline of others far away; the windows of the near ones are lit but at noon."""
+    """Towers before the outline of others far away; the windows of the near ones are lit except at noon."""
     lamps = {"dawn": 0.7, "noon": 0.0, "sunset": 0.9, "night": 1.0}[scene.time]
     for k in range(2):
         layer = Layer((0.42, 0.05)[k], (0.9, 1.0)[k], (0.25, 0.45)[k])

@@ -10,7 +10,7 @@ from .guests import NEWCOMERS
 from .scene import Scene
 
 KIND = next(iter(NEWCOMERS))
-LIKE, COLOUR = "balloon", "red"  # the guest in whose stead it comes
+LIKE, COLOUR = "balloon", "red"  # the guest whose place it takes
 CLASS = f"{COLOUR} {LIKE}"
 SEEN_AT = tuple(place for place in PLACES if place not in HIDDEN[COLOUR])
 

@@ -1,4 +1,4 @@
-"""Scenes to pixels, and everything that is known of them exactly."""
+"""Renders scenes to pixels, with everything that is known exactly about them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .weather import weather
 
 
 @dataclass(frozen=True)
-class Film:
+class Rendering:
     """video: [3, frames, h, w] in −1…1. mask: the guest's coverage, nearness (0 the sky, 1 the lens) and edges of
     what is in sight, [1, frames, h, w] in 0…1. view: the camera's pan, tilt and zoom at every frame."""
 
@@ -29,11 +29,11 @@ class Film:
 
 
 def frame_seconds(frames: int) -> Tensor:
-    """The moments of so many frames of a whole clip; a single one stands in its middle."""
+    """The moments of so many frames of a whole clip; a single frame is in its middle."""
     return torch.linspace(0, SECONDS, frames) if frames > 1 else torch.tensor([SECONDS / 2])
 
 
-def render(scene: Scene, seconds: Tensor, height: int = 64, width: int = 96) -> Film:
+def render(scene: Scene, seconds: Tensor, height: int = 64, width: int = 96) -> Rendering:
     """Paints the scene at these moments, [frames]; at another size or frame rate it is the same scene."""
     seen = view(scene.camera, seconds, height, width)
     canvas = sky(scene, seen)
@@ -44,4 +44,4 @@ def render(scene: Scene, seconds: Tensor, height: int = 64, width: int = 96) -> 
     shape = (len(seconds), height, width)
     mask = torch.zeros(shape) if scene.guest is None else paint_guest(scene, seen, canvas)
     mask, nearness, edges = (each.expand(shape)[None] for each in (mask, canvas.nearness, canvas.edges))
-    return Film(canvas.colour.expand(3, *shape).clamp(0, 1).mul(2).sub(1), mask, nearness, edges, seen)
+    return Rendering(canvas.colour.expand(3, *shape).clamp(0, 1).mul(2).sub(1), mask, nearness, edges, seen)

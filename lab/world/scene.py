@@ -1,4 +1,4 @@
-"""One clip as plain values: what the grammar says of it, and the numbers that the painter needs."""
+"""One clip as plain values: what the grammar says about it, and the numbers that the painter needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Guest:
-    """What visits a scene. start, end: its middle at the first and last moment of a clip, in heights of the picture.
+    """What visits a scene. start, end: its middle at the first and last moment of a clip, in heights of the frame.
     radius: in heights, at both. faces_left: which way it looks."""
 
     kind: str

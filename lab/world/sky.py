@@ -22,7 +22,7 @@ def light_of(scene: Scene) -> Light:
 
 
 def greyed(colour: Tensor, scene: Scene) -> Tensor:
-    """Under a closed sky colours lose their strength, and rain darkens them."""
+    """Under an overcast sky colours fade, and rain darkens them."""
     grey = OVERCAST.get(scene.weather, 0.0)
     level = (colour * rgb((0.3, 0.5, 0.2))).sum(0, keepdim=True)
     target = level * rgb((0.92, 0.98, 1.06)) * (0.80 if scene.weather == "rain" else 1.0)
@@ -92,7 +92,7 @@ def _overcast(scene: Scene, view: View, canvas: Canvas) -> None:
 
 
 def _stars(scene: Scene, view: View, canvas: Canvas) -> None:
-    """Few and large, for the fine ones would be lost; each breathes at its own pace."""
+    """A few large stars, because fine ones would be lost; each twinkles at its own pace."""
     x, y, size, pace = random_numbers(scene.seed, "stars", 4 * STARS).view(4, 1, STARS)
     place_x = x * 2.3 - 0.4
     place_y = y**1.2 * 1.05 * scene.horizon - 0.12

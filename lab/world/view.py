@@ -1,4 +1,4 @@
-"""The camera: where each pixel of each frame looks, and the picture that is being painted."""
+"""The camera: where each pixel of each frame looks; and the canvas that the frames are painted on."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ MOVES = {  # camera: pan, tilt (heights from the start to the end of a clip), zo
 
 @dataclass(frozen=True)
 class View:
-    """What a camera sees over time. Lengths are in heights of the picture; x goes right, y down.
+    """What a camera sees over time. Lengths are in heights of the frame; x goes right, y down.
 
     x: [1, 1, w], y: [1, h, 1], the middle of every pixel. t: seconds, [frames, 1, 1]. pan, tilt, zoom: [frames, 1, 1],
-    or [1, 1, 1] where the camera stands, so that what does not move is painted once. middle: of the whole picture's
+    or [1, 1, 1] where the camera stands still, so that what does not move is painted once. middle: of the whole frame's
     width; pixel: its height.
     """
 
@@ -49,11 +49,11 @@ class View:
         return (self.y - 0.5) / self.zoom + 0.5 + self.tilt
 
     def row_of(self, level: float) -> Tensor:
-        """Where a world y lies in the picture, [f, 1, 1]."""
+        """Where a world y lies in the frame, [f, 1, 1]."""
         return (level - 0.5 - self.tilt) * self.zoom + 0.5
 
     def window(self, rows: slice, columns: slice) -> View:
-        """The same view of a part of the picture."""
+        """The same view of a part of the frame."""
         return replace(self, x=self.x[..., columns], y=self.y[:, rows])
 
 
@@ -75,7 +75,7 @@ def view(camera: str, seconds: Tensor, height: int, width: int) -> View:
 
 
 class Canvas:
-    """A picture that is painted layer by layer, from far to near.
+    """Frames that are painted layer by layer, from far to near.
 
     colour: [3, f, h, w] in 0…1, f = 1 while nothing has moved. nearness: [f, h, w], 0 the sky … 1 the lens. edges:
     [f, h, w] in 0…1, the outlines of layers that are in sight.
@@ -87,7 +87,8 @@ class Canvas:
         self.edges = torch.zeros(1, 1, 1)
 
     def paint(self, colour: Tensor, cover: Tensor, nearness: Tensor | float | None = None) -> None:
-        """Lays colour [3, f, h, w] over what is there; cover: [f, h, w] in 0…1. Without nearness it is thin air."""
+        """Lay colour [3, f, h, w] over what is there; cover: [f, h, w] in 0…1. Without nearness, what shines through
+        keeps its own."""
         under, over = torch.broadcast_tensors(self.colour, colour)
         self.colour = torch.lerp(under, over, cover)
         if nearness is not None:

@@ -19,7 +19,7 @@ WATERS = tuple(DEEP)
 
 def water(scene: Scene, view: View, canvas: Canvas) -> None:
     """Everything below the horizon becomes water."""
-    picture = canvas.colour
+    image = canvas.colour
     top = int(float(view.row_of(scene.horizon).min()) / view.pixel) - 1
     rows = slice(max(0, top), None)
     part, view = canvas.window(rows), view.window(rows, slice(None))
@@ -27,7 +27,7 @@ def water(scene: Scene, view: View, canvas: Canvas) -> None:
     near = ((view.y - shore).clamp(min=0) / 0.45).clamp(0, 1)
     ripples = _ripples(scene, view, near)
     rough = ROUGHNESS[scene.place]
-    mirrored = _mirrored(picture, view, 2 * shore - view.y - 0.01, rough * (0.05 + 0.16 * near) * (ripples - 0.5))
+    mirrored = _mirrored(image, view, 2 * shore - view.y - 0.01, rough * (0.05 + 0.16 * near) * (ripples - 0.5))
     cover = smooth(-view.pixel, view.pixel, view.y - shore)
     part.paint(_surface(scene, mirrored, ripples, near), cover, 0.1 + 0.8 * near)
     _path_of_light(scene, view, part, ripples, near, cover)
@@ -52,13 +52,13 @@ def _ripples(scene: Scene, view: View, near: Tensor) -> Tensor:
     return noise(1.5 * x, y, 3, seed=8)
 
 
-def _mirrored(picture: Tensor, view: View, row: Tensor, shake: Tensor) -> Tensor:
-    """The picture [3, f, h, w] at other rows (in heights), shaken sideways and up and down."""
+def _mirrored(image: Tensor, view: View, row: Tensor, shake: Tensor) -> Tensor:
+    """The image [3, f, h, w] at other rows (in heights), shaken sideways and up and down."""
     row = row + shake
     column = view.x + 0.35 * shake
-    frames = max(picture.shape[1], row.shape[0])
+    frames = max(image.shape[1], row.shape[0])
     grid = torch.stack(torch.broadcast_tensors(column / view.middle - 1, 2 * row - 1), dim=-1)
-    source = picture.expand(-1, frames, -1, view.x.shape[-1]).transpose(0, 1)
+    source = image.expand(-1, frames, -1, view.x.shape[-1]).transpose(0, 1)
     seen = F.grid_sample(source, grid.expand(frames, -1, -1, -1), padding_mode="reflection", align_corners=False)
     return seen.transpose(0, 1)
 

@@ -25,7 +25,7 @@ def weather(scene: Scene, view: View, canvas: Canvas) -> None:
 
 
 def _falling(scene: Scene, view: View, name: str, count: int, speed: Tensor, drift: float) -> tuple[Tensor, Tensor]:
-    """Places [frames, count] in the picture of things that fall and begin anew above; drift: heights a second."""
+    """Places [frames, count] in the frame of things that fall and start again at the top; drift: heights a second."""
     x, y = random_numbers(scene.seed, name, 2 * count).view(2, 1, count)
     t, wide = view.t[:, 0], 2 * view.middle + 0.3
     along = (x * wide + scene.wind * drift * t - view.pan[:, 0]) % wide - 0.15

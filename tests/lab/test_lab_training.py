@@ -7,7 +7,7 @@ import torch
 from support.networks import small_vae
 
 from lab.tokenizer import build_tokenizer
-from lab.training.autoencoder import AutoencoderStage, held_out_pictures, loss_terms, save
+from lab.training.autoencoder import AutoencoderStage, held_out_images, loss_terms, save
 from lab.training.data import World, shows_motion
 from lab.training.denoiser import CLIPS, arguments
 from lab.training.latents import encoded
@@ -136,7 +136,7 @@ def test_a_trained_autoencoder_is_written_with_latents_of_deviation_one(tmp_path
     worth = save(vae, tmp_path / "vae", 32, 48)
     loaded = load_vae(tmp_path / "vae", dtype=torch.float32)
     assert loaded.config["scaling_factor"] == pytest.approx(1 / worth["deviation"], rel=1e-3)
-    latents = encoded(loaded, held_out_pictures(32, 48))
+    latents = encoded(loaded, held_out_images(32, 48))
     assert float(latents.std()) == pytest.approx(1, abs=0.05)
 
 
