@@ -10,7 +10,7 @@ _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 
 
 def printable(text: str) -> str:
-    """The text with what would steer a terminal shown as its escape: a file's name may hold anything."""
+    """The text with characters that would control a terminal shown as escapes: a file's name may hold anything."""
     return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
@@ -48,7 +48,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def in_words(error: BaseException, advice: str) -> LavieError | None:
-    """A sentence for what the system refuses, memory and access to files; None for another error.
+    """A sentence for what the system refused, memory or access to a file; None for any other error.
 
     advice: a sentence on what to do where memory is short.
     """

@@ -31,7 +31,7 @@ class Named:
 
 @dataclass(eq=False)
 class Made:
-    """What a function or class would have been called to make; it was not called."""
+    """A call of a function or class that the pickle asks for; it was not made."""
 
     by: str
     arguments: tuple[Any, ...]
@@ -40,13 +40,13 @@ class Made:
 
 @dataclass(frozen=True, eq=False)
 class Outside:
-    """Something that lies outside the pickle, by what the pickle says of it: a storage of numbers."""
+    """Something outside the pickle, as the pickle describes it: a storage of numbers."""
 
     reference: Any
 
 
 def read_pickle(file: Any, allowed: Callable[[str], bool], outside: list[Outside] | None = None) -> Any:
-    """What the next pickle of an open binary file (or a memory map) holds; the file is then at its end.
+    """The content of the next pickle in an open binary file (or memory map), which is left at the end of that pickle.
 
     Args:
         file: has read, readline and tell.
@@ -108,7 +108,7 @@ class _Machine:
             self._steps[name](self, argument)
 
     def _to_mark(self) -> list[Any]:
-        """What was put on the stack since the last mark."""
+        """Everything put on the stack since the last mark."""
         place = len(self.stack) - 1
         while self.stack[place] is not _MARK:
             place -= 1

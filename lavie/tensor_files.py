@@ -36,7 +36,7 @@ _WRAPPERS = ("ema", "state_dict", "model_state_dict", "model", "module", "params
 # Prefixes that data parallelism, torch.compile and Stable Diffusion's own code put before every name.
 _PREFIXES = ("module.", "_orig_mod.", "model.diffusion_model.", "unet.")
 
-# Programs that let nobody write metadata keep them as a tensor: the bytes of a JSON object of strings.
+# Programs that do not let others write metadata keep them as a tensor: the bytes of a JSON object of strings.
 NOTES, _SAVED_BY_COMFYUI = "lavie.notes", "model.diffusion_model."
 
 

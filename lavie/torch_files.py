@@ -51,8 +51,8 @@ _STORAGES = {
     "Float8_e5m2": torch.float8_e5m2,
 }
 _TENSORS = {f"torch._utils._rebuild_tensor{version}" for version in ("", "_v2", "_v3")}
-# What files of torch.save name, besides weights also numbers of numpy and a program's arguments. Nobody could make one
-# of these run code, even if it were called.
+# The functions and classes that torch.save's files name, also for numpy's numbers and a program's arguments. None of
+# them could be made to run code, even if it were called.
 _HARMLESS = re.compile(
     r"collections\.(OrderedDict|defaultdict|Counter|deque)|argparse\.Namespace|pathlib\.(Pure)?(Posix|Windows)?Path"
     r"|(builtins|__builtin__)\.(set|frozenset|complex|slice|bytearray|list|dict|tuple|int|float)|_codecs\.encode"

@@ -12,7 +12,7 @@ RELEASED_LAYOUTS = {  # (block_out_channels, cross_attention_dim)
     ((256, 512, 512, 1024), 1024),  # upscaler
 }
 
-# The released models' values of what tensors cannot tell.
+# What tensors do not show, with the released models' values.
 _UNTOLD = {"norm_num_groups": 32, "norm_eps": 1e-5}
 _UNTOLD_HEADS = 8
 
@@ -47,11 +47,11 @@ def unet_config(
 
     Args:
         tensors: an official UNet state dict.
-        given: a config that settles what tensors cannot tell; its other fields are ignored.
+        given: a config that settles what tensors do not show; its other fields are ignored.
 
     Returns:
         The config in official field names, and the fields whose values are assumed: they are the released models',
-        although the sizes differ, no tensor tells them, and no config was given.
+        although the sizes differ, no tensor shows them, and no config was given.
 
     Raises:
         KeyError: the tensors are not those of a whole UNet.
@@ -106,10 +106,10 @@ def _heads_in_bias_table(tensors: Mapping[str, Tensor], block: str) -> dict[str,
 
 
 def _only_cross_attention(tensors: Mapping[str, Tensor], config: dict[str, Any]) -> tuple[list[bool], bool]:
-    """Per level: does attn1 read the text? And whether the shapes tell.
+    """Per level: does attn1 read the text? And do the shapes show it?
 
-    They do not if a width equals the text's. Then the answer is the official upscaler's (every level but the deepest),
-    and no for the other stages, which never have it.
+    They do not if a level is as wide as the text. Then the answer is the official upscaler's (every level but the
+    deepest), and no for the other stages, which never have it.
     """
     widths, text = config["block_out_channels"], config["cross_attention_dim"]
     is_upscaler, answers, sure = has_temporal_modules(tensors), [], True

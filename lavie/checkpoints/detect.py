@@ -17,7 +17,7 @@ class Detected:
     """What a checkpoint is.
 
     kind: "unet" (one of LaVie's video UNets), "vae", "text_encoder", "sd1-checkpoint" (a Stable Diffusion
-        1.x single file), "foreign" (recognised, but of no use to LaVie) or "unknown".
+        1.x single file), "foreign" (recognised, but LaVie cannot use it) or "unknown".
     stage: for a UNet "base", "interpolation", "extension" or "upscaler"; else None.
     variant: extension "mask" or "first-frame"; vae "f8" or "f4"; text encoder "clip-l" or "openclip-h".
     title: a name for people, with its article: "a LaVie base UNet".
@@ -46,7 +46,7 @@ def detect(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None = Non
 
     Args:
         tensors: named tensors as in the file.
-        config: a UNet config stored with them; decides what tensors cannot tell.
+        config: a UNet config stored with them; decides what tensors do not show.
     """
     for recognise in (_video_unet, _vae, _text_encoder, _single_file, _foreign):
         found = recognise(tensors, config)

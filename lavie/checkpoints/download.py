@@ -17,7 +17,7 @@ from .checksum import sha256
 
 @dataclass(frozen=True)
 class _Pending:
-    """A file to download. checksum: SHA-256, or the Git blob id of a small file; empty if the hub names none."""
+    """A file to download. checksum: SHA-256, or the Git blob id of a small file; empty if the hub gives none."""
 
     release: Release
     file: RemoteFile
@@ -120,7 +120,7 @@ def _require_space(models: Path, size: int) -> None:
 
 @contextmanager
 def _explained(missing: list[tuple[Release, RemoteFile]], models: Path) -> Generator[None]:
-    """Explain in a user's words what went wrong with the hub, whose client raises different errors in each version."""
+    """Turn errors of the hub's client, which differ from version to version, into sentences for users."""
     from huggingface_hub.utils import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError
 
     try:

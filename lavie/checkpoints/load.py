@@ -35,7 +35,7 @@ def load_unet(
         stage: "base", "interpolation", "extension" or "upscaler" to require that stage; None accepts any.
         dtype: the precision to convert to; None keeps the file's.
         device: where to put it.
-        config: decides what tensors cannot tell, before any config stored with the file.
+        config: decides what tensors do not show; takes precedence over a config stored with the file.
 
     Raises:
         LavieError: no such checkpoint, another stage, missing, unexpected or misshapen tensors, NaN weights.

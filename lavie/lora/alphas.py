@@ -27,7 +27,7 @@ def stored_alphas(checkpoint: Checkpoint) -> dict[str, Tensor]:
     whose ranks differ from the file's belongs to another LoRA and is ignored.
 
     Raises:
-        LavieError: a config is there but cannot be read.
+        LavieError: there is a config, but it cannot be read.
     """
     layers: dict[str, tuple[Name, int]] = {}
     for tensor_name, tensor in checkpoint.tensors.items():

@@ -1,4 +1,4 @@
-"""The strength of a LoRA per block of the UNet: early blocks place things, late ones paint them.
+"""The strength of a LoRA per block of the UNet: early blocks decide the layout, late ones the look.
 
 Blocks have the names and the order of LoRA Block Weight (hako-mikan): IN00 … IN11, MID, OUT00 … OUT11 as in Stable
 Diffusion 1.x's own numbering, three to a level, and BASE for the text encoder.

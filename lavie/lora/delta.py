@@ -40,7 +40,7 @@ def changed(weight: Tensor, parts: Parts, strength: float) -> Tensor:
 
 
 def _check_size(parts: Parts, weight: Tensor) -> None:
-    """Before anything is multiplied: what comes out has as many numbers as the weight, and no rank is absurd."""
+    """Check before multiplying: the result must have as many numbers as the weight, and no rank may be absurd."""
     factors = [
         [name for name in pair if name in parts]
         for pair in ((UP, MID, DOWN), ("hada_w1_a", "hada_t1", "hada_w1_b"), ("hada_w2_a", "hada_t2", "hada_w2_b"))
@@ -60,11 +60,11 @@ def _check_size(parts: Parts, weight: Tensor) -> None:
 
 
 def _size_of_product(shapes: list[torch.Size]) -> int:
-    """How many numbers a product has of factors [out, rank, …], perhaps [rank, rank, kernel], and [rank, in, …]."""
+    """How many numbers the product of factors [out, rank, …], perhaps [rank, rank, kernel], and [rank, in, …] has."""
     if any(len(shape) < 2 or 0 in shape for shape in shapes):
         raise LavieError("it has weights that are no matrices")
     up, *middle, down = shapes
-    rank = min(up[:2]) if middle else up[1]  # LyCORIS turns some of them
+    rank = min(up[:2]) if middle else up[1]  # LyCORIS transposes some
     if max(rank, down[0]) > MAX_RANK:
         raise LavieError(f"its rank is {max(rank, down[0])}; {MAX_RANK} is the most")
     if middle:

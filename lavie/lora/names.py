@@ -44,7 +44,7 @@ _TEMPORAL = ("attn_temp", "norm_temp", "temporal", "motion_modules")
 class Name:
     """What a tensor belongs to.
 
-    model: "unet" or "te" (the text encoder). layer: with dots, or with underscores if kohya's names give no more. part:
+    model: "unet" or "te" (the text encoder). layer: with dots, or with underscores if kohya's names have no dots. part:
     as kohya spells it, "lora_down.weight" or "alpha"; parts of other adapters as in the file.
     """
 

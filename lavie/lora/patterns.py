@@ -1,7 +1,7 @@
 """The patterns of PEFT's alpha_pattern: names of layers, or ends of them, matched in linear time.
 
-PEFT takes them as regular expressions. What people write of those is understood: a name, ".*" for anything, "|" between
-alternatives, "^" and "$".
+PEFT reads them as regular expressions. LaVie understands what people write in practice: a name, ".*" for anything, "|"
+between alternatives, "^" and "$".
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _ANYTHING = ".*"
 
 
 class LayerPatterns:
-    """Values by patterns; the first that fits a layer counts.
+    """Values by pattern; the first pattern that fits a layer counts.
 
     Raises:
         ValueError: a pattern beyond names, ".*" and "|", or too many with ".*".
-        AttributeError, TypeError: no mapping of patterns.
+        AttributeError, TypeError: not a mapping of patterns.
     """
 
     def __init__(self, patterns: Mapping[str, Any]) -> None:
@@ -52,7 +52,8 @@ class LayerPatterns:
 
 
 def _fits(layer: str, pieces: list[str], whole: bool) -> bool:
-    """Whether the pieces follow one another up to the end, from the beginning or from behind a point."""
+    """Whether the pieces follow one another to the end of the name, from its beginning or, unless `whole`, after a
+    dot."""
     if len(pieces) == 1:
         return layer == pieces[0]
     place = 0 if layer.startswith(pieces[0]) else -1 if whole else layer.find(f".{pieces[0]}") + 1

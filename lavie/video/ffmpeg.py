@@ -18,7 +18,7 @@ _READABLE = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,gif,apng,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mxf,yuv4mpegpipe,"
     "mp3,wav,flac,aac,aiff"
 )
-_LOG = 1 << 20  # bytes of a log that anybody needs
+_LOG = 1 << 20  # bytes of a log that are read
 
 
 def input_file(path: Path) -> list[str]:
@@ -85,7 +85,7 @@ def ffmpeg_output(arguments: list[str]) -> tuple[int, str, str]:
 
 
 def executable() -> str:
-    """Where ffmpeg is.
+    """The path of ffmpeg.
 
     Raises:
         LavieError: there is none.

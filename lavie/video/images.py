@@ -1,4 +1,4 @@
-"""Opens images that strangers made: of plain formats only, and none larger than the bound."""
+"""Opens images from strangers: common formats only, up to a size limit."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..errors import LavieError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Not those that Pillow hands to other programs (EPS to Ghostscript), nor those that nobody has.
+# Without those that Pillow hands to other programs (EPS to Ghostscript), and rare ones.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 
 @contextmanager
 def opened_image(file: Path | bytes, name: str) -> Iterator[Image]:
-    """An image whose pixels are not read yet; what goes wrong in the block is the image's fault, too.
+    """A context manager: an image whose pixels are not read yet. An error in the block counts as one of the image.
 
     Raises:
         LavieError: it is missing, damaged, larger than 8192×8192 pixels, or no image; `name` begins the sentence.

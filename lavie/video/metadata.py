@@ -51,7 +51,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Note:
-    """What an image sequence says of itself; fps: None if nothing that can be."""
+    """What an image sequence says about itself. fps: None if it gives none, or an impossible one."""
 
     fps: float | None
     metadata: dict[str, Any]
@@ -79,7 +79,7 @@ def ffmetadata(comment: str) -> str:
 
 
 def copy_with_gif_comment(gif: Path, target: Path, comment: str) -> None:
-    """A copy of a GIF file with a comment block behind its start (header, palette, …), in constant memory."""
+    """A copy of a GIF file with a comment block after its header and palette, in constant memory."""
     text = comment.encode("ascii")
     parts = [text[start : start + 255] for start in range(0, len(text), 255)]
     block = b"\x21\xfe" + b"".join(bytes([len(part)]) + part for part in parts) + b"\x00"

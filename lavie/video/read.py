@@ -19,7 +19,7 @@ from . import sequence
 from .ffmpeg import Ffmpeg, ffmpeg_output, input_file
 from .metadata import read_metadata, sequence_note
 
-SEQUENCE_FPS = 8.0  # for an image sequence that does not say: LaVie's own
+SEQUENCE_FPS = 8.0  # for an image sequence that gives no rate: LaVie's own
 # The first video stream that is not a cover image, rotated as players show it.
 _IMAGES = ["-map", "0:V:0"]
 _LISTING = ["-f", "framecrc", "-"]  # one line of times and checksum per frame

@@ -67,7 +67,7 @@ def find_sound(path: str | os.PathLike[str]) -> Sound | None:
 def carried_sound(
     source: str | os.PathLike[str], output: str | os.PathLike[str], notify: Callable[[str], None], seconds: float = 0
 ) -> Sound | None:
-    """The sound of `source` for a video that is to be written at `output`; None where there is none or it does not go.
+    """The sound of `source`, for a video that will be written to `output`; None if there is none or it cannot go along.
 
     notify: gets a sentence if sound is left out or encoded in another way. seconds: as `Sound.seconds`.
     """
@@ -92,7 +92,7 @@ def carried_sound(
 def _failure(sound: Sound, suffix: str) -> str:
     """Why ffmpeg cannot put the first second of the sound into a file of that kind; empty if it can.
 
-    A trial before any work: the video would be lost if this failed at its end.
+    Tried before any work, because a failure at the end would lose the video.
     """
     short = Sound(sound.path, sound.codecs, min(sound.seconds, 1))
     with tempfile.TemporaryDirectory() as folder:

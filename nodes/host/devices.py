@@ -40,7 +40,7 @@ def required(name: str) -> ModuleType:
 
 
 def node_title(class_name: str) -> str:
-    """What the page calls the nodes of this class; empty if there is no such node, or no ComfyUI."""
+    """The title of the nodes of this class; empty if there is no such node, or no ComfyUI."""
     core = sys.modules.get("nodes")  # ComfyUI's, which is there before any pack
     known = getattr(core, "NODE_CLASS_MAPPINGS", {})
     name = next((name for name, node in known.items() if node.__name__ == class_name), "")
@@ -95,7 +95,7 @@ def vae_dtype() -> torch.dtype:
 
 
 def is_card_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out as the host knows it: that of a graphics card."""
+    """Whether a graphics card ran out of memory, as the host defines it."""
     management = comfy("comfy.model_management")
     known = (torch.cuda.OutOfMemoryError, *(() if management is None else (management.OOM_EXCEPTION,)))
     return isinstance(error, known)
