@@ -1,64 +1,104 @@
-"""Files and folders that appear complete or not at all.
+"""Files and folders that appear complete or not at all, and that one process at a time writes.
 
-They are written under another name on the same disk, `.lavie-….partial`, and renamed when they are done.
+They are written under another name on the same disk, `.lavie-NAME.partial`, and renamed when they are done. Meanwhile
+`.lavie-NAME.lock` is held, so whoever gets that lock may sweep what a killed process has left.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from .errors import LavieError, UsageError
 from .file_names import check_name
+from .locks import is_abandoned, locked
 
 PREFIX, SUFFIX = ".lavie-", ".partial"
+OLDER, MOVING, LOCK = ".older", ".moving", ".lock"  # what is replaced; frames on their way; who writes
+OBSOLETE = "obsolete.txt"
+LONGEST = 200  # bytes of a name that still has room for the beginning and the ending
+WAIT = 60.0  # seconds, for writers that are soon done
+ANOTHER_FILE = "write to another file"
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A name to write a file under, or to make a folder by; it becomes `path` when the block ends, and vanishes when it
-    fails. What was at `path` before stays until then.
+    fails. What was at `path` before stays until then. Another process that writes it is waited for.
 
     Raises:
         LavieError: it cannot be written.
         UsageError: Windows cannot hold its name.
     """
     check_name(path)
-    partial = partial_of(path, str(os.getpid()))  # two processes may write the same file
+    partial = partial_of(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        _make_readable(partial)
-        put_in_place(partial, path)
+        with held(path):
+            try:
+                yield partial
+                _make_readable(partial)
+                put_in_place(partial, path)
+            finally:
+                remove(partial)
     except (OSError, SafetensorError) as error:
         raise LavieError(f"{path} could not be written: {error}.") from error
-    finally:
-        remove(partial)
 
 
-def check_can_write(path: Path) -> None:
-    """Check that a file or folder can be made there, before any work is done.
+@contextmanager
+def claimed(path: Path, what: str = "", instead: str = ANOTHER_FILE) -> Iterator[None]:
+    """Be the only process that writes a file or folder while the block runs, and sweep what killed ones left beside it.
+
+    Args:
+        what, instead: for the sentence: "PATH" by default, "write to another file".
 
     Raises:
+        LavieError: another process is writing it; says which one, and what to do.
         UsageError: the folder may not be written to, or Windows cannot hold the name.
     """
     check_name(path)
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    try:
-        remove(new_work_folder(folder))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {folder} does not allow it ({error.strerror}).") from error
+    with ExitStack() as stack:
+        try:
+            if stack.enter_context(held(path, what, instead, wait=0)):
+                sweep(path.parent)
+        except OSError as error:
+            folder = next(parent for parent in path.absolute().parents if parent.exists())
+            reason = f"{folder} does not allow it ({error.strerror})"
+            raise UsageError(f"{what or path} cannot be written: {reason}.") from error
+        yield
 
 
-def partial_of(path: Path, writer: str = "") -> Path:
-    """Where to write what is to be `path`, on the same disk. writer: tells those apart that write at the same time."""
-    return path.with_name(f"{PREFIX}{path.name}{'-' * bool(writer)}{writer}{SUFFIX}")
+@contextmanager
+def held(path: Path, what: str = "", instead: str = ANOTHER_FILE, wait: float = WAIT) -> Iterator[bool]:
+    """As `claimed`, but another process is waited for. Gives whether this thread did not hold it before.
+
+    Raises:
+        LavieError: another process is writing it still.
+        OSError: the folder may not be written to.
+    """
+    with locked(_beside(path, LOCK), what or str(path), instead, wait) as is_outermost:
+        if is_outermost:
+            _sweep(_beside(path, ""), path)
+        yield is_outermost
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder; who still runs keeps what is his."""
+    for lock in list(folder.glob(f"{PREFIX}*{LOCK}")):
+        with suppress(LavieError, OSError):  # taken meanwhile, or not ours to remove
+            if is_abandoned(lock):
+                with locked(lock, str(lock), ANOTHER_FILE):
+                    _sweep(folder / lock.name.removesuffix(LOCK))
+
+
+def partial_of(path: Path) -> Path:
+    """Where to write what is to be `path`, on the same disk."""
+    return _beside(path, SUFFIX)
 
 
 def put_in_place(partial: Path, path: Path) -> None:
@@ -66,16 +106,23 @@ def put_in_place(partial: Path, path: Path) -> None:
     if not path.is_dir():
         os.replace(partial, path)
         return
-    older = partial_of(path, "older")
+    older = _beside(path, OLDER)
     remove(older)
     os.replace(path, older)
     os.replace(partial, path)
     remove(older)
 
 
-def new_work_folder(parent: Path) -> Path:
-    """A new empty folder of a name that nobody else has."""
-    return Path(tempfile.mkdtemp(prefix=PREFIX, suffix=SUFFIX, dir=parent))
+def put_files_in_place(made: Path, path: Path, obsolete: Iterable[str]) -> None:
+    """Moves all files of a folder into the one of `path`, after whose name they wait, and removes obsolete ones there.
+
+    If the process is killed meanwhile, whoever claims `path` next moves the rest.
+    """
+    (made / OBSOLETE).write_text("\n".join(obsolete), encoding="utf-8")
+    moving = _beside(path, MOVING)
+    remove(moving)
+    os.replace(made, moving)
+    _move(moving)
 
 
 def remove(path: Path) -> None:
@@ -85,6 +132,44 @@ def remove(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink()
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder so that a kill meanwhile leaves no half of it under its name."""
+    if folder.is_dir():
+        partial = partial_of(folder)
+        remove(partial)
+        os.replace(folder, partial)
+        remove(partial)
+
+
+def _sweep(start: Path, path: Path | None = None) -> None:
+    """Remove what begins like `start`: `.lavie-NAME`. path: what it is for, if the name does not say."""
+    path = path or start.with_name(start.name.removeprefix(PREFIX))
+    older, moving = (start.with_name(start.name + ending) for ending in (OLDER, MOVING))
+    if older.exists() and not path.exists():  # killed between two renames
+        os.replace(older, path)
+    if moving.exists():
+        _move(moving)
+    remove(start.with_name(start.name + SUFFIX))
+    remove(older)
+
+
+def _move(moving: Path) -> None:
+    for name in (moving / OBSOLETE).read_text(encoding="utf-8").splitlines():
+        if Path(name).name == name:  # and not one that leads elsewhere
+            (moving.parent / name).unlink(missing_ok=True)
+    for file in sorted(moving.iterdir()):
+        if file.name != OBSOLETE:
+            os.replace(file, moving.parent / file.name)
+    remove(moving)
+
+
+def _beside(path: Path, ending: str) -> Path:
+    name = path.name
+    if len(os.fsencode(name)) > LONGEST:
+        name = blake2b(os.fsencode(name), digest_size=16).hexdigest()
+    return path.with_name(f"{PREFIX}{name}{ending}")
 
 
 def _make_readable(path: Path) -> None:

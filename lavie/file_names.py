@@ -1,4 +1,4 @@
-"""Names of files and folders that every system can hold."""
+"""Names of files and folders: which ones every system can hold, and which ones stand for the same file."""
 
 from __future__ import annotations
 
@@ -28,3 +28,22 @@ def check_name(path: str | os.PathLike[str]) -> None:
         raise UsageError(f"'{name}' ends in a dot or a space, which Windows drops: choose another name.")
     if os.name == "nt" and UNHEARD_OF.search(name):
         raise UsageError(f"'{name}' holds a character that Windows does not allow in names: choose another.")
+
+
+def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether two names stand for one file that exists."""
+    return bool(set(identities(one)).intersection(identities(other)))
+
+
+def identities(file: str | os.PathLike[str]) -> list[object]:
+    """What an existing file has in common with its other names only; empty if it does not exist.
+
+    That is how the system knows it, so links, `..`, and another case where its disk takes all cases, give the same; and
+    the whole name, for disks that number no files.
+    """
+    try:
+        state = os.stat(file)
+    except OSError:
+        return []
+    place: list[object] = [(state.st_dev, state.st_ino)] if state.st_ino else []
+    return [*place, os.path.normcase(os.path.realpath(file))]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lavie.atomic import check_can_write, written_whole
+from lavie.atomic import claimed, written_whole
 from lavie.cli import main
 from lavie.errors import UsageError, in_words, is_out_of_memory
 from lavie.file_names import check_name
@@ -29,7 +29,7 @@ GOOD = [
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_windows_cannot_hold_is_refused_wherever_the_pack_makes_a_file(name, tmp_path):
-    for check in (check_name, check_can_write, lambda path: check_writable(f"{path}/")):
+    for check in (check_name, lambda path: claimed(path).__enter__(), lambda path: check_writable(f"{path}/")):
         with pytest.raises(UsageError, match=r"'.*' (is the name of a device|ends in a dot or a space).*\.$"):
             check(tmp_path / name)
     with pytest.raises(UsageError), written_whole(tmp_path / name):
@@ -75,9 +75,9 @@ def folder(tmp_path_factory):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 def test_a_folder_that_may_not_be_written_to_is_told_before_any_work(folder, capsys):
     with pytest.raises(UsageError, match=r"cannot be written: .* does not allow it \(Permission denied\)\.$"):
-        closed(lambda: check_can_write(folder / "runs" / "my_lora.safetensors"))
+        closed(lambda: claimed(folder / "runs" / "my_lora.safetensors").__enter__())
     assert closed(lambda: main(["generate", "a ball", "-o", f"{folder}/frames/"])) == 2
-    assert "cannot be written to (Permission denied)." in capsys.readouterr().err
+    assert f"frames cannot be written: {folder} does not allow it (Permission denied)." in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..atomic import claimed
 from ..errors import LavieError, UsageError
+from ..file_names import is_same_file
 from ..tensor_files import Checkpoint, read_checkpoint
 from .checksum import sha256
 from .detect import Detected, detect
@@ -54,6 +56,11 @@ def convert_file(
     source = Path(source)
     destination = source.with_suffix(".safetensors") if destination is None else Path(destination)
     _check_destination(source, destination, overwrite)
+    with claimed(destination):
+        return _convert(source, destination, dtype)
+
+
+def _convert(source: Path, destination: Path, dtype: torch.dtype | None) -> dict[str, Any]:
     if dtype not in (None, *_PRECISIONS):
         raise UsageError(f"Weights can be converted to float32, float16 or bfloat16, not {dtype}.")
     checkpoint = read_checkpoint(source)
@@ -79,7 +86,7 @@ def convert_file(
 def _check_destination(source: Path, destination: Path, overwrite: bool) -> None:
     if destination.suffix != ".safetensors":
         raise UsageError(f"{destination.name} does not end in .safetensors.")
-    if destination.resolve() == source.resolve():
+    if is_same_file(destination, source):
         raise UsageError(f"{source.name} is a .safetensors file already; name another file to write to.")
     if destination.exists() and not overwrite:
         raise UsageError(f"{destination} is there already; remove it or choose another name.")

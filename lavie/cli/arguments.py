@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ from ..errors import UsageError
 from ..flags import add_flags, given, number
 from ..knobs import knobs_of
 from ..stages import STAGES
-from ..video import check_writable
 
 if TYPE_CHECKING:
     from ..lora import Lora
@@ -175,14 +173,6 @@ def check_schedule(args: argparse.Namespace, stage: str, strength: float = 1.0) 
     from ..job import schedule_of
 
     schedule_of(find_family(args.model).stage(stage).configured(stage, **asked), strength)
-
-
-def check_output(output: str, *inputs: str | None) -> None:
-    """Refuse to overwrite an input, or an output that cannot be written."""
-    for video in inputs:
-        if video is not None and os.path.realpath(video) == os.path.realpath(output):
-            raise UsageError(f"{output} is the input, too; write to another file.")
-    check_writable(output)
 
 
 def size_settings(args: argparse.Namespace) -> dict[str, int]:

@@ -10,11 +10,10 @@ from ..errors import UsageError
 from ..flags import add_flags, given, number, size
 from ..knobs import knobs_of
 from ..long_video import METHODS, LongVideoSettings
-from ..video import carried_sound, read_video
+from ..video import carried_sound, read_video, writing
 from .arguments import (
     add_making_arguments,
     add_resize_argument,
-    check_output,
     check_schedule,
     sampling_settings,
     size_settings,
@@ -51,7 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    check_output(args.output, args.video)
+    with writing(args.output, args.video, args.prompt if args.prompt_file else None):
+        return _extend(args)
+
+
+def _extend(args: argparse.Namespace) -> int:
     family = find_family(args.model)
     check_schedule(args, "base")
     if args.method is not None and args.video is not None and not METHODS[args.method].continues:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from ..errors import UsageError
 from ..flags import number, size
-from ..video import carried_sound, read_video
-from .arguments import add_making_arguments, check_output, check_schedule, sampling_settings, size_settings
+from ..video import carried_sound, read_video, writing
+from .arguments import add_making_arguments, check_schedule, sampling_settings, size_settings
 from .making import loaded, made, print_results
 
 HELP = "make a video from a prompt"
@@ -43,9 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     prompts = _prompts(args.prompt, args.prompt_file)
     outputs = _outputs(args.output, len(prompts))
+    with ExitStack() as stack:
+        for output in outputs:
+            stack.enter_context(writing(output, args.video, args.prompt_file))
+        return _generate(args, prompts, outputs)
+
+
+def _generate(args: argparse.Namespace, prompts: list[str], outputs: list[str]) -> int:
     strength = _strength(args)
-    for output in outputs:
-        check_output(output, args.video)
     check_schedule(args, "base", strength)
     source = args.video and read_video(args.video)
     from ..pipelines import CascadePipeline

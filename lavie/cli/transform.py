@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..config import MAX_FRAMES, MIN_SEGMENT, find_family
 from ..errors import Cancelled, UsageError
 from ..flags import number
-from ..video import carried_sound, probe_video, read_video
-from .arguments import add_making_arguments, check_output, check_schedule, sampling_settings
+from ..video import carried_sound, probe_video, read_video, writing
+from .arguments import add_making_arguments, check_schedule, sampling_settings
 from .making import described, loaded, made, print_results
 from .progress import SegmentProgress
 
@@ -46,7 +46,11 @@ def transform(args: argparse.Namespace, stage: str, pipeline_name: str) -> int:
     """Read the input, run one stage, write the output."""
     if args.stream is False and (args.segment is not None or args.restart):
         raise UsageError("--segment and --restart need work in segments. Leave out --no-stream.")
-    check_output(args.output, args.input)
+    with writing(args.output, args.input):
+        return _transform(args, stage, pipeline_name)
+
+
+def _transform(args: argparse.Namespace, stage: str, pipeline_name: str) -> int:
     config = find_family(args.model).stage(stage)
     check_schedule(args, stage)
     probe_video(args.input)

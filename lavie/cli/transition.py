@@ -6,8 +6,8 @@ import argparse
 
 from ..config import MAX_FRAMES
 from ..flags import number
-from ..video import find_sound, read_video
-from .arguments import add_making_arguments, add_resize_argument, check_output, check_schedule, sampling_settings
+from ..video import find_sound, read_video, writing
+from .arguments import add_making_arguments, add_resize_argument, check_schedule, sampling_settings
 from .making import loaded, made, print_results
 
 HELP = "join two videos with new frames between them"
@@ -36,7 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    check_output(args.output, args.first, args.second)
+    with writing(args.output, args.first, args.second):
+        return _join(args)
+
+
+def _join(args: argparse.Namespace) -> int:
     check_schedule(args, "base")
     first, second = read_video(args.first), read_video(args.second)
     from ..pipelines import TransitionPipeline

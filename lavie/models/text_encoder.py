@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..atomic import written_whole
 from ..bounded import either, nothing, read_json, read_text, real, require_fields, whole, word
 from ..errors import LavieError, UsageError
 from .prompt import Token, parse_weights, split_chunks
@@ -268,13 +269,13 @@ def _require_readable_tokenizer(folder: Path) -> None:
 
 def save_text_model(model: CLIPTextModel, folder: str | Path) -> None:
     """Writes config.json and model.safetensors with the released files' names, for any version of transformers."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     config = {"architectures": ["CLIPTextModel"], "model_type": "clip_text_model"}
     config |= {name: getattr(model.config, name) for name in CLIP_L}
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     tensors = {
         PREFIX + name.removeprefix(PREFIX): tensor.detach().cpu().contiguous()
         for name, tensor in model.state_dict().items()
     }
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with written_whole(Path(folder) / "config.json") as partial:
+        partial.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    with written_whole(Path(folder) / "model.safetensors") as partial:
+        save_file(tensors, partial, metadata={"format": "pt"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from .freezing import apply_scheme
 from .loop import TrainResult, train
 from .precompute import precompute, stored_request
 from .processes import chosen_device, first_goes_first, print_once
+from .run_state import claimed_run
 from .settings import StageSettings
 from .stages import STAGES, Denoiser, DenoisingStage, StageNetworks
 from .stages.interpolation import check_frames
@@ -56,6 +58,11 @@ def train_stage(settings: StageTraining) -> TrainResult[Denoiser] | None:
     device = chosen_device(settings.loop.device)
     for spec in (*settings.data.videos, *settings.data.images):
         check_spec(_split_weight(spec)[0])
+    with nullcontext() if settings.run.export else claimed_run(settings.run.run_folder):
+        return _train_stage(settings, device)
+
+
+def _train_stage(settings: StageTraining, device: torch.device) -> TrainResult[Denoiser] | None:
     with first_goes_first(device):
         family = open_family(settings.start.family, settings.stage, settings.start.init)
     stage = build_stage(settings, family)

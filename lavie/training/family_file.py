@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from ..atomic import written_whole
+from ..atomic import held, written_whole
 from ..bounded import read_json
 from ..config import RELEASED_STAGES, Family, StageConfig
 from ..stages import STAGES
@@ -24,9 +24,11 @@ def write_family(folder: Path, like: Family | None) -> None:
 
 def add_stage(folder: Path, name: str, config: StageConfig) -> None:
     """Add a stage to family.json, unless it has one of that name."""
-    values = read_json(folder / "family.json")
-    if name not in values:
-        _write(folder, {**values, name: _values(config)})
+    file = folder / "family.json"
+    with held(file):
+        values = read_json(file)
+        if name not in values:
+            _write(folder, {**values, name: _values(config)})
 
 
 def _renamed(stage: str, config: StageConfig) -> StageConfig:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..atomic import written_whole
 from ..bounded import MAX_REMEMBERED, Rule, parse_json, read_text, whole, word
 from ..errors import LavieError, printable
 
@@ -144,6 +145,9 @@ class SkippedFiles:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / self.FILE
+        if self._file.exists() and not self._file.read_bytes().endswith(b"\n"):
+            with self._file.open("a", encoding="utf-8") as lines:  # end the line in which a run was killed
+                lines.write("\n")
         self._known = {entry["name"] for entry in self.entries()}
 
     def add(self, files: Iterable[Skipped]) -> None:
@@ -179,7 +183,8 @@ def _forget_after(file: Path, step: int) -> None:
     if not file.exists():
         return
     kept = [line for line, values in _lines(file, {"step": whole(0, 1 << 63)}) if values["step"] <= step]
-    file.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    with written_whole(file) as partial:
+        partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
 def _tensorboard(folder: Path, first: int) -> SummaryWriter | None:

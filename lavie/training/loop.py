@@ -94,25 +94,27 @@ def train(
 
     Raises:
         UsageError: settings that cannot work, or not for this run.
-        LavieError: the loss is no longer a number; a checkpoint cannot be written or read.
+        LavieError: the loss is no longer a number; a checkpoint cannot be written or read; another process trains in
+            the folder.
     """
     if settings.steps < 1:
         raise UsageError("A run has at least one step.")
     if data.batch_size != settings.batch_size:
         raise UsageError(f"The data give {data.batch_size} examples a step, the settings want {settings.batch_size}.")
-    run = _Run(stage, settings, folder, dict(recorded or {}), on_samples)
-    stop, received = StopSignals(), 0
-    try:
-        with stop, run.attention():
-            batches = run.batches(data)
-            while run.done < settings.steps and not received:
-                terms = run.step(batches)
-                wish = on_step is not None and on_step(run.done, terms)
-                received = stop.agreed() or (signal.SIGINT if wish else 0)
-                run.after_step(stopped=bool(received))
-    finally:
-        run.log.close()
-    return run.result(received)
+    with run_state.claimed_run(folder):
+        run = _Run(stage, settings, folder, dict(recorded or {}), on_samples)
+        stop, received = StopSignals(), 0
+        try:
+            with stop, run.attention():
+                batches = run.batches(data)
+                while run.done < settings.steps and not received:
+                    terms = run.step(batches)
+                    wish = on_step is not None and on_step(run.done, terms)
+                    received = stop.agreed() or (signal.SIGINT if wish else 0)
+                    run.after_step(stopped=bool(received))
+        finally:
+            run.log.close()
+        return run.result(received)
 
 
 class _Run(Generic[Model]):

@@ -16,7 +16,7 @@ import re
 import shutil
 from _codecs import encode
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,11 +27,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..atomic import SUFFIX, partial_of, put_in_place, written_whole
+from ..atomic import OLDER, SUFFIX, claimed, partial_of, put_in_place, written_whole
 from ..bounded import read_json, real, require_fields, whole
 from ..errors import LavieError, UsageError
 from ..torch_files import require_inert
 from .average import Average
+from .processes import is_first
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -47,6 +48,24 @@ class RunProgress:
 
     step: int = 0
     seconds: float = 0.0
+
+
+@contextmanager
+def claimed_run(folder: Path, output: Path | None = None) -> Iterator[None]:
+    """Be the only run in the folder, and the only writer of the output, while the block runs; of several processes that
+    train together the first one is. What a killed run left half-written goes.
+
+    Raises:
+        LavieError: another process trains there; says which one.
+        UsageError: the folder cannot be written to.
+    """
+    with ExitStack() as stack:
+        if is_first():
+            if output is not None:
+                stack.enter_context(claimed(output))
+            stack.enter_context(claimed(folder / "run", f"the run in {folder}", "name another folder"))
+            _remove([*folder.glob(f"*checkpoint-*{SUFFIX}"), *folder.glob(f"*checkpoint-*{OLDER}")])
+        yield
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -65,7 +84,7 @@ def save(folder: Path, accelerator: Accelerator, average: Average, progress: Run
     partial = partial_of(target)
     try:
         if accelerator.is_main_process:
-            _remove([partial, *folder.glob(f"*checkpoint-*{SUFFIX}")])
+            _remove([partial])
         accelerator.wait_for_everyone()
         accelerator.save_state(str(partial))
         if accelerator.is_main_process or _sharded(accelerator):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..atomic import written_whole
 from ..checkpoints import load_unet
 from ..config import BUNDLED, RELEASED, Family, find_family
 from ..errors import UsageError
@@ -189,7 +190,8 @@ def _fill_in(family: Family, stage: str, init: str) -> None:
             target = family.folder / getattr(family.stage(name), part)
             origin = folder / part if other is None else _path_of(other, name, part)
             if origin is not None and origin.is_dir() and not target.exists():
-                shutil.copytree(origin, target)
+                with written_whole(target) as partial:
+                    shutil.copytree(origin, partial)
 
 
 def _path_of(family: Family, stage: str, part: str) -> Path | None:

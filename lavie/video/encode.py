@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import put_in_place
+from ..atomic import put_files_in_place, put_in_place
 from . import metadata as notes
 from .ffmpeg import Ffmpeg, input_file
 from .sequence import ImageSequence
@@ -102,8 +102,8 @@ def _codec(suffix: str, quality: int) -> list[str]:
 class ImageFiles:
     """Numbered PNG files; the first one carries the settings."""
 
-    def __init__(self, target: ImageSequence, work: Path, fps: float, metadata: dict[str, Any]) -> None:
-        self._target, self._made, self._count = target, work / "frames", 0
+    def __init__(self, target: ImageSequence, work: Path, place: Path, fps: float, metadata: dict[str, Any]) -> None:
+        self._target, self._made, self._place, self._count = target, work / "frames", place, 0
         self._note = notes.to_json({"fps": fps, "metadata": metadata})
         self._made.mkdir()
         if target.whole_folder:
@@ -125,12 +125,9 @@ class ImageFiles:
         if not folder.exists():
             put_in_place(self._made, folder)
             return
-        older = self._target.files()
-        for file in sorted(self._made.iterdir()):
-            put_in_place(file, folder / file.name)
-        for file in older:
-            if file.name not in {self._target.name(index) for index in range(self._count)}:
-                file.unlink()
+        made = {self._target.name(index) for index in range(self._count)}
+        older = (file.name for file in self._target.files())
+        put_files_in_place(self._made, folder / self._place.name, (name for name in older if name not in made))
 
     def close(self) -> None:
         pass

@@ -1,11 +1,13 @@
-"""Where a video may be written, and the work folder beside it."""
+"""Where a video may be written, and by whom."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from ..atomic import new_work_folder
+from ..atomic import claimed
 from ..errors import UsageError
 from ..file_names import check_name
 from . import sequence
@@ -50,20 +52,25 @@ def _folder_target(folder: Path) -> sequence.ImageSequence:
     return frames
 
 
-def make_work_folder(target: Target) -> Path:
-    """A new folder beside the target, on its disk.
+@contextmanager
+def claimed_target(target: Target) -> Iterator[Path]:
+    """Be the only process that writes there while the block runs; gives the path beside which to work.
 
     Raises:
         UsageError: the output folder is missing or cannot be written to.
+        LavieError: another process writes there; says which one.
     """
+    place = _place(target)
+    if not place.parent.is_dir():
+        raise UsageError(f"The output folder {place.parent} does not exist.")
+    with claimed(place, str(target)):
+        yield place
+
+
+def _place(target: Target) -> Path:
+    """The file or new folder itself; in a folder that exists, a name for all frames of one series."""
     if isinstance(target, Path):
-        parent = target.parent
-    else:
-        new = target.whole_folder and not target.folder.exists()
-        parent = target.folder.parent if new else target.folder
-    if not parent.is_dir():
-        raise UsageError(f"The output folder {parent} does not exist.")
-    try:
-        return new_work_folder(parent)
-    except OSError as error:
-        raise UsageError(f"The output folder {parent} cannot be written to ({error.strerror}).") from error
+        return target
+    if target.whole_folder and not target.folder.exists():
+        return target.folder.absolute()
+    return target.folder / f"{target.prefix}{target.suffix}"

@@ -1,7 +1,7 @@
 """Write a video file or a PNG sequence, frame by frame.
 
 Everything is written to a work folder beside the target and moved into place when complete. So a failure, a full disk
-or Ctrl-C leaves an older file as it was, and nothing half-written.
+or Ctrl-C leaves an older file as it was, and nothing half-written. Meanwhile no other process may write there.
 """
 
 from __future__ import annotations
@@ -9,18 +9,21 @@ from __future__ import annotations
 import errno
 import math
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from ..atomic import remove
+from ..atomic import partial_of, remove
 from ..errors import LavieError, UsageError
 from .encode import ImageFiles, VideoFile
 from .ffmpeg import executable
+from .overlap import refuse_to_replace
 from .sequence import ImageSequence
 from .sound import Sound
-from .target import Target, find_target, make_work_folder
+from .target import Target, claimed_target, find_target
 
 
 def write_video(
@@ -41,12 +44,27 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
     Raises:
         UsageError: unknown kind of file, or its folder is missing or not writable.
-        LavieError: a video file is wanted, and there is no ffmpeg.
+        LavieError: a video file is wanted, and there is no ffmpeg; or another process writes it.
+    """
+    with writing(path):
+        pass
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str], *inputs: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Be the only process that writes the video at `path` while the block runs: what a command does before any work.
+
+    inputs: what the video is made from, which it must not replace.
+
+    Raises:
+        UsageError, LavieError: as `check_writable`; or the video would replace an input.
     """
     target = find_target(path)
+    refuse_to_replace(path, *inputs)
     if not isinstance(target, ImageSequence):
         executable()
-    remove(make_work_folder(target))
+    with claimed_target(target):
+        yield
 
 
 def check_frame_rate(fps: float | None) -> None:
@@ -83,7 +101,12 @@ class VideoWriter:
         self._shape: tuple[int, ...] | None = None
 
     def __enter__(self) -> VideoWriter:
-        self._work = make_work_folder(self._target)
+        with ExitStack() as stack:
+            self._place = stack.enter_context(claimed_target(self._target))
+            self._work = partial_of(self._place)
+            stack.callback(remove, self._work)
+            self._work.mkdir()
+            self._claim = stack.pop_all()
         return self
 
     def write(self, frames: np.ndarray) -> None:
@@ -109,13 +132,13 @@ class VideoWriter:
         except OSError as failed:
             raise _failure(self._target, failed) from failed
         finally:
-            if self._encoder is not None:
-                self._encoder.close()
-            remove(self._work)
+            with self._claim:
+                if self._encoder is not None:
+                    self._encoder.close()
 
     def _begin(self, frame: np.ndarray) -> VideoFile | ImageFiles:
         if isinstance(self._target, ImageSequence):
-            return ImageFiles(self._target, self._work, self._fps, self._metadata)
+            return ImageFiles(self._target, self._work, self._place, self._fps, self._metadata)
         return VideoFile(self._target, self._work, frame.shape, self._fps, self._metadata, self._quality, self._sound)
 
     def _finish(self) -> None:

@@ -339,11 +339,11 @@ def test_a_read_only_output_folder_is_told_before_the_model_is_looked_for(lavie,
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("lavie.locks._opened", refuse)
     code, _, error = lavie("generate", "a ball", "-o", tmp_path / "x.mp4", "--model", "no such model")
     assert (code, error) == (
         2,
-        f"lavie: error: The output folder {tmp_path} cannot be written to (Permission denied).\n",
+        f"lavie: error: {tmp_path / 'x.mp4'} cannot be written: {tmp_path} does not allow it (Permission denied).\n",
     )
 
 

@@ -70,12 +70,11 @@ def test_a_lora_is_not_trained_where_its_file_cannot_be_written(monkeypatch, tmp
     host, images = part("nodes.host"), clip_of(1, 64, 96)
     monkeypatch.setattr(host, "output_folder", lambda: tmp_path / "output")
     monkeypatch.setattr(host, "loras_folder", lambda: tmp_path / "loras")
-    atomic = part("lavie.atomic")
 
-    def closed(parent):
-        raise PermissionError(13, "Permission denied", str(parent))
+    def closed(*_):
+        raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(atomic, "new_work_folder", closed)
+    monkeypatch.setattr(part("lavie.locks"), "_opened", closed)
     with pytest.raises(refused, match=r"my_lora\.safetensors cannot be written"):
         run("LaVieLoraTrainer", images=images, trigger="zorb", prior_prompt="a ball", prior_images=1)
     assert not list(tmp_path.iterdir())

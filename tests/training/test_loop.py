@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -264,3 +265,36 @@ def test_a_stop_signal_from_outside_saves_and_the_run_goes_on(tmp_path, number):
     losses = Losses()
     run(tmp_path / "run", on_step=losses, steps=done + 1)
     assert list(losses) == [done + 1]
+
+
+def test_two_runs_never_share_a_folder_and_the_second_says_who_trains_there(tmp_path):
+    said = []
+
+    def second(step, terms):
+        if step == 1:
+            thread = threading.Thread(target=lambda: said.append(refusal_of(tmp_path)))
+            thread.start()
+            thread.join()
+
+    run(tmp_path, steps=2, on_step=second)
+    assert f"This process is writing the run in {tmp_path} already. Wait until that is done, or name another" in said[0]
+    assert not list(tmp_path.glob(".lavie-*"))
+
+
+def refusal_of(folder):
+    with pytest.raises(LavieError) as refused:
+        run(folder, steps=2)
+    return str(refused.value)
+
+
+def test_a_run_killed_in_the_middle_of_a_line_goes_on(tmp_path):
+    run(tmp_path, steps=1, broken=(0, 1, 2, 3, 4, 5, 6, 7))
+    before = (tmp_path / "skipped.jsonl").read_text()
+    assert before
+    for name in ("skipped.jsonl", "log.jsonl"):
+        with (tmp_path / name).open("a") as file:
+            file.write('{"name": "half')
+    result = run(tmp_path, steps=2)
+    assert result.steps == 2
+    assert [line["step"] for line in read_log(tmp_path)] == [1, 2]
+    assert {entry["name"] for entry in result.skipped} >= {json.loads(line)["name"] for line in before.splitlines()}

@@ -274,8 +274,8 @@ def test_a_read_only_output_folder_is_told_before_anything_is_made(tmp_path, mon
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkdtemp", refuse)
-    with pytest.raises(UsageError, match=r"cannot be written to \(Permission denied\)"):
+    monkeypatch.setattr("lavie.locks._opened", refuse)
+    with pytest.raises(UsageError, match=r"does not allow it \(Permission denied\)"):
         check_writable(tmp_path / "clip.mp4")
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...atomic import PREFIX, remove, written_whole
+from ...atomic import PREFIX, claimed, discard, remove, written_whole
 from ...bounded import read_json
 from ...errors import LavieError, UsageError
-from ...video import VideoInfo, VideoWriter, iter_video, probe_video
+from ...video import VideoInfo, VideoWriter, iter_video, parts_of, probe_video
 from ..output import VideoOutput
 from .settings import upgraded
 
@@ -27,8 +28,11 @@ class SegmentFolder:
     """`<output>.parts` beside an output."""
 
     def __init__(self, output: str | os.PathLike[str]) -> None:
-        name = os.fspath(output)
-        self.folder = Path(name.rstrip("/" + os.sep) + ".parts")
+        self.folder = parts_of(output)
+
+    def claimed(self) -> AbstractContextManager[None]:
+        """Be the only process that works in the folder; raises LavieError if another does."""
+        return claimed(self.folder)
 
     def open(self, settings: dict[str, Any], restart: bool = False) -> None:
         """Create the folder, or resume in the existing one.
@@ -52,7 +56,7 @@ class SegmentFolder:
                     "Give the same settings to go on from them, or restart (--restart) without them."
                 )
         self.folder.mkdir(exist_ok=True)
-        for left in self.folder.glob(f"{PREFIX}*"):
+        for left in self.folder.glob(f"{PREFIX}*"):  # nobody else is at work here
             remove(left)
         with written_whole(self.folder / SETTINGS) as partial:
             partial.write_text(json.dumps(settings, indent=1), encoding="utf-8")
@@ -77,7 +81,7 @@ class SegmentFolder:
         return iter_video(self._place(number))
 
     def remove(self) -> None:
-        remove(self.folder)
+        discard(self.folder)
 
     def _place(self, number: int) -> Path:
         return self.folder / f"{number:05d}"

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...checks import check_video
 from ...errors import UsageError
 from ...job import Callback
-from ...video import Sound, VideoWriter, carried_sound, check_frame_rate, check_writable
+from ...video import Sound, VideoWriter, carried_sound, check_frame_rate, writing
 from ..interpolate import InterpolationPipeline
 from ..output import StreamedVideo
 from ..upscale import UpscalePipeline
@@ -65,31 +65,33 @@ def stream_video(
         UsageError: a setting that cannot work or differs from those of the finished segments, or too little disk space.
         LavieError: the input is damaged, or the disk is full.
     """
-    check_writable(output)
-    cut = Cut.of(pipeline.stage.config, settings, segment)
-    if cut is None:
-        raise UsageError("A window of 0 takes all frames at once: say how many frames a segment may have (--segment).")
-    video = InputVideo.survey(source)
-    check_video((video.num_frames, video.height, video.width), pipeline.stage.spec.min_frames)
-    rate = output_fps or pipeline.stage.spec.rate_made(video.num_frames, fps or video.fps)
-    check_frame_rate(rate)
-    sound = carried_sound(source, output, pipeline.notify)
-    settings |= _within_memory(pipeline, video, cut, settings)
-    stored = video.metadata.get("prompt")
-    known = stored if isinstance(stored, str) else ""
-    asked = {"prompt": known if prompt is None else prompt, "fps": fps or video.fps, "seed": 0, **settings}
     parts = SegmentFolder(output)
-    parts.open(run_settings(pipeline, cut, video, asked), restart)
-    run = StreamRun(pipeline, video, cut, parts, asked, callback, after_segment)
-    try:
-        run.check_disk_space(output)
-        run.make_segments()
-        made = run.assemble(output, rate, sound)
-    finally:
-        if not parts.has_any():
-            parts.remove()
-    parts.remove()
-    return made
+    with writing(output, source), parts.claimed():
+        cut = Cut.of(pipeline.stage.config, settings, segment)
+        if cut is None:
+            raise UsageError(
+                "A window of 0 takes all frames at once: say how many frames a segment may have (--segment)."
+            )
+        video = InputVideo.survey(source)
+        check_video((video.num_frames, video.height, video.width), pipeline.stage.spec.min_frames)
+        rate = output_fps or pipeline.stage.spec.rate_made(video.num_frames, fps or video.fps)
+        check_frame_rate(rate)
+        sound = carried_sound(source, output, pipeline.notify)
+        settings |= _within_memory(pipeline, video, cut, settings)
+        stored = video.metadata.get("prompt")
+        known = stored if isinstance(stored, str) else ""
+        asked = {"prompt": known if prompt is None else prompt, "fps": fps or video.fps, "seed": 0, **settings}
+        parts.open(run_settings(pipeline, cut, video, asked), restart)
+        run = StreamRun(pipeline, video, cut, parts, asked, callback, after_segment)
+        try:
+            run.check_disk_space(output)
+            run.make_segments()
+            made = run.assemble(output, rate, sound)
+        finally:
+            if not parts.has_any():
+                parts.remove()
+        parts.remove()
+        return made
 
 
 def _within_memory(pipeline: Streamable, video: InputVideo, cut: Cut, settings: dict[str, Any]) -> dict[str, int]:

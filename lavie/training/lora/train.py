@@ -9,14 +9,15 @@ from pathlib import Path
 
 import torch
 
-from ...atomic import check_can_write
 from ...checkpoints import load_unet
 from ...checkpoints.save import write_safetensors
 from ...errors import UsageError
+from ...file_names import check_name
 from ...sampling.schedule import NUM_TRAIN_TIMESTEPS
 from ..data import ClipRequest, Mixture, TrainingData
 from ..loop import train
 from ..packages import check_packages
+from ..run_state import claimed_run
 from ..settings import StageSettings
 from ..stages import Denoiser, StageNetworks
 from ..stages.preview import PREVIEW_PROMPTS
@@ -58,11 +59,15 @@ def train_lora(job: LoraJob, images: Sequence[CaptionedImage], events: Events | 
     """
     events = events or Events()
     check_packages()
-    for place in (job.output, job.run):
-        check_can_write(place)
     if job.output.suffix != ".safetensors":
         raise UsageError(f"A LoRA is written as .safetensors, not {job.output.name}.")
     _check(images, job.size)
+    check_name(job.run)
+    with claimed_run(job.run, job.output):
+        return _train(job, images, events)
+
+
+def _train(job: LoraJob, images: Sequence[CaptionedImage], events: Events) -> LoraResult:
     settings, loop = job.settings, replace(job.loop, save_frozen=False)  # the family stays as it is
     prompts = tuple(dict.fromkeys(image.caption for image in images))[:PREVIEW_PROMPTS]
     stage = lora_stage(job, prompts)
