@@ -28,7 +28,6 @@ MAX_NOISE_LEVEL = 350
 TRAINED_FRAMES = 16  # that LaVie's base was trained on
 COLOR_CORRECTIONS = ("none", "wavelet")  # see pipelines.color_correction
 CHUNKS = ("blended", "official")
-SINGLE_FILES = ("sd-v1-*", "v1-5-pruned*")
 OWN = "default"  # stands for the model's own setting
 _WEIGHTS = Path(__file__).parent / "weights"
 
@@ -208,7 +207,11 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class Family:
-    """A name, a folder, and the stages in it; `elsewhere`: more folders to look for its files.
+    """A name, a folder, and the stages in it.
+
+    elsewhere: more folders to look for its files. checkpoints: folders in which, or below which, Stable Diffusion in
+    one file may stand in for its parts (see `pipelines.parts`). clip_tokenizer: a folder with CLIP's tokenizer, for
+    when the family's own is missing.
 
     The input channels of an extension UNet tell what it sees besides noise: see `long_video.conditioned`.
     """
@@ -220,6 +223,8 @@ class Family:
     upscaler: StageConfig
     extension: StageConfig | None = None
     elsewhere: tuple[Path, ...] = ()
+    checkpoints: tuple[Path, ...] = ()
+    clip_tokenizer: Path | None = None
 
     def stage(self, name: str) -> StageConfig:
         """The settings of the stage of that name.
@@ -243,19 +248,13 @@ class Family:
                 return path
         return self.folder / file
 
-    def single_file(self) -> Path | None:
-        """A Stable Diffusion 1.x checkpoint in one file that can replace the folders of its VAE and text encoder."""
-        folders = (self.folder, *self.elsewhere)
-        found = (path for folder in folders for pattern in SINGLE_FILES for path in sorted(folder.glob(pattern)))
-        return next((path for path in found if path.suffix in (".safetensors", ".ckpt")), None)
 
-
-_SD14 = "stable-diffusion-v1-4"
-_X4 = "stable-diffusion-x4-upscaler"
+SD14 = "stable-diffusion-v1-4"
+X4 = "stable-diffusion-x4-upscaler"
 _SD14_PARTS: dict[str, Any] = {
-    "vae": f"{_SD14}/vae",
-    "text_encoder": f"{_SD14}/text_encoder",
-    "tokenizer": f"{_SD14}/tokenizer",
+    "vae": f"{SD14}/vae",
+    "text_encoder": f"{SD14}/text_encoder",
+    "tokenizer": f"{SD14}/tokenizer",
 }
 
 # Source: base/pipelines/sample.py and base/configs/sample.yaml, interpolation/sample.py, vsr/sample.py.
@@ -283,9 +282,9 @@ RELEASED_STAGES = {
     ),
     "upscaler": StageConfig(
         unet="lavie_vsr.pt",
-        vae=f"{_X4}/vae",
-        text_encoder=f"{_X4}/text_encoder",
-        tokenizer=f"{_X4}/tokenizer",
+        vae=f"{X4}/vae",
+        text_encoder=f"{X4}/text_encoder",
+        tokenizer=f"{X4}/tokenizer",
         guidance_scale=5.0,
         prediction_type="v_prediction",
         negative_prompt="blur, worst quality",
@@ -303,6 +302,9 @@ def find_family(name_or_path: str | Path, folders: Sequence[Path] = ()) -> Famil
     `folders` it is looked up in the folder that the environment variable LAVIE_MODELS names, else in `models/lavie`
     under the current folder, else in `~/.cache/lavie`.
 
+    In place of parts of Stable Diffusion that a released family lacks, checkpoints in its folder serve, and those in
+    and below the folder `checkpoints` beside it.
+
     Raises:
         UsageError: no such name or folder; the message says what to place where.
     """
@@ -312,12 +314,12 @@ def find_family(name_or_path: str | Path, folders: Sequence[Path] = ()) -> Famil
         folders = [Path(folder) for folder in folders] or [released_folder()]
         first = next((folder for folder in folders if _has_released(folder)), folders[0])
         others = tuple(folder for folder in folders if folder != first)
-        return Family(RELEASED, first, **RELEASED_STAGES, elsewhere=others)
+        return Family(RELEASED, first, **RELEASED_STAGES, elsewhere=others, checkpoints=_beside(first))
     folder = Path(name_or_path).expanduser()
     if (folder / "family.json").is_file():
         return _read_family(folder)
     if _has_released(folder):
-        return Family(folder.name, folder, **RELEASED_STAGES, elsewhere=())
+        return Family(folder.name, folder, **RELEASED_STAGES, elsewhere=(), checkpoints=_beside(folder))
     raise UsageError(
         f"Unknown model '{name_or_path}'. Choose '{BUNDLED}' (bundled), '{RELEASED}' (released weights), or a folder "
         "with family.json or the released files (lavie_base.pt, …)."
@@ -331,6 +333,11 @@ def released_folder() -> Path:
         return Path(chosen).expanduser()
     here = Path("models") / "lavie"
     return here if here.is_dir() else Path.home() / ".cache" / "lavie"
+
+
+def _beside(folder: Path) -> tuple[Path, ...]:
+    """models/checkpoints of models/lavie."""
+    return (folder.absolute().parent / "checkpoints",)
 
 
 def _has_released(folder: Path) -> bool:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ..lavie.checkpoints import describe, load_unet
 from ..lavie.checkpoints.stored import FAMILY_KEY
-from ..lavie.config import BUNDLED, OWN, RELEASED, RELEASED_STAGES, Family, find_family
+from ..lavie.config import BUNDLED, OWN, RELEASED, RELEASED_STAGES, Family, StageConfig, find_family
 from ..lavie.errors import LavieError, UsageError
-from ..lavie.models.text_encoder import load_text_encoder
-from ..lavie.models.vae import load_vae
-from ..lavie.pipelines.stage import part_source
+from ..lavie.pipelines.parts import load_text_encoder_of, load_vae_of, missing, stand_ins
 from ..lavie.runtime.device import DTYPES
 from ..lavie.stages import CASCADE, STAGES
 from . import host
@@ -77,7 +76,9 @@ class LaVieLoader(ModelNode):
     }
 
     def run(self, model: str, stage: str, dtype: str) -> tuple[Any, Any, Any]:
-        return load_stage(*resolve(model, stage), dtype, host.Progress())
+        family, stage = resolve(model, stage)
+        say_stand_ins(family, [stage])
+        return load_stage(family, stage, dtype, host.Progress())
 
 
 class LaVieCascadeLoader(ModelNode):
@@ -109,6 +110,7 @@ class LaVieCascadeLoader(ModelNode):
         family, progress = cascade_of(model), host.Progress()
         for stage in CASCADE:
             _require_unet(family.path(family.stage(stage).unet))
+        say_stand_ins(family, CASCADE)
         return tuple(
             part
             for number, stage in enumerate(CASCADE)
@@ -143,18 +145,12 @@ def load_stage(
         progress.step("load", number * LOADING + part, stages * LOADING)
 
     report(1)
-    vae = _part("vae", load_vae, family, config.vae, dtype=host.vae_dtype())
+    vae = _part("vae", load_vae_of, family, config, config.vae, dtype=host.vae_dtype())
     factor = SCALING_FACTORS[STAGES[stage].vae_factor] if vae is None else vae.config["scaling_factor"]
     info = StageInfo(family.name, stage, config, factor)
     report(2)
-    text = _part(
-        "text_encoder",
-        load_text_encoder,
-        family,
-        config.text_encoder,
-        tokenizer=family.path(config.tokenizer),
-        dtype=host.text_dtype(),
-    )
+    needed = config.text_encoder, config.tokenizer
+    text = _part("text_encoder", load_text_encoder_of, family, config, *needed, dtype=host.text_dtype())
     report(3)
     unet = load_unet(family.path(config.unet), stage=stage)
     parameters = sum(p.numel() for p in unet.parameters())
@@ -181,6 +177,7 @@ def resolve(model: str, stage: str) -> tuple[Family, str]:
     """
     key, _, name = model.partition("/")
     released = find_family(RELEASED, folders=host.released_folders())
+    released = replace(released, checkpoints=host.checkpoint_folders(), clip_tokenizer=host.clip_tokenizer())
     if not name:
         family = find_family(BUNDLED) if model == BUNDLED else released if model == RELEASED else None
         if family is None:
@@ -217,15 +214,20 @@ def cascade_of(model: str) -> Family:
     return family
 
 
-def _part(part: str, load: Any, family: Family, file: str, **settings: Any) -> Any:
-    """The VAE or text encoder of a stage; None, with a warning in the log, if it is missing: another loader's can be
-    connected instead."""
-    source = part_source(family, file, part)
-    needed = [path for path in (source, settings.get("tokenizer")) if isinstance(path, Path)]
-    missing = next((path for path in needed if not path.exists()), None)
-    if missing is None or family.name == BUNDLED:
-        return load(source, **settings)
-    log.warning("LaVie Loader: there is no %s. Put it there, or connect the %s of another loader.", missing, part)
+def say_stand_ins(family: Family, stages: Sequence[str]) -> None:
+    """Show on the node which of the user's checkpoints give a VAE or text encoder that these stages lack."""
+    sentence = stand_ins(family, stages)
+    if sentence:
+        host.note(sentence, logging.INFO)
+
+
+def _part(part: str, load: Any, family: Family, config: StageConfig, *files: str, **settings: Any) -> Any:
+    """The VAE or text encoder of a stage; None, with a warning in the log, if one of its files is missing: another
+    loader's can be connected instead."""
+    absent = missing(family, *files)
+    if absent is None or family.name == BUNDLED:
+        return load(family, config, **settings)
+    log.warning("LaVie Loader: there is no %s. Put it there, or connect the %s of another loader.", absent, part)
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +18,9 @@ from .node import Node
 from .widgets import choice, number, socket, text
 
 log = logging.getLogger(__name__)
+
+TEXT = "lora_te_"  # before every layer of the text encoder, in kohya's names
+SHOWN = 3  # layers that a sentence names
 
 
 class LaVieLoraLoader(Node):
@@ -92,10 +96,27 @@ class LaVieLoraLoader(Node):
                 "only its own)."
             )
         log.info("LaVie LoRA Loader: %s patches %d layers.", path.name, layers)
-        left += chosen.temporal
-        if left:
-            log.warning("%s: %d of its layers do not fit this model: %s", path.name, len(left), ", ".join(left))
+        sentence = left_out(path.name, layers, [*left, *chosen.temporal], clip is not None)
+        if sentence:
+            host.note(sentence)
         return model, clip
+
+
+def left_out(name: str, used: int, left: Sequence[str], with_clip: bool) -> str:
+    """What of a LoRA has no effect here, in words; empty if all of it has.
+
+    Args:
+        used: how many of its layers act. left: the others. with_clip: a CLIP is connected.
+    """
+    of_text = [layer for layer in left if layer.startswith(TEXT) and not with_clip]
+    other = [layer for layer in left if layer not in of_text]
+    sentences = [f"{name}: {used} layers act."]
+    if other:
+        shown = ", ".join(other[:SHOWN]) + (", …" if len(other) > SHOWN else "")
+        sentences.append(f"Left out, as this model has no place for them: {len(other)} ({shown}).")
+    if of_text:
+        sentences.append(f"For the text encoder: {len(of_text)}; connect clip to use them.")
+    return " ".join(sentences) if left else ""
 
 
 def _bundled() -> dict[str, Path]:

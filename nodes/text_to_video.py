@@ -14,7 +14,7 @@ from torch import Tensor
 from ..lavie.checks import check_size
 from ..lavie.config import BUNDLED, OWN, RELEASED, RELEASED_STAGES, Family, StageConfig, find_family
 from ..lavie.errors import UsageError
-from ..lavie.pipelines.stage import require_files
+from ..lavie.pipelines.parts import require_files, stand_ins
 from ..lavie.schedulers import SCHEDULERS
 from ..lavie.stages import CASCADE, STAGES
 from . import host
@@ -190,7 +190,8 @@ def _check(family: Family, stages: Sequence[str], prompt: str, settings: dict[st
         )
     host.note(
         f"{family.name} makes {config.num_frames} frames of {config.width}×{config.height} in "
-        f"{config.num_inference_steps} steps of {sampler} ({spacing}), cfg {config.guidance_scale:g}.",
+        f"{config.num_inference_steps} steps of {sampler} ({spacing}), cfg {config.guidance_scale:g}. "
+        f"{stand_ins(family, stages)}".strip(),
         logging.INFO,
     )
 

@@ -36,8 +36,6 @@ def test_files_are_found_in_the_other_folders_too(folders):
     assert family.path("lavie_vsr.pt") == folders[1] / "lavie_vsr.pt"  # where it should be placed
     (folders[0] / "lavie_vsr.pt").touch()
     assert family.path("lavie_vsr.pt") == folders[0] / "lavie_vsr.pt"
-    (folders[0] / "v1-5-pruned-emaonly.safetensors").touch()
-    assert family.single_file() == folders[0] / "v1-5-pruned-emaonly.safetensors"
 
 
 def test_without_released_files_the_first_folder_is_where_they_should_be_placed(folders):

@@ -7,7 +7,7 @@ from .describe import describe
 from .detect import Detected, detect
 from .load import load_unet
 from .save import save_unet
-from .single_file import SingleFileParts, single_file_parts
+from .single_file import SingleFileParts, find_single_file, single_file_parts
 
 __all__ = [
     "Checkpoint",
@@ -16,6 +16,7 @@ __all__ = [
     "convert_file",
     "describe",
     "detect",
+    "find_single_file",
     "load_unet",
     "read_checkpoint",
     "read_layout",

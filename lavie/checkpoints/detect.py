@@ -11,13 +11,16 @@ from torch import Tensor
 from ..stages import FIRST_FRAME, MASK, STAGES
 from .architecture import RELEASED_LAYOUTS, has_positions, has_temporal_modules, unet_config
 
+X4_LEVELS = 3  # of the x4 upscaler's VAE; Stable Diffusion's own have 4
+
 
 @dataclass(frozen=True)
 class Detected:
     """What a checkpoint is.
 
-    kind: "unet" (one of LaVie's video UNets), "vae", "text_encoder", "sd1-checkpoint" (a Stable Diffusion
-        1.x single file), "foreign" (recognised, but LaVie cannot use it) or "unknown".
+    kind: "unet" (one of LaVie's video UNets), "vae", "text_encoder", "sd1-checkpoint" and "x4-checkpoint" (Stable
+        Diffusion 1.x and its x4 upscaler, each in a single file), "foreign" (recognised, but LaVie cannot use it) or
+        "unknown".
     stage: for a UNet "base", "interpolation", "extension" or "upscaler"; else None.
     variant: extension "mask" or "first-frame"; vae "f8" or "f4"; text encoder "clip-l" or "openclip-h".
     title: a name for people, with its article: "a LaVie base UNet".
@@ -116,6 +119,9 @@ def _single_file(tensors: Mapping[str, Tensor], _: Mapping[str, Any] | None) -> 
         return None
     if any(name.startswith("cond_stage_model.transformer.") for name in tensors):
         return Detected("sd1-checkpoint", "a Stable Diffusion 1.x checkpoint")
+    levels = {name.split(".")[3] for name in tensors if name.startswith("first_stage_model.encoder.down.")}
+    if len(levels) == X4_LEVELS and any(name.startswith("cond_stage_model.model.") for name in tensors):
+        return Detected("x4-checkpoint", "a Stable Diffusion x4 upscaler checkpoint")
     return Detected("foreign", "a Stable Diffusion 2 checkpoint, or one without its text encoder")
 
 

@@ -150,6 +150,7 @@ def load_text_encoder(
     config: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    padding: str | None = None,
 ) -> TextEncoder:
     """A text encoder from a transformers folder or a state dict, in evaluation mode, with its tokenizer.
 
@@ -158,6 +159,7 @@ def load_text_encoder(
         tokenizer: folder of the tokenizer; by default the one named `tokenizer` beside the source folder.
         config: of transformers' CLIPTextConfig; by default the folder's, or read from the tensors.
         dtype: float32 by default. device: the CPU by default.
+        padding: the token that fills up a prompt; by default the tokenizer's own.
 
     Raises:
         LavieError: a folder or file is missing, or weights, config and tokenizer do not fit each other.
@@ -175,7 +177,7 @@ def load_text_encoder(
             "vocab.json and merges.txt, for example stable-diffusion-v1-4/tokenizer."
         )
     model = load_text_model(source, config, dtype, device, title)
-    return TextEncoder(load_tokenizer(tokenizer, model.config.vocab_size), model)
+    return TextEncoder(load_tokenizer(tokenizer, model.config.vocab_size, padding), model)
 
 
 def load_text_model(
@@ -229,8 +231,8 @@ def text_config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     )
 
 
-def load_tokenizer(folder: str | Path, vocab_size: int) -> CLIPTokenizer:
-    """The tokenizer in a folder; its own config tells what it pads with.
+def load_tokenizer(folder: str | Path, vocab_size: int, padding: str | None = None) -> CLIPTokenizer:
+    """The tokenizer in a folder; its own config tells what it pads with, if `padding` does not.
 
     Raises:
         LavieError: the folder holds no tokenizer, or one with more tokens than `vocab_size`.
@@ -244,7 +246,8 @@ def load_tokenizer(folder: str | Path, vocab_size: int) -> CLIPTokenizer:
             if not (folder / name).is_file():
                 raise LavieError(f"There is no CLIP tokenizer in {folder}: it holds no {name}.")
     try:
-        tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)  # nosec B615
+        chosen = {} if padding is None else {"pad_token": padding}
+        tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True, **chosen)  # nosec B615
     except Exception as error:  # transformers and tokenizers raise bare Exceptions for broken files
         raise LavieError(f"The tokenizer in {folder} cannot be read: {error}.") from error
     if len(tokenizer) > vocab_size:

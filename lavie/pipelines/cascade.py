@@ -19,7 +19,7 @@ from ..speed import Speed
 from ..stages import STAGES
 from .interpolate import InterpolationPipeline
 from .output import VideoOutput
-from .stage import require_files
+from .parts import require_files
 from .text_to_video import TextToVideoPipeline
 from .upscale import UpscalePipeline
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,14 +13,13 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..checkpoints import load_unet, single_file_parts
+from ..checkpoints import load_unet
 from ..config import BUNDLED, Family, StageConfig, find_family
 from ..errors import LavieError, UsageError
 from ..job import Callback, Job
 from ..models import VideoUNet
 from ..models.latents import decode_slices, encode_video, to_uint8
-from ..models.text_encoder import TextEncoder, load_text_encoder
-from ..models.vae import load_vae
+from ..models.text_encoder import TextEncoder
 from ..models.vae_attention import pooled_keys
 from ..renamed import old_attribute
 from ..runtime import choose_device, choose_dtype, storage_device, vae_dtype
@@ -32,6 +30,7 @@ from ..runtime.placement import Placement, block_bytes, weight_bytes
 from ..sampling import TextCondition
 from ..sampling.noise import Draw
 from ..stages import STAGES, StageSpec
+from .parts import load_text_encoder_of, load_vae_of, require_files, stand_ins
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -81,15 +80,12 @@ class Stage:
         device = choose_device(device)
         dtype = choose_dtype(dtype, device)
         require_files(family, config)
+        if sentence := stand_ins(family, [name]):
+            log.warning(sentence)
         home = torch.device("cpu") if placed else device
         unet = load_unet(family.path(config.unet), stage=name, dtype=dtype, device=home)
-        vae = load_vae(part_source(family, config.vae, "vae"), dtype=vae_dtype(dtype, device), device=home)
-        text_encoder = load_text_encoder(
-            part_source(family, config.text_encoder, "text_encoder"),
-            family.path(config.tokenizer),
-            dtype=dtype,
-            device=home,
-        )
+        vae = load_vae_of(family, config, dtype=vae_dtype(dtype, device), device=home)
+        text_encoder = load_text_encoder_of(family, config, dtype=dtype, device=home)
         placement = Placement(unet, vae, text_encoder.model, device) if placed else None
         return cls(name, family, config, unet, vae, text_encoder, device, dtype, placement)
 
@@ -324,23 +320,3 @@ def padded_video(frames: np.ndarray, device: torch.device) -> Tensor:
     video = to_video(frames, device)
     height, width = video.shape[3:]
     return pad(video[0], (0, -width % 8, 0, -height % 8), mode="replicate")[None]
-
-
-def part_source(family: Family, file: str, part: str) -> Path | dict[str, Tensor]:
-    """The folder of a VAE or text encoder, else that part of a Stable Diffusion 1.x checkpoint in one file."""
-    path, single = family.path(file), family.single_file()
-    if path.exists() or single is None or not file.startswith("stable-diffusion-v1"):
-        return path
-    return getattr(single_file_parts(single), part)
-
-
-def require_files(family: Family, config: StageConfig) -> None:
-    """Raise LavieError if a file of the stage is missing."""
-    single = family.single_file() is not None
-    for file in (config.unet, config.vae, config.text_encoder, config.tokenizer):
-        stands_in = single and file in (config.vae, config.text_encoder) and file.startswith("stable-diffusion-v1")
-        if not family.path(file).exists() and not stands_in:
-            raise LavieError(
-                f"Model '{family.name}' lacks {file} in {family.folder}. Run `python -m lavie download`, "
-                "or place the file there."
-            )

@@ -14,9 +14,8 @@ from ..checkpoints import load_unet
 from ..config import BUNDLED, RELEASED, Family, find_family
 from ..errors import UsageError
 from ..models import VideoUNet
-from ..models.text_encoder import TextEncoder, load_text_encoder
-from ..models.vae import load_vae
-from ..pipelines.stage import part_source
+from ..models.text_encoder import TextEncoder
+from ..pipelines import parts
 from .family_file import PARTS, write_family
 from .inflate import (
     EXTENSIONS,
@@ -91,7 +90,7 @@ def load_start(family: Family, stage: str, init: str | None, conditioning: str, 
 
 
 def load_vae_of(family: Family, stage: str) -> AutoencoderKL:
-    return load_vae(part_source(family, family.stage(stage).vae, "vae"), dtype=torch.float32).requires_grad_(False)
+    return parts.load_vae_of(family, family.stage(stage), dtype=torch.float32).requires_grad_(False)
 
 
 def load_text_of(family: Family, stage: str, init: str | None, learns: bool) -> tuple[TextEncoder, bool]:
@@ -103,15 +102,13 @@ def load_text_of(family: Family, stage: str, init: str | None, learns: bool) -> 
     known = None if init in (None, SCRATCH) else _family_of(init)
     source = known if stage == "base" and known is not None else family
     config = source.stage(stage)
-    path = source.path(config.text_encoder)
-    if path.exists() and not (learns and init == SCRATCH):
-        encoder = load_text_encoder(
-            part_source(source, config.text_encoder, "text_encoder"), source.path(config.tokenizer), dtype=torch.float32
-        )
+    absent = parts.missing(source, config.text_encoder)
+    if absent is None and not (learns and init == SCRATCH):
+        encoder = parts.load_text_encoder_of(source, config, dtype=torch.float32)
         return encoder, source.folder != family.folder
     if not learns:
         raise UsageError(
-            f"There is no text encoder in {path}. Let it learn with the base (--train-text), or place one there."
+            f"There is no text encoder in {absent}. Let it learn with the base (--train-text), or place one there."
         )
     return fresh_networks().text_encoder(family.folder), True
 

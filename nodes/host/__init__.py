@@ -37,6 +37,8 @@ from .devices import (
 )
 from .files import (
     UNET_FOLDERS,
+    checkpoint_folders,
+    clip_tokenizer,
     files,
     find_file,
     loras_folder,

@@ -35,6 +35,17 @@ def released_folders() -> list[Path]:
     return [*folders(LAVIE), *folders("diffusers")]
 
 
+def checkpoint_folders() -> tuple[Path, ...]:
+    """The folders of Stable Diffusion checkpoints in one file."""
+    return tuple(folders("checkpoints"))
+
+
+def clip_tokenizer() -> Path | None:
+    """The folder of the host's own CLIP tokenizer."""
+    module = comfy("comfy.sd1_clip")
+    return None if module is None or module.__file__ is None else Path(module.__file__).parent / "sd1_tokenizer"
+
+
 def files(key: str) -> list[str]:
     """Names of weight files and of model folders below the folders of one kind of model."""
     paths = comfy("folder_paths")

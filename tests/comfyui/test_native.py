@@ -114,6 +114,9 @@ def test_lora_loaders_patch_the_same_weights_and_leave_the_rest(found):
     assert figures["plus_minus"] < 1e-6
     assert figures["changed_temporal"] == figures["with_temporal_file"] == []
     assert figures["clip_wired_out"]
+    ((sentence, node),) = figures["said_of_temporal_file"]
+    assert node == "3"
+    assert "Left out, as this model has no place for them: 1 (" in sentence
 
 
 def test_a_lora_changes_the_clip_of_both_samplers_and_nothing_afterwards(found):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from support.graph import PACK, network, part, refused, run, stage
+from support.single_files import sd1_file
 
 
 @pytest.fixture
@@ -67,6 +68,34 @@ def test_a_family_of_ones_own_is_loaded_and_a_broken_one_named(models):
     broken.mkdir()
     (broken / "family.json").write_text(json.dumps({"name": "broken"}))
     refused(lambda: run("LaVieLoader", model="lavie/broken"), "family.json")
+
+
+def test_a_checkpoint_of_the_user_gives_clip_and_vae_and_the_node_says_so(models, monkeypatch):
+    bundled, text = part("lavie.config").find_family("lavie-tiny").folder, part("lavie.models.text_encoder")
+    config = json.loads((bundled / "text_encoder" / "config.json").read_text())
+    monkeypatch.setattr(text, "CLIP_L", {name: config[name] for name in text.CLIP_L})
+    monkeypatch.setattr(part("nodes.host"), "clip_tokenizer", lambda: bundled / "tokenizer")
+    said = []
+    monkeypatch.setattr(part("nodes.host"), "note", lambda sentence, _level: said.append(sentence))
+    (models / "lavie" / "lavie_base.safetensors").symlink_to(next((bundled / "base").glob("*.safetensors")))
+    (models / "lavie" / "config.json").symlink_to(bundled / "base" / "config.json")
+    model, clip, vae = run("LaVieLoader", model="lavie")
+    assert (clip, vae) == (None, None)
+    assert said == []
+    (models / "checkpoints").mkdir()
+    save_file(
+        sd1_file(stage("base").clip.cond_stage_model.encoder.model)[1], models / "checkpoints" / "mine.safetensors"
+    )
+    model, clip, vae = run("LaVieLoader", model="lavie")
+    assert model.model.lavie.model == "lavie"
+    assert vae.upscale_ratio == 8
+    assert torch.equal(
+        run("LaVieTextEncode", clip=clip, prompt="a red ball")[0][0][0],
+        run("LaVieTextEncode", clip=stage("base").clip, prompt="a red ball")[0][0][0],
+    )
+    assert said == [
+        "There is no stable-diffusion-v1-4: mine.safetensors gives the text encoder and the vae in its place."
+    ]
 
 
 def test_a_replaced_file_is_loaded_again(models):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
+from comfy_execution.utils import CurrentNodeContext
 from support.graph import run, wires
 from torch import Tensor
 
@@ -47,3 +52,13 @@ def refusal(call: Callable[[], Any]) -> str:
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return "none"
+
+
+@contextlib.contextmanager
+def on_node(number: str) -> Iterator[list[tuple[str, str]]]:
+    """A context in which a node of this number runs; gives the sentences that it shows, each with the number."""
+    said: list[tuple[str, str]] = []
+    page = SimpleNamespace(instance=SimpleNamespace(send_progress_text=lambda *told: said.append(told)))
+    served = mock.patch.dict(sys.modules, {"server": SimpleNamespace(PromptServer=page)})
+    with served, CurrentNodeContext("prompt", number):
+        yield said

@@ -13,7 +13,7 @@ import comfy.model_management
 import comfy.sd1_clip
 import folder_paths
 import torch
-from figures import ksampler, relative
+from figures import ksampler, on_node, relative
 from safetensors.torch import load_file, save_file
 from support.graph import part, run, sample, stage
 from support.pack import ROOT
@@ -70,12 +70,14 @@ def lora() -> dict[str, Any]:
     patched = [weights(theirs[0]), weights(theirs[1].patcher)]
     by_us = ours(files.own)
     bundled = ours(files.bundled)
-    temporal = weights(ours(files.temporal)[0])
+    with on_node("3") as said:
+        temporal = weights(ours(files.temporal)[0])
     stacked = run("LaVieLoraLoader", model=by_us[0], clip=by_us[1], lora_name=files.own, strength_model=-1.0)
     return {
         "changed": len(differing(patched[0], plain[0])),
         "changed_temporal": [name for name in differing(temporal, plain[0]) if "temp" in name],
         "with_temporal_file": differing(temporal, patched[0]),
+        "said_of_temporal_file": said,
         "against_core": differing(weights(by_us[0]), patched[0]) + differing(weights(by_us[1].patcher), patched[1]),
         "bundled": differing(weights(bundled[0]), patched[0]),
         "strength_0": differing(weights(ours(files.own, 0.0, 0.0)[0]), plain[0]),

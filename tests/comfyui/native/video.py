@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 from comfy_api.input_impl import VideoFromFile
-from comfy_execution.utils import CurrentNodeContext
+from figures import on_node
 from support.graph import PROMPT, decode, run, stage, wires
 from support.sound import tracks, with_sound
 
 
 def video_through_the_later_stages() -> dict[str, Any]:
     """Codec and seconds of every stream: of the source, and of what Save Video would write; and what the node says."""
-    source, found, said = with_sound(Path("in.mp4"), seconds=1, size="32x24"), {}, []
+    source, found = with_sound(Path("in.mp4"), seconds=1, size="32x24"), {}
     found["source"] = tracks(source)
     for name, node in {"interpolation": "LaVieTemporalInterpolator", "upscaler": "LaVieVideoUpscaler"}.items():
         given = {**wires(name), "vae": stage(name).vae, "steps": 1, "images": VideoFromFile(str(source))}
         run(node, **given)[-1].save_to(f"{name}.mp4")
         found[name] = tracks(f"{name}.mp4")
     odd = VideoFromFile(str(source)).get_components().images[:2, :23, :31]
-    page = SimpleNamespace(instance=SimpleNamespace(send_progress_text=lambda *told: said.append(told)))
-    served = mock.patch.dict(sys.modules, {"server": SimpleNamespace(PromptServer=page)})
-    with served, CurrentNodeContext("prompt", "7"):
+    with on_node("7") as said:
         kind = "LaVieTemporalInterpolator"
         video = run(kind, **wires("interpolation"), vae=stage("interpolation").vae, images=odd, steps=1)[-1]
     video.save_to("odd.mp4")
