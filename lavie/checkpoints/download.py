@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import shutil
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
@@ -11,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import LavieError
-from .catalog import Release, RemoteFile, licence_text, placement, releases
+from .catalog import Release, RemoteFile, Source, licence_text, placement, releases
 from .checksum import sha256
+from .hub import Hub, NotThereError, first_line
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class _Pending:
     """A file to download. checksum: SHA-256, or the Git blob id of a small file; empty if the hub gives none."""
 
     release: Release
+    source: Source
     file: RemoteFile
     commit: str
     size: int
@@ -35,12 +40,14 @@ def download(
 ) -> list[Path]:
     """Download released files into a models folder; intact existing files are kept.
 
+    What a file's first source no longer has, or has only changed, comes from its second.
+
     Args:
         names: of releases or groups in the catalogue: "lavie_base", …, "lavie" for the whole cascade, "all".
         models: the folder for the released family; created if needed.
         agree: gets the licences and returns whether the user accepts them; True accepts.
         progress: show a progress bar for every file.
-        endpoint: another hub than https://huggingface.co.
+        endpoint: another hub than the environment variable HF_ENDPOINT names, or https://huggingface.co.
 
     Returns:
         The paths of all files, including those already there.
@@ -57,44 +64,50 @@ def download(
         return places
     if agree is not True and not (agree and agree(licence_text(chosen))):
         raise LavieError("Nothing was downloaded: the licences were not accepted (`--yes` accepts them).")
-    with _explained(missing, models):
-        pending = [_ask_hub(release, file, endpoint) for release, file in missing]
+    hub = Hub(endpoint)
+    with _explained(missing, models, hub):
+        pending = [_ask(hub, release, file, models) for release, file in missing]
     pending = [each for each in pending if not _is_sound(each.release.place(models, each.file), each.checksum)]
     _require_space(models, sum(each.size for each in pending))
     with _progress_bars(progress):
         for each in pending:
-            with _explained(missing, models):
+            with _explained(missing, models, hub):
                 _fetch(each, models, endpoint)
     return places
 
 
 def _is_known_and_sound(release: Release, file: RemoteFile, models: Path) -> bool:
-    return bool(file.sha256) and _is_sound(release.place(models, file), file.sha256)
+    place = release.place(models, file)
+    return any(_is_sound(place, checksum) for checksum in release.checksums(file.path))
 
 
-def _ask_hub(release: Release, file: RemoteFile, endpoint: str | None) -> _Pending:
-    """The hub's record of a file; refuses a file that differs from the catalogue's."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+def _ask(hub: Hub, release: Release, file: RemoteFile, models: Path) -> _Pending:
+    """The record of a file at the first of its sources that has it as it should be.
 
-    url = hf_hub_url(release.repo, file.path, revision=release.revision or None, endpoint=endpoint)
-    record = get_hf_file_metadata(url)
-    etag = record.etag or ""
-    if file.size and record.size != file.size:
-        size = f"{record.size} bytes, not {file.size}"
-        raise LavieError(f"{release.repo} now has a {file.path} of {size}, so it was not fetched.")
-    if file.sha256 and len(etag) == 64 and etag != file.sha256:
-        raise LavieError(
-            f"{release.repo} now has another {file.path} (SHA-256 {etag[:12]}…) than LaVie knows "
-            f"({file.sha256[:12]}…), so it was not fetched. If you trust it, get it from {release.page} yourself."
-        )
-    return _Pending(release, file, record.commit_hash or "main", record.size or 0, file.sha256 or etag)
+    Raises:
+        LavieError: none has it; the message says what is wrong with each.
+    """
+    refused = []
+    for source, wanted in release.sources(file.path):
+        try:
+            found = hub.record(source, wanted)
+        except NotThereError as reason:
+            refused.append(f"{source.repo} {reason}")
+            continue
+        if refused:
+            log.warning("%s: %s. It comes from %s.", file.path, "; ".join(refused), source.repo)
+        return _Pending(release, source, wanted, found.commit, found.size, wanted.sha256 or found.checksum)
+    raise LavieError(
+        f"{file.path} is nowhere to be had: {'; '.join(refused)}. If you find it elsewhere, put it here:\n"
+        f"{placement([(release, file)], models, hub.address)}"
+    )
 
 
 def _fetch(each: _Pending, models: Path, endpoint: str | None) -> None:
     from huggingface_hub import hf_hub_download
 
     folder, place = models / each.release.folder, each.release.place(models, each.file)
-    hf_hub_download(each.release.repo, each.file.path, revision=each.commit, local_dir=folder, endpoint=endpoint)
+    hf_hub_download(each.source.repo, each.file.path, revision=each.commit, local_dir=folder, endpoint=endpoint)
     if not _is_sound(place, each.checksum):
         place.unlink(missing_ok=True)
         raise LavieError(f"{place.name} arrived damaged: its checksum is wrong. It was removed; run the command again.")
@@ -119,42 +132,20 @@ def _require_space(models: Path, size: int) -> None:
 
 
 @contextmanager
-def _explained(missing: list[tuple[Release, RemoteFile]], models: Path) -> Generator[None]:
+def _explained(missing: list[tuple[Release, RemoteFile]], models: Path, hub: Hub) -> Generator[None]:
     """Turn errors of the hub's client, which differ from version to version, into sentences for users."""
-    from huggingface_hub.utils import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError
-
     try:
         yield
     except LavieError:
         raise
-    except GatedRepoError as error:
-        raise LavieError("The hub wants you to accept the licence on the page first, and `hf auth login`.") from error
-    except (RepositoryNotFoundError, EntryNotFoundError) as error:
-        if not _is_offline(error):
-            raise LavieError(f"The hub no longer has a file: {_first_line(error)}.") from error
-        raise LavieError(_by_hand(missing, models, error)) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise LavieError(f"The disk of {models} is full; make room and run the command again.") from error
-        raise LavieError(_by_hand(missing, models, error)) from error
-
-
-def _is_offline(error: Exception) -> bool:
-    """The client's "not in the local cache" is a kind of "no such entry", raised when it cannot connect."""
-    from huggingface_hub.utils import LocalEntryNotFoundError
-
-    return isinstance(error, LocalEntryNotFoundError)
-
-
-def _by_hand(missing: list[tuple[Release, RemoteFile]], models: Path, error: Exception) -> str:
-    return (
-        f"huggingface.co could not be reached ({_first_line(error)}). Run the command again to go on where it "
-        f"stopped, or fetch these files elsewhere and put them here:\n{placement(missing, models)}"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "")[:160].rstrip(".") or type(error).__name__
+        raise LavieError(
+            f"{hub.address.split('://')[-1]} could not be reached ({first_line(error)}). Run the command again to go "
+            "on where it stopped, or fetch these files elsewhere and put them here:\n"
+            f"{placement(missing, models, hub.address)}"
+        ) from error
 
 
 @contextmanager

@@ -46,9 +46,9 @@ def _ask(licences: str) -> bool:
 
 
 def _print_catalogue(names: list[str], as_json: bool) -> int:
-    from ..checkpoints.catalog import GROUPS, releases
+    from ..checkpoints.catalog import CATALOG, GROUPS, releases
 
-    chosen = [_entry(release) for release in releases(names or ["all"])]
+    chosen = [_entry(release) for release in releases(names or CATALOG)]
     if as_json:
         print(json.dumps({"releases": chosen, "groups": GROUPS}))
         return 0

@@ -2,13 +2,18 @@
 
 import contextlib
 import hashlib
+import os
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.pack import ROOT
 
-from lavie.checkpoints.catalog import CATALOG, Licence, Release, RemoteFile, releases
+from lavie.checkpoints.catalog import CATALOG, GROUPS, Licence, Release, RemoteFile, Source, releases
 from lavie.checkpoints.download import download
 from lavie.errors import LavieError, UsageError
 
@@ -36,13 +41,16 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(send_body=True)
 
     def answer(self, send_body):
-        hub, name = self.server.hub, self.path.split("?")[0].split("/", 5)[-1]
-        if name not in hub.files:
+        hub, (_, owner, repo, _, revision, name) = self.server.hub, self.path.split("?")[0].split("/", 5)
+        repo = f"{owner}/{repo}"
+        hub.asked.append((repo, revision, name))
+        if repo in hub.gone or name not in hub.files:
             self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound")
+            self.send_header("X-Error-Code", "RepoNotFound" if repo in hub.gone else "EntryNotFound")
             self.send_header("Content-Length", "0")
             return self.end_headers()
-        content, etag = hub.files[name], hub.etags[name]
+        content, etag = hub.changed.get(repo, hub.files[name]), hub.etags[name]
+        etag = sha256(content) if repo in hub.changed else etag
         start = int((self.headers.get("Range") or "bytes=0-")[6:].split("-")[0])
         self.send_response(206 if start else 200)
         for header, value in {
@@ -64,12 +72,18 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A hub with one release named "sample"; `ranges` are the Range headers of all GET requests."""
+    """A hub with one release named "sample" in some/one and other/one.
+
+    ranges: the Range headers of all GET requests. asked: (repository, revision, file) of all requests. gone:
+    repositories that it lost. changed: what repositories now have in place of every file.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     files = {"model.safetensors": WEIGHTS, "vae/config.json": CONFIG}
     etags = {"model.safetensors": sha256(WEIGHTS), "vae/config.json": git_blob(CONFIG)}
     url = f"http://127.0.0.1:{server.server_port}"
-    server.hub = SimpleNamespace(files=files, etags=etags, ranges=[], cut=None, url=url)
+    server.hub = SimpleNamespace(
+        files=files, etags=etags, ranges=[], cut=None, url=url, asked=[], gone=set(), changed={}
+    )
     for variable in ("HF_HUB_OFFLINE", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(variable, raising=False)
     offer(monkeypatch, RemoteFile("model.safetensors"), RemoteFile("vae/config.json"))
@@ -79,9 +93,19 @@ def hub(monkeypatch):
     server.server_close()
 
 
-def offer(monkeypatch, *files):
+def offer(monkeypatch, *files, others=(), **options):
     licence = Licence("Sample Licence", "https://example.org/licence", "Do no harm.")
-    monkeypatch.setitem(CATALOG, "sample", Release("sample", "a sample", "some/one", files, licence, "sample"))
+    release = Release("sample", "a sample", "some/one", files, licence, "sample", others=others, **options)
+    monkeypatch.setitem(CATALOG, "sample", release)
+
+
+@pytest.fixture
+def twice(hub, monkeypatch):
+    """The same hub; the weights of the release, with their checksum, are also in other/one at a known revision."""
+    known = RemoteFile("model.safetensors", len(WEIGHTS), sha256(WEIGHTS))
+    second = Source("other/one", (known,), "b" * 40)
+    offer(monkeypatch, known, RemoteFile("vae/config.json"), others=(second,), instead="any copy in checkpoints")
+    return hub
 
 
 def fetch(hub, models, **options):
@@ -127,9 +151,71 @@ def test_a_damaged_file_is_removed_and_named(hub, tmp_path):
 
 def test_a_file_other_than_the_known_one_is_not_fetched(hub, tmp_path, monkeypatch):
     offer(monkeypatch, RemoteFile("model.safetensors", sha256=sha256(b"the real one")))
-    with pytest.raises(LavieError, match=r"another model\.safetensors"):
+    with pytest.raises(LavieError, match=r"model\.safetensors is nowhere to be had: some/one now has another"):
         fetch(hub, tmp_path)
     assert hub.ranges == []
+
+
+def test_what_the_first_source_lost_comes_from_the_second_at_its_revision(twice, tmp_path, monkeypatch, caplog):
+    twice.gone.add("some/one")
+    offer(monkeypatch, *CATALOG["sample"].files[:1], others=CATALOG["sample"].others)
+    (place,) = fetch(twice, tmp_path)
+    assert place.read_bytes() == WEIGHTS
+    assert ("other/one", "b" * 40, "model.safetensors") in twice.asked
+    assert "some/one no longer has it" in caplog.text
+    assert "It comes from other/one." in caplog.text
+
+
+def test_what_the_first_source_changed_comes_from_the_second(twice, tmp_path):
+    twice.changed["some/one"] = WEIGHTS[::-1]
+    twice.etags["vae/config.json"] = git_blob(WEIGHTS[::-1])
+    assert fetch(twice, tmp_path)[0].read_bytes() == WEIGHTS
+
+
+def test_the_first_source_is_asked_alone_while_it_has_the_file(twice, tmp_path):
+    fetch(twice, tmp_path)
+    assert {repo for repo, _, _ in twice.asked} == {"some/one"}
+
+
+def test_where_no_source_has_a_file_the_message_names_both_and_what_serves_in_its_stead(twice, tmp_path):
+    twice.gone.add("some/one")
+    twice.changed["other/one"] = WEIGHTS[::-1]
+    with pytest.raises(LavieError) as caught:
+        fetch(twice, tmp_path)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("model.safetensors is nowhere to be had: some/one no longer has it (")
+    assert "; other/one now has another (SHA-256 " in first
+    pages = f"{twice.url}/some/one/tree/main or {twice.url}/other/one/tree/{'b' * 40}"
+    assert second == f"  {pages}: model.safetensors (0.0 GB) -> {tmp_path / 'sample'}; or any copy in checkpoints"
+    assert twice.ranges == []
+
+
+def test_a_file_from_the_second_source_is_known_when_it_lies_there(hub, tmp_path, monkeypatch):
+    """Its checksum there may be another than at the first, which may have none."""
+    second = Source("other/one", (RemoteFile("model.safetensors", sha256=sha256(WEIGHTS)),))
+    offer(monkeypatch, RemoteFile("model.safetensors"), others=(second,))
+    hub.gone.add("some/one")
+    (place,) = fetch(hub, tmp_path)
+    assert download(["sample"], tmp_path, agree=False, endpoint="http://127.0.0.1:1") == [place]
+
+
+def test_the_hub_that_the_environment_names_is_asked(twice, tmp_path):
+    """The client reads HF_ENDPOINT when it is imported, so a process of its own."""
+    code = (
+        "from tests.checkpoints.test_download import CATALOG, Licence, Release, RemoteFile, download, sha256, WEIGHTS\n"
+        "files = (RemoteFile('model.safetensors', len(WEIGHTS), sha256(WEIGHTS)),)\n"
+        "CATALOG['sample'] = Release('sample', 'a sample', 'some/one', files, Licence('', '', ''), 'sample')\n"
+        f"print(download(['sample'], {str(tmp_path)!r}, agree=True, progress=False)[0])"
+    )
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": twice.url,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+    }
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).read_bytes() == WEIGHTS
+    assert {repo for repo, _, _ in twice.asked} == {"some/one"}
 
 
 def test_nothing_is_fetched_before_the_licence_is_accepted(hub, tmp_path):
@@ -144,7 +230,7 @@ def test_nothing_is_fetched_before_the_licence_is_accepted(hub, tmp_path):
 
 def test_a_file_that_the_hub_lost_is_named(hub, tmp_path):
     del hub.files["vae/config.json"]
-    with pytest.raises(LavieError, match=r"no longer has a file: .*404"):
+    with pytest.raises(LavieError, match=r"vae/config\.json is nowhere to be had: some/one no longer has it .*404"):
         fetch(hub, tmp_path)
 
 
@@ -153,7 +239,7 @@ def test_without_network_the_message_says_what_to_place_where(tmp_path):
         download(["lavie_base"], tmp_path, agree=True, endpoint="http://127.0.0.1:1")
     message = str(caught.value)
     assert "could not be reached" in message
-    assert "https://huggingface.co/Vchitect/LaVie" in message
+    assert "http://127.0.0.1:1/Vchitect/LaVie/tree/main or http://127.0.0.1:1/YaohuiW/LaVie/tree/main" in message
     assert f"lavie_base.pt (3.6 GB) -> {tmp_path}" in message
 
 
@@ -178,3 +264,29 @@ def test_the_cascade_is_five_releases_in_the_folders_where_the_family_looks_for_
     for stage in RELEASED_STAGES.values():
         for part in (stage.unet, stage.vae, stage.text_encoder, stage.tokenizer):
             assert any(place == tmp_path / part or tmp_path / part in place.parents for place in places)
+
+
+def test_every_catalogued_file_has_a_second_source_but_the_upscalers_vae_and_its_schedulers():
+    """Which no repository that could be verified holds; the release then says what serves in its stead."""
+    alone = {
+        (release.name, file.path)
+        for release in CATALOG.values()
+        for file in release.files
+        if len(release.sources(file.path)) < 2
+    }
+    assert {name for name, _ in alone} == {"stable-diffusion-x4-upscaler"}
+    assert {path.split("/")[0] for _, path in alone} == {"vae", "scheduler", "low_res_scheduler"}
+    assert "models/checkpoints" in CATALOG["stable-diffusion-x4-upscaler"].instead
+
+
+def test_weights_from_another_owner_are_taken_by_checksum_and_revision_only():
+    of_the_authors = {"YaohuiW/LaVie", "xinyuanc91/SEINE"}  # named by their own READMEs; SEINE's checksum is unknown
+    for release in CATALOG.values():
+        for source in release.others:
+            weights = [file for file in source.files if file.path.endswith((".pt", ".safetensors"))]
+            assert source.repo in of_the_authors or len(source.revision) == 40
+            assert source.repo == "xinyuanc91/SEINE" or all(len(file.sha256) == 64 for file in weights)
+
+
+def test_the_tokenizer_alone_is_in_no_group():
+    assert all("clip-tokenizer" not in names for names in GROUPS.values())

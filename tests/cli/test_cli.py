@@ -408,7 +408,7 @@ def test_download_lists_sizes_and_licences_without_a_network(lavie):
     assert "3.6 GB  base: a text becomes 16 frames" in answer
     assert "CreativeML OpenRAIL-M" in answer
     _, answer, _ = lavie("download", "--list", "--json")
-    assert {"lavie_base", "seine"} <= {release["name"] for release in json.loads(answer)["releases"]}
+    assert {"lavie_base", "seine", "clip-tokenizer"} <= {release["name"] for release in json.loads(answer)["releases"]}
 
 
 def test_download_without_a_terminal_shows_the_licence_and_fetches_nothing(lavie, tmp_path, monkeypatch):
