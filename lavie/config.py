@@ -314,12 +314,16 @@ def find_family(name_or_path: str | Path, folders: Sequence[Path] = ()) -> Famil
         folders = [Path(folder) for folder in folders] or [released_folder()]
         first = next((folder for folder in folders if _has_released(folder)), folders[0])
         others = tuple(folder for folder in folders if folder != first)
-        return Family(RELEASED, first, **RELEASED_STAGES, elsewhere=others, checkpoints=_beside(first))
+        return Family(
+            RELEASED, first, **RELEASED_STAGES, elsewhere=others, checkpoints=_beside(first), clip_tokenizer=None
+        )
     folder = Path(name_or_path).expanduser()
     if (folder / "family.json").is_file():
         return _read_family(folder)
     if _has_released(folder):
-        return Family(folder.name, folder, **RELEASED_STAGES, elsewhere=(), checkpoints=_beside(folder))
+        return Family(
+            folder.name, folder, **RELEASED_STAGES, elsewhere=(), checkpoints=_beside(folder), clip_tokenizer=None
+        )
     raise UsageError(
         f"Unknown model '{name_or_path}'. Choose '{BUNDLED}' (bundled), '{RELEASED}' (released weights), or a folder "
         "with family.json or the released files (lavie_base.pt, …)."
@@ -350,6 +354,6 @@ def _read_family(folder: Path) -> Family:
         require_fields(values, {"name": word()}, "family.json")
         names = [name for name, spec in STAGES.items() if name in values or not spec.optional]
         stages = {stage: StageConfig.from_dict(values[stage]) for stage in names}
-        return Family(values["name"], folder, **stages, elsewhere=())
+        return Family(values["name"], folder, **stages, elsewhere=(), checkpoints=(), clip_tokenizer=None)
     except (LavieError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LavieError(f"{folder / 'family.json'} cannot be read as a LaVie model family: {error}.") from error
