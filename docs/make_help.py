@@ -47,6 +47,7 @@ WORDS = {
         "least": "{} or more",
         "or": " or ",
         "list": ", ",
+        "advanced": "*(advanced)*",
         True: "on",
         False: "off",
     },
@@ -61,6 +62,7 @@ WORDS = {
         "least": "{} 以上",
         "or": " 或 ",
         "list": "、",
+        "advanced": "*（高级）*",
         True: "开",
         False: "关",
     },
@@ -80,6 +82,7 @@ def table(name: str, node: type, language: str = "en") -> str:
             nothing = "" if group == "required" else words["unwired"]
             default = _default(options["default"], words) if "default" in options else nothing
             meaning = texts["tooltip"].replace("|", "\\|")
+            label += f" {words['advanced']}" if options.get("advanced") else ""
             rows.append(f"| {label} | {takes} | {default} | {meaning} |")
     return "\n".join(rows)
 

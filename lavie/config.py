@@ -79,11 +79,19 @@ class StageConfig:
         (0, 1),
         off=-1.0,
         step=0.05,
+        advanced=True,
     )
     scheduler: str = knob(
-        "ddim", "The sampler: the solver that takes the steps.", choices=tuple(SCHEDULERS), off=OWN, widget="sampler"
+        "ddim",
+        "The sampler: the solver that takes the steps.",
+        choices=tuple(SCHEDULERS),
+        off=OWN,
+        widget="sampler",
+        advanced=True,
     )
-    spacing: str = knob(OWN, "How the steps are spread over the noise levels.", choices=SPACINGS, off=OWN)
+    spacing: str = knob(
+        OWN, "How the steps are spread over the noise levels.", choices=SPACINGS, off=OWN, advanced=True
+    )
     prediction_type: str = "epsilon"
     negative_prompt: str = knob("", "What the video should not show.", front_ends=("flag",))
     prompt_suffix: str = ""
@@ -107,6 +115,7 @@ class StageConfig:
         (0, MAX_FRAMES),
         stages=("interpolation", "upscaler"),
         off=-1,
+        advanced=True,
     )
     tile: int = knob(
         0,
@@ -117,7 +126,13 @@ class StageConfig:
         step=8,
     )
     tile_overlap: int = knob(
-        0, "Input pixels that neighbouring tiles share and blend.", (0, MAX_SIDE), stages=("upscaler",), off=-1, step=8
+        0,
+        "Input pixels that neighbouring tiles share and blend.",
+        (0, MAX_SIDE),
+        stages=("upscaler",),
+        off=-1,
+        step=8,
+        advanced=True,
     )
     chunks: str = knob(
         "blended",
@@ -125,9 +140,15 @@ class StageConfig:
         choices=CHUNKS,
         stages=("upscaler",),
         off=OWN,
+        advanced=True,
     )
     color_correction: str = knob(
-        "none", "wavelet: keeps the colours of the input.", choices=COLOR_CORRECTIONS, stages=("upscaler",), off=OWN
+        "none",
+        "wavelet: keeps the colours of the input.",
+        choices=COLOR_CORRECTIONS,
+        stages=("upscaler",),
+        off=OWN,
+        advanced=True,
     )
     latent_rgb_factors: tuple[tuple[float, ...], ...] = ()
     speed: Speed = knob(

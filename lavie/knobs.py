@@ -29,7 +29,8 @@ class Knob:
     name on the command line and in a graph, if it is not the field's; aliases: other flags for it. step: of the widget.
     metavar: of the flag. parse: reads a flag's text, if the type does not say how. many: True for one value or more, a
     number for exactly that many, "append" for a flag that can be repeated; the field is then a tuple, and range and
-    kind are those of one value. front_ends: where users see the setting.
+    kind are those of one value. front_ends: where users see the setting. advanced: a graph folds it away, as a beginner
+    does not turn it.
 
     name, kind, default: the field's own, filled in by `knobs_of`; default: `REQUIRED` where there is none.
     """
@@ -49,6 +50,7 @@ class Knob:
     parse: Callable[[str], Any] | None = None
     many: bool | int | str = False
     front_ends: tuple[str, ...] = ("flag", "widget")
+    advanced: bool = False
     name: str = ""
     kind: type = str
     default: Any = None

@@ -32,6 +32,7 @@ DTYPE = choice(
     [OWN, *DTYPES],
     OWN,
     "Precision of the video model. default: what ComfyUI chooses for your card and command-line flags.",
+    advanced=True,
 )
 
 

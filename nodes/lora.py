@@ -45,11 +45,13 @@ class LaVieLoraLoader(Node):
             "",
             "Strength per block: IN=0.3, OUT05=1, OTHER=0, or a preset (OUTALL, OUTD, INALL, …), or 17 or 26 numbers "
             "as for LoRA Block Weight. Empty: the same everywhere.",
+            advanced=True,
         ),
         "over_steps": text(
             "",
             "Strength over the steps, from 0 (noise) to 1 (done), as 0: 0.2, 0.5: 1. LATE keeps the model's own "
             "motion, EARLY changes only the layout. Empty: the same throughout.",
+            advanced=True,
         ),
         "lora": ("STRING", {"forceInput": True, "tooltip": "From LaVie LoRA Trainer. Replaces lora_name."}),
     }

@@ -67,9 +67,16 @@ class LaVieLoraTrainer(Node):
         ),
         **_of_lora("rank", "alpha", "targets", "train_text", "prior_prompt"),
         "prior_images": widget(replace(LORA["prior_images"], default=PRIOR_IMAGES), min=1),
-        "batch_size": integer(1, 1, 64, "Images per step. More need more memory."),
-        "preview_every": integer(100, 0, 100_000, "Steps between previews. 0: none."),
-        "seed": integer(0, 0, 2**63 - 1, "For the noise and the order of the images.", control_after_generate=False),
+        "batch_size": integer(1, 1, 64, "Images per step. More need more memory.", advanced=True),
+        "preview_every": integer(100, 0, 100_000, "Steps between previews. 0: none.", advanced=True),
+        "seed": integer(
+            0,
+            0,
+            2**63 - 1,
+            "For the noise and the order of the images.",
+            control_after_generate=False,
+            advanced=True,
+        ),
         **_of_lora(*NEWER),
     }
     optional = NEWER

@@ -36,7 +36,8 @@ class Node:
     def execute(self, **inputs: Any) -> Any:
         """`run`, whose errors of the system become sentences; a card without memory is for the host."""
         try:
-            return self.run(**inputs)
+            with host.telling():
+                return self.run(**inputs)
         except Exception as error:
             told = None if host.is_card_out_of_memory(error) else in_words(error, self.advice)
             if told is None:

@@ -37,7 +37,7 @@ SAMPLED = 8.0
 Spans = dict[str, tuple[float, float]]
 
 
-def _worded(words: dict[str, str]) -> dict[str, Input]:
+def _worded(words: dict[str, str], **changed: Any) -> dict[str, Input]:
     """The widgets of settings under the host's names; the tooltip gives the value that the model's own stands for."""
     families = {BUNDLED: find_family(BUNDLED).base, RELEASED: RELEASED_STAGES[BASE]}
     made = {}
@@ -45,7 +45,8 @@ def _worded(words: dict[str, str]) -> dict[str, Input]:
         knob = STAGE_KNOBS[name]
         own = {family: _shown(config, knob.name) for family, config in families.items()}
         told = [f"{value} for {family}" for family, value in own.items()]
-        made[word] = widget(knob, f"the model's own ({', '.join(told) if len({*own.values()}) > 1 else own[BUNDLED]})")
+        note = f"the model's own ({', '.join(told) if len({*own.values()}) > 1 else own[BUNDLED]})"
+        made[word] = widget(knob, note, **changed)
     return made
 
 
@@ -83,6 +84,7 @@ class LaVieTextToVideo(ModelNode):
             "What the video should avoid, in all stages. Empty: each stage's own.",
             multiline=True,
             dynamicPrompts=True,
+            advanced=True,
         ),
         "stages": choice(
             CHOICES,
@@ -91,9 +93,11 @@ class LaVieTextToVideo(ModelNode):
             "times as wide and high.",
         ),
         **_worded(LENGTH),
-        "batch_size": integer(1, 1, 64, "How many videos to make, one after the other: of this seed, the next, …"),
+        "batch_size": integer(
+            1, 1, 64, "How many videos to make, one after the other: of this seed, the next, …", advanced=True
+        ),
         "seed": SEED,
-        **_worded(SAMPLING),
+        **_worded(SAMPLING, advanced=True),
         **_worded({"speed": "speed"}),
     }
     outputs: ClassVar = {
@@ -141,7 +145,7 @@ class LaVieTextToVideo(ModelNode):
         video: Any = None
         images, fps = torch.empty(0), 0.0
         for stage in stages:
-            progress = partial(host.Progress, spans=next(spans))
+            progress = partial(host.Progress, spans=next(spans), part=stage)
             model, clip, vae = self._parts(family, stage, progress())
             positive, negative = LaVieTextEncode().run(clip, *prompts)
             wires = {"model": model, "positive": positive, "negative": negative, "seed": seed}

@@ -30,8 +30,8 @@ def number(default: float, minimum: float, maximum: float, tooltip: str, step: f
     return "FLOAT", {**options, **more}
 
 
-def choice(values: Sequence[str], default: str, tooltip: str) -> Input:
-    return list(values), {"default": default, "tooltip": tooltip}
+def choice(values: Sequence[str], default: str, tooltip: str, **more: Any) -> Input:
+    return list(values), {"default": default, "tooltip": tooltip, **more}
 
 
 def text(default: str, tooltip: str, **more: Any) -> Input:
@@ -62,7 +62,8 @@ def widget(knob: Knob, note: str = "the model's own", **changed: Any) -> Input:
         kind, options = text(default, tooltip)
     else:
         kind, options = _number_widget(knob, default, tooltip)
-    return kind, {**options, **changed}
+    folded = {"advanced": True} if knob.advanced else {}  # older hosts do not know it, and show the widget
+    return kind, {**options, **folded, **changed}
 
 
 def _number_widget(knob: Knob, default: float, tooltip: str) -> Input:

@@ -47,7 +47,10 @@ from .files import (
     released_folders,
 )
 from .native import keywords, make_clip, make_model, make_patcher
+from .notes import doing
 from .notes import note as note
+from .notes import telling as telling
+from .previews import moving
 from .video import VideoParts as VideoParts
 from .video import make_video, video_parts
 from .weights import require_fitting
@@ -60,6 +63,13 @@ log = logging.getLogger(__name__)
 
 PREVIEW_SIZE = 512
 BAR = 1000  # the length of a bar that is divided into spans
+PHASES = {
+    "load": "loading",
+    "encode": "encoding",
+    "decode": "decoding",
+    "prior": "making prior images",
+    "train": "training",
+}
 
 Result = TypeVar("Result")
 
@@ -129,14 +139,17 @@ def cancellable(unet: VideoUNet) -> Iterator[None]:
 
 
 class Progress:
-    """Progress of one node through its phases (encode, sample, decode), with previews from the host's previewer.
+    """Progress of one node through its phases (encode, sample, decode), in words, too, with previews from the host's
+    previewer.
 
     Every report also checks for Cancel. spans: from where to where, in 0…1, each phase fills the node's bar, where a
-    node has more to do than this counts; by default the bar fills with every phase.
+    node has more to do than this counts; by default the bar fills with every phase. part: of the node's work, in words.
     """
 
-    def __init__(self, model: Any = None, spans: Mapping[str, tuple[float, float]] | None = None) -> None:
-        self._model, self._spans = model, spans
+    def __init__(
+        self, model: Any = None, spans: Mapping[str, tuple[float, float]] | None = None, part: str = ""
+    ) -> None:
+        self._model, self._spans, self._part = model, spans, f"{part}: " if part else ""
         self._base = self._done = self._total = 0
         self._phase = ""
         self._preview: Callable[..., None] | None = None
@@ -144,6 +157,8 @@ class Progress:
     def step(self, stage: str, done: int, total: int, timestep: float = 0.0, x0: Tensor | None = None) -> None:
         """As `lavie.pipelines.Callback`: `done` of `total` in the phase named `stage`."""
         check_interrupt()
+        if self._part or stage != "load":  # a loader's bar says it all
+            doing(f"{self._part}{PHASES.get(stage, 'sampling')} {done}/{total}")
         utils = comfy("comfy.utils")
         if utils is None:
             return
@@ -176,10 +191,11 @@ class Progress:
         return lambda done, total: self.step(phase, done, total)
 
     def _previewer(self, total: int) -> Callable[..., None]:
-        preview = self._preview
+        preview, model = self._preview, self._model
         if preview is None:
-            module = None if isinstance(self._model, (Patcher, type(None))) else comfy("latent_preview")
-            preview = self._preview = self._bar if module is None else module.prepare_callback(self._model, total)
+            module = None if isinstance(model, (Patcher, type(None))) else comfy("latent_preview")
+            preview = self._bar if module is None else moving(module.prepare_callback(model, total), model)
+            self._preview = preview
         return preview
 
     @staticmethod

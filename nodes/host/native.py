@@ -20,6 +20,7 @@ from ...lavie.stages import STAGES
 from ...lavie.tensor_files import NOTES, notes_tensor
 from ..adapters import OWN, PER_FRAME, GraphText, GraphTokenizer, GraphUNet, StageInfo
 from .devices import Patcher, comfy, compute_device, required
+from .previews import with_moving_previews
 from .weights import refusing
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ def _native_model(unet: GraphUNet, info: StageInfo, check: Check) -> Any:
     )
     extension = required("comfy.patcher_extension")
     patcher.add_wrapper_with_key(extension.WrappersMP.PREPARE_SAMPLING, OWN, _checked(check))
+    patcher.add_wrapper_with_key(extension.WrappersMP.OUTER_SAMPLE, OWN, with_moving_previews)
     return patcher
 
 

@@ -53,10 +53,24 @@ def widget(kind, default, help="What it does.", **traits):
         ),
         (widget(bool, True), ("BOOLEAN", {"default": True, "tooltip": "What it does."})),
         (widget(str, "snow"), ("STRING", {"default": "snow", "tooltip": "What it does."})),
+        (
+            widget(bool, True, advanced=True),
+            ("BOOLEAN", {"default": True, "tooltip": "What it does.", "advanced": True}),
+        ),
     ],
 )
 def test_a_setting_becomes_a_widget_at_the_value_that_leaves_it_alone(given, expected):
     assert given == expected
+
+
+@pytest.mark.parametrize("name", PACK.NODE_CLASS_MAPPINGS)
+def test_a_beginner_meets_at_most_eight_widgets_on_a_node(name):
+    """The others are folded away, as `advanced`; ComfyUI shows them on request."""
+    groups = PACK.NODE_CLASS_MAPPINGS[name].INPUT_TYPES().values()
+    every = {key: options for group in groups for key, (_, options) in group.items() if "default" in options}
+    shown = [key for key, options in every.items() if not options.get("advanced")]
+    assert len(shown) <= 8, shown
+    assert shown or not every
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -56,15 +56,23 @@ class LoraSettings:
 
     rank: int = knob(16, "How much the LoRA can hold. 4 to 32 is usual.", (1, MAX_RANK), flag="lora-rank")
     alpha: float | None = knob(
-        None, "Scales the changes by alpha / rank.", (1e-6, 1e6), unset="the rank", off=0.0, step=1, flag="lora-alpha"
+        None,
+        "Scales the changes by alpha / rank.",
+        (1e-6, 1e6),
+        unset="the rank",
+        off=0.0,
+        step=1,
+        flag="lora-alpha",
+        advanced=True,
     )
     targets: str = knob(
         "attention-ff",
         "The layers that change. all includes convolutions (a larger file).",
         flag="lora-targets",
         choices=tuple(TARGETS),
+        advanced=True,
     )
-    train_text: bool = same_knob(BaseObjective, "train_text", False)
+    train_text: bool = same_knob(BaseObjective, "train_text", False, advanced=True)
     trigger: str = knob(
         "",
         "The word that brings the subject up in a prompt; choose one that means nothing else. It is put before "
@@ -78,12 +86,14 @@ class LoraSettings:
         "uniform",
         help="How much each noise level counts. clean: by the error of the clean image; lavie-tiny learns fastest with "
         "it. min-snr: gamma 5.",
+        advanced=True,
     )
     random_crops: int = knob(
         0,
         "Random crops of each image at its original pixels, learned beside the whole one, so that the subject is not "
         "tied to one place and size.",
         (0, 1000),
+        advanced=True,
     )
     crop_scale: tuple[float, float] = knob(
         (0.5, 1.0),
@@ -105,20 +115,26 @@ class LoraSettings:
         "How many images to make of the --prior-prompt. Further prompts are kept as they were at high noise only.",
         (0, 10_000),
         unset=str(PRIOR_IMAGES),
+        advanced=True,
     )
     prior_weight: float = knob(
-        1.0, "How much these images or clips count. Above 1, other prompts change less.", (0, 100)
+        1.0,
+        "How much these images or clips count. Above 1, other prompts change less.",
+        (0, 100),
+        advanced=True,
     )
     class_word: str = knob(
         "",
         "What the subject is a kind of, as written in some --prior-prompt ('cat'). The subject then goes where that "
         "would go and moves as it would.",
+        advanced=True,
     )
     prior_frames: int = knob(
         1,
         "Above 1, the base makes clips of this many frames instead of images, with some of your images learned beside "
         "each. This also keeps the motion as it was.",
         (1, 1000),
+        advanced=True,
     )
     images_per_clip: int = knob(4, "How many of your images to learn beside each clip, with --prior-frames.", (0, 64))
     handheld_share: float = knob(
@@ -127,6 +143,7 @@ class LoraSettings:
         "right in motion. Needs --prior-frames above 1.",
         (0, 1),
         step=0.05,
+        advanced=True,
     )
     camera_moves: tuple[CameraMove, ...] = knob(
         (),
@@ -138,6 +155,7 @@ class LoraSettings:
         parse=camera_move,
         many="append",
         metavar="WORDS=MOVE",
+        advanced=True,
     )
 
     def __post_init__(self) -> None:
