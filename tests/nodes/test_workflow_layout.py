@@ -12,13 +12,17 @@ from support.pack import ROOT
 from support.released import models
 from support.workflow import CONTROLS, MUTED, widget_names
 
+from lavie.stages import CASCADE
+
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"), key=lambda path: path.stem)
 NODES = PACK.NODE_CLASS_MAPPINGS
 NOTE = "MarkdownNote"
-STAGES_AT = {"LaVieLoader": 1, "LaVieTextToVideo": 3}  # which widget says what is loaded
+STAGES_AT = {"LaVieLoader": 1, "LaVieTextToVideo": 3, "LaVieCascadeLoader": None}  # which widget says what is loaded
 TITLE, ROW, WIDGET, EDGE = 30, 20, 24, 14  # pixels, as the page draws them
-PREVIEW = 260  # the pixels that a node grows by when it shows a preview or a video
+PREVIEW = 320  # the pixels that a node grows by when it shows a preview, and words below it, or a video
+WORDS = 70  # those of words alone
 SHOWING = {"KSampler", "SaveVideo", "PreviewImage", "LaVieLoraTrainer", "LaVieTextToVideo"}
+SAYING = {"LaVieVAEDecode", "LaVieVAEEncode"}
 SHOWING |= {name for name, node in NODES.items() if issubclass(node, part("nodes.sampler").SamplerNode)}
 
 every_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -41,9 +45,10 @@ def least_height(kind):
 
 
 def box(node, preview):
-    """Left, top, right, bottom of a node and its title; below it the room for its preview."""
-    (left, top), (width, height) = node["pos"], node["size"]
-    height = max(height, least_height(node["type"])) + (preview if node["type"] in SHOWING else 0)
+    """Left, top, right, bottom of a node and its title; below it the room for its preview or its words."""
+    (left, top), (width, height), kind = node["pos"], node["size"], node["type"]
+    room = preview if kind in SHOWING else min(preview, WORDS) if kind in SAYING else 0
+    height = max(height, least_height(kind)) + room
     return left, top - TITLE, left + width, top + height
 
 
@@ -132,5 +137,6 @@ def test_every_loader_names_the_released_network_of_its_stage_as_the_catalogue_d
     loaders = [node for node in read(path)["nodes"] if node["type"] in STAGES_AT]
     assert loaders
     for node in loaders:
-        stages = node["widgets_values"][STAGES_AT[node["type"]]].split(" + ")
+        widget = STAGES_AT[node["type"]]
+        stages = CASCADE if widget is None else node["widgets_values"][widget].split(" + ")
         assert node["properties"]["models"] == [network for stage in stages for network in models(stage)]
