@@ -132,6 +132,17 @@ def test_no_primitive_has_an_empty_control(path):
             assert node["outputs"][0]["type"] in ("INT", "FLOAT")
 
 
+def test_two_nodes_is_an_app_of_what_a_beginner_turns_and_shows_its_video():
+    """The `linearData` of a workflow says what ComfyUI's app mode shows of it."""
+    workflow = read(ROOT / "workflows" / "Two nodes.json")
+    kinds = {node["id"]: node["type"] for node in workflow["nodes"]}
+    app = workflow["extra"]["linearData"]
+    for number, name in app["inputs"]:
+        known = NODES[kinds[number]].INPUT_TYPES()["required"]
+        assert not known[name][1].get("advanced"), name
+    assert [kinds[number] for number in app["outputs"]] == ["SaveVideo"]
+
+
 @every_workflow
 def test_every_loader_names_the_released_network_of_its_stage_as_the_catalogue_does(path):
     loaders = [node for node in read(path)["nodes"] if node["type"] in STAGES_AT]
