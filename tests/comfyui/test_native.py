@@ -82,6 +82,14 @@ def test_the_preview_shows_the_first_frame(found):
     assert figures["difference"] < 0.1 < figures["spread"]
 
 
+def test_previews_show_the_whole_clip_and_can_be_switched_off(found):
+    figures = found("moving_previews")
+    for sampler in ("KSampler", "LaVie Base Sampler"):
+        assert figures[sampler][-1] == ["WEBP", 4]
+        assert all(preview == ["WEBP", 4] for preview in figures[sampler])
+    assert figures["off"] == []
+
+
 def test_clip_text_encode_gives_the_conditioning_of_lavie(found):
     figures = found("text")
     assert figures["same"]

@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 from comfy_execution.utils import CurrentNodeContext
-from support.graph import run, wires
+from support.graph import part, run, wires
 from torch import Tensor
 
 import nodes as core
@@ -60,5 +60,6 @@ def on_node(number: str) -> Iterator[list[tuple[str, str]]]:
     said: list[tuple[str, str]] = []
     page = SimpleNamespace(instance=SimpleNamespace(send_progress_text=lambda *told: said.append(told)))
     served = mock.patch.dict(sys.modules, {"server": SimpleNamespace(PromptServer=page)})
-    with served, CurrentNodeContext("prompt", number):
+    quiet = mock.patch.object(part("nodes.host.notes"), "PATIENCE", math.inf)
+    with served, quiet, CurrentNodeContext("prompt", number):
         yield said

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import comfy.model_management
+import comfy.utils
 import latent_preview
 import torch
+from comfy.cli_args import LatentPreviewMethod, args
 from comfy_extras import nodes_custom_sampler, nodes_freelunch, nodes_model_advanced, nodes_pag
 from figures import SCALE, SEED, STEPS, empty, ksampler, output_of, psnr, refusal, relative
+from PIL import Image
 from support.graph import decode, encode, part, run, sample, stage, wires
 from support.images import alike_neighbours
 from torch import Tensor
@@ -163,6 +167,31 @@ def preview() -> dict[str, Any]:
     return {"size": list(image.size), "difference": (shown - frame).abs().mean().item(), "spread": frame.std().item()}
 
 
+def moving_previews() -> dict[str, list[Any]]:
+    """Format and frames of what the page is sent: by both ways of sampling, and with previews switched off."""
+    sent: list[Any] = []
+
+    def page(_value: int, _total: int, preview: Any, node_id: str | None = None) -> None:
+        if preview is not None:
+            kind, image, _ = preview
+            file = io.BytesIO()
+            image.save(file, format=kind, quality=95, compress_level=1)
+            sent.append([kind, getattr(Image.open(file), "n_frames", 1)])
+
+    comfy.utils.set_progress_bar_global_hook(page)
+    found = {}
+    for name, clip in {"KSampler": ksampler, "LaVie Base Sampler": sample}.items():
+        clip(steps=2)
+        found[name] = sent[:]
+        sent.clear()
+    method, args.preview_method = args.preview_method, LatentPreviewMethod.NoPreviews
+    ksampler(steps=2)
+    sample(steps=2)
+    args.preview_method = method
+    comfy.utils.set_progress_bar_global_hook(None)
+    return {**found, "off": sent}
+
+
 def prediction_of_clean_latents() -> dict[str, float]:
     """A base that predicts the clean latents: what ComfyUI's model denoises to is what the network puts out."""
     base, host = stage("base"), part("nodes.host")
@@ -187,4 +216,5 @@ CHECKS = (
     patches,
     cancel,
     preview,
+    moving_previews,
 )
