@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
+from secrets import token_hex
 
 from safetensors import SafetensorError
 
@@ -74,6 +76,19 @@ def claimed(path: Path, what: str = "", instead: str = ANOTHER_FILE) -> Iterator
 
 
 @contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """An empty folder where the system keeps such; those of killed processes go."""
+    path = Path(tempfile.gettempdir()) / token_hex(8)
+    with claimed(path):
+        folder = partial_of(path)
+        folder.mkdir(0o700)
+        try:
+            yield folder
+        finally:
+            remove(folder)
+
+
+@contextmanager
 def held(path: Path, what: str = "", instead: str = ANOTHER_FILE, wait: float = WAIT) -> Iterator[bool]:
     """As `claimed`, but another process is waited for. Gives whether this thread did not hold it before.
 
@@ -91,7 +106,7 @@ def sweep(folder: Path) -> None:
     """Remove what killed processes left in a folder; who still runs keeps what is his."""
     for lock in list(folder.glob(f"{PREFIX}*{LOCK}")):
         with suppress(LavieError, OSError):  # taken meanwhile, or not ours to remove
-            if is_abandoned(lock):
+            if _is_of_this_user(lock) and is_abandoned(lock):
                 with locked(lock, str(lock), ANOTHER_FILE):
                     _sweep(folder / lock.name.removesuffix(LOCK))
 
@@ -163,6 +178,10 @@ def _move(moving: Path) -> None:
         if file.name != OBSOLETE:
             os.replace(file, moving.parent / file.name)
     remove(moving)
+
+
+def _is_of_this_user(file: Path) -> bool:
+    return os.name == "nt" or file.lstat().st_uid == os.geteuid()
 
 
 def _beside(path: Path, ending: str) -> Path:

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import NoReturn
 
 from .. import __version__
 from ..errors import Cancelled, LavieError, UsageError, in_words, printable
+from .interrupts import interruptible
 
 COMMANDS = {
     "generate": "lavie.cli.generate",
@@ -34,28 +31,34 @@ COMMANDS = {
 }
 
 FAILURE, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+STOPPED = "stopped; unfinished files were not written."
 MEMORY_ADVICE = "Set a limit to work in smaller parts (--memory auto), or ask for a smaller size or fewer frames."
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command: 0, or after one line on standard error 1 (failure), 2 (wrong usage), 130 (Ctrl-C)."""
     argv = sys.argv[1:] if argv is None else argv
-    try:
-        with _termination_as_interrupt():
+    with interruptible() as came:
+        try:
             args = _parser().parse_args(argv)
             return args.run(args)
-    except (KeyboardInterrupt, Cancelled) as stop:
-        return _fail(str(stop) or "stopped; unfinished files were not written.", INTERRUPTED, argv)
-    except LavieError as error:
-        return _fail(str(error), WRONG_USAGE if isinstance(error, UsageError) else FAILURE, argv)
-    except Exception as error:
-        if "--debug" in argv:
-            traceback.print_exc()
-        told = in_words(error, MEMORY_ADVICE)
-        if told is not None:
-            return _fail(str(told), FAILURE, argv)
-        words = " ".join(str(error).split())
-        return _fail(f"{type(error).__name__}: {words} (--debug shows where)", FAILURE, argv)
+        except (KeyboardInterrupt, Cancelled) as stop:
+            return _fail(str(stop) or STOPPED, INTERRUPTED, argv)
+        except Exception as error:
+            if "--debug" in argv and not isinstance(error, LavieError):
+                traceback.print_exc()
+            return _fail(STOPPED, INTERRUPTED, argv) if came else _fail(*_in_words(error), argv)
+
+
+def _in_words(error: Exception) -> tuple[str, int]:
+    """A sentence for an error, and the exit code."""
+    if isinstance(error, LavieError):
+        return str(error), WRONG_USAGE if isinstance(error, UsageError) else FAILURE
+    told = in_words(error, MEMORY_ADVICE)
+    if told is not None:
+        return str(told), FAILURE
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words} (--debug shows where)", FAILURE
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,16 +84,3 @@ def _fail(message: str, code: int, argv: list[str]) -> int:
     if "--json" in argv:
         print(json.dumps({"error": message}))
     return code
-
-
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM cleans up as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

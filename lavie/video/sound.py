@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..atomic import temporary_folder
 from . import sequence
 from .ffmpeg import ffmpeg_output, input_file
 from .target import find_target
@@ -95,7 +95,7 @@ def _failure(sound: Sound, suffix: str) -> str:
     Tried before any work, because a failure at the end would lose the video.
     """
     short = Sound(sound.path, sound.codecs, min(sound.seconds, 1))
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         written = ["-t", "1", "-f", FORMATS[suffix], f"file:{folder}/sound"]
         code, _, log = ffmpeg_output([*input_file(sound.path), "-map", "0:a", *short.options(suffix), *written])
     reason = log.strip().splitlines()[-1] if log.strip() else f"exit code {code}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -15,6 +14,7 @@ from typing import cast
 
 import numpy as np
 
+from ...atomic import temporary_folder
 from ...video.ffmpeg import Ffmpeg, ffmpeg_output, input_file
 from ...video.read import _BROKEN, _IMAGES, _LISTING
 from .clip import UnreadableClip
@@ -89,7 +89,7 @@ def _on_disk(file: Path | bytes) -> Iterator[Path]:
     if isinstance(file, Path):
         yield file
         return
-    with tempfile.TemporaryDirectory(prefix="lavie-") as folder:
-        path = Path(folder) / "video"
+    with temporary_folder() as folder:
+        path = folder / "video"
         path.write_bytes(file)
         yield path
