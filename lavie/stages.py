@@ -34,6 +34,12 @@ class StageSpec:
         """The number of output frames for a number of input frames."""
         return self.key_frame_distance * (num_frames - 1) + 1
 
+    def latents_of(self, num_frames: int, height: int, width: int) -> tuple[int, int, int]:
+        """Frames, height and width of the latents that are denoised for input frames of that size (base: for output
+        frames)."""
+        factor = self.vae_factor // self.enlargement
+        return self.frames_made(num_frames), -(-height // factor), -(-width // factor)
+
     def rate_made(self, num_frames: int, fps: float) -> float:
         """The frame rate at which the output lasts as long as the input of so many frames at `fps`."""
         return fps * self.frames_made(num_frames) / num_frames

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..lavie.errors import LavieError, UsageError
 from ..lavie.models.latents import SMALLEST_TILE, decode_slices, encode_video
 from ..lavie.models.vae_attention import pooled_keys
+from ..lavie.runtime.changes import how_much
 from . import host
 from .adapters import StageInfo
 from .inputs import check_images, images_of, video_of
@@ -67,7 +68,8 @@ class GraphVAE:
             if not host.ran_out_of_memory(error):
                 raise
             log.warning(
-                "LaVie ran out of memory while decoding. It continues in tiles, which changes the result slightly."
+                "LaVie ran out of memory while decoding. It continues in tiles, which %s.",
+                how_much("VAE tile", min(tile or FALLBACK_TILE, FALLBACK_TILE)),
             )
         host.free_cache()
         return self._decode(latents, min(tile or FALLBACK_TILE, FALLBACK_TILE), report)

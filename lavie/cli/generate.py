@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..flags import number, size
 from ..video import carried_sound, read_video, writing
 from .arguments import add_making_arguments, check_schedule, sampling_settings, size_settings
-from .making import loaded, made, print_results
+from .making import loaded, made, print_results, require_space
 
 HELP = "make a video from a prompt"
 STRENGTH = 0.6  # where --video is given and no --strength
@@ -66,6 +66,7 @@ def _generate(args: argparse.Namespace, prompts: list[str], outputs: list[str]) 
         "strength": strength,
     }
     pipeline, pairs = loaded(args, CascadePipeline), zip(prompts, outputs, strict=True)
+    require_space(outputs, pipeline.size_made(**settings))
     settings["sound"] = args.video and carried_sound(args.video, outputs[0], pipeline.notify)
     print_results([made(args, pipeline, output, source, prompt, **settings) for prompt, output in pairs], args.json)
     return 0

@@ -6,10 +6,12 @@ import argparse
 import json
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
 from ..video import write_video
+from ..video.space import check_space, expected_bytes
 from .arguments import chosen_loras
 from .progress import StageProgress
 
@@ -50,6 +52,11 @@ def made(
     metadata = {**video.metadata, "source": source.metadata} if source and source.metadata else video.metadata
     write_video(output, video.frames, video.fps, metadata, sound=sound)
     return _described(output, video.frames.shape[:3], video.fps, seconds, metadata)
+
+
+def require_space(outputs: list[str], size: tuple[int, int, int]) -> None:
+    """Refuse videos of so many frames, height and width where the disk has no room for them."""
+    check_space(Path(outputs[0]).parent, sum(expected_bytes(output, *size) for output in outputs))
 
 
 def described(video: StreamedVideo, seconds: float) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ..config import MAX_FRAMES, MIN_SEGMENT, find_family
 from ..errors import Cancelled, UsageError
 from ..flags import number
+from ..stages import STAGES
 from ..video import carried_sound, probe_video, read_video, writing
 from .arguments import add_making_arguments, check_schedule, sampling_settings
-from .making import described, loaded, made, print_results
+from .making import described, loaded, made, print_results, require_space
 from .progress import SegmentProgress
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ def _transform(args: argparse.Namespace, stage: str, pipeline_name: str) -> int:
     clip = None if args.stream else read_video(args.input, cut and cut.size + 1)
     if clip is not None and cut is not None and len(clip.frames) > cut.size:
         clip = None  # longer than one segment
+    if clip is not None:
+        count, height, width = clip.frames.shape[:3]
+        spec = STAGES[stage]
+        require_space([args.output], (spec.frames_made(count), height * spec.enlargement, width * spec.enlargement))
     pipeline = loaded(args, getattr(pipelines, pipeline_name))
     if "float8" in args and args.float8:
         pipeline.store_as_float8()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,10 @@ from ..job import Callback
 from ..knobs import documented
 from ..renamed import old_attribute
 from ..runtime import choose_device, choose_dtype
+from ..runtime.budget import fitted, require_host_memory
 from ..speed import Speed
-from ..stages import STAGES
+from ..stages import CASCADE, STAGES, StageSpec
+from .forecast import workload_ahead
 from .interpolate import InterpolationPipeline
 from .output import VideoOutput
 from .parts import require_files
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_NO_SETTINGS = {"video", "fps", "strength", "seed"}  # what the base takes beside its settings
 OFFICIAL_FPS = 8  # of the base, for which an interpolation stage names its own rate
 
 
@@ -86,6 +89,7 @@ class CascadePipeline:
         wanted = {"base": True, "interpolation": interpolate, "upscaler": upscale}
         for stage in (name for name, is_wanted in wanted.items() if is_wanted):
             require_files(self.family, self.family.stage(stage))
+        self._require_memory(interpolate, upscale, speed=speed, **settings)
         shared = {"seed": seed, "speed": speed, "callback": callback}
         made = self._load(TextToVideoPipeline)(prompt, **shared, **settings)
         metadata = {**made.metadata, "stages": {}}
@@ -98,6 +102,36 @@ class CascadePipeline:
                 made = self._load(pipeline)(made.frames, prompt, made.fps, **rate, **shared)
                 metadata["stages"][name] = made.metadata
         return VideoOutput(made.frames, made.fps, metadata)
+
+    def size_made(self, interpolate: bool = True, upscale: bool = True, **settings: Any) -> tuple[int, int, int]:
+        """Frames, height and width of the video that a call with these settings makes."""
+        *_, (_, spec, (num_frames, height, width)) = self._steps(interpolate, upscale, settings)
+        return spec.frames_made(num_frames), height * spec.enlargement, width * spec.enlargement
+
+    def _steps(
+        self, interpolate: bool, upscale: bool, settings: dict[str, Any]
+    ) -> Iterator[tuple[StageConfig, StageSpec, tuple[int, int, int]]]:
+        """Settings of every stage that will run, and the size of what it is given."""
+        given, speed = settings.get("video"), settings.get("speed", "exact")
+        own = {name: value for name, value in settings.items() if name not in _NO_SETTINGS}
+        config = self.family.stage("base").configured("base", **own)
+        size = (config.num_frames, config.height, config.width) if given is None else given.shape[:3]
+        yield config, STAGES["base"], size
+        for name in (stage for stage, is_wanted in zip(CASCADE[1:], (interpolate, upscale), strict=True) if is_wanted):
+            spec = STAGES[name]
+            if size[0] >= spec.min_frames:
+                yield self.family.stage(name).configured(name, speed=speed), spec, size
+                size = spec.frames_made(size[0]), size[1] * spec.enlargement, size[2] * spec.enlargement
+
+    def _require_memory(self, interpolate: bool, upscale: bool, **settings: Any) -> None:
+        """Refuse what some stage has no memory for, before the first one begins."""
+        for config, spec, size in self._steps(interpolate, upscale, settings):
+            encodes = spec.encodes or (spec.name == "base" and settings.get("video") is not None)
+            work = workload_ahead(self.family, spec.name, self.device, self.dtype, size, encodes)
+            if self.memory is None:
+                require_host_memory(work, config)
+            else:
+                fitted(work, config, self.memory, offloads=self.device.type != "cpu")
 
     def _load(self, pipeline: type):
         gc.collect()

@@ -28,7 +28,7 @@ def load_vae_of(family: Family, config: StageConfig, **options: Any) -> Autoenco
     Raises:
         LavieError: it is missing or broken.
     """
-    return load_vae(_source(family, config.vae), **options)
+    return load_vae(source_of(family, config.vae), **options)
 
 
 def load_text_encoder_of(family: Family, config: StageConfig, **options: Any) -> TextEncoder:
@@ -39,7 +39,7 @@ def load_text_encoder_of(family: Family, config: StageConfig, **options: Any) ->
     """
     tokenizer = _tokenizer(family, config)
     padding = None if tokenizer == family.path(config.tokenizer) else _PADDING[config.tokenizer]
-    return load_text_encoder(_source(family, config.text_encoder), tokenizer, padding=padding, **options)
+    return load_text_encoder(source_of(family, config.text_encoder), tokenizer, padding=padding, **options)
 
 
 def missing(family: Family, *files: str) -> Path | None:
@@ -89,7 +89,7 @@ def stand_ins(family: Family, stages: Iterable[str]) -> str:
     )
 
 
-def _source(family: Family, file: str) -> Path | dict[str, Tensor]:
+def source_of(family: Family, file: str) -> Path | dict[str, Tensor]:
     """The folder of a VAE or text encoder, else that part of a checkpoint in one file."""
     single = stand_in(family, file)
     return family.path(file) if single is None else getattr(single_file_parts(single), file.rpartition("/")[2])

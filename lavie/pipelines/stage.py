@@ -23,7 +23,7 @@ from ..models.text_encoder import TextEncoder
 from ..models.vae_attention import pooled_keys
 from ..renamed import old_attribute
 from ..runtime import choose_device, choose_dtype, storage_device, vae_dtype
-from ..runtime.budget import Plan, fitted
+from ..runtime.budget import Plan, fitted, require_host_memory
 from ..runtime.estimate import Execution, Weights, Workload
 from ..runtime.free_memory import taken
 from ..runtime.placement import Placement, block_bytes, weight_bytes
@@ -230,7 +230,8 @@ class StagePipeline:
     def planned(
         self, config: StageConfig, num_frames: int, height: int, width: int, batch: int = 1, encodes: bool | None = None
     ) -> Plan:
-        """Plan a call within `memory` and prepare the stage for it; without a limit, as requested.
+        """Plan a call within `memory` and prepare the stage for it; without a limit as requested, if a CPU has that
+        much free.
 
         Args:
             num_frames, height, width: of the frames that it is given, or that the base makes.
@@ -239,12 +240,11 @@ class StagePipeline:
         Raises:
             UsageError: the memory is not enough.
         """
-        stage = self.stage
-        if self.memory is None:
-            return Plan(config, Execution())
-        factor = stage.spec.vae_factor // stage.spec.enlargement
-        latents = (stage.spec.frames_made(num_frames), -(-height // factor), -(-width // factor))
+        stage, latents = self.stage, self.stage.spec.latents_of(num_frames, height, width)
         work = _work(stage, latents, batch, stage.spec.encodes if encodes is None else encodes)
+        if self.memory is None:
+            require_host_memory(work, config)
+            return Plan(config, Execution())
         plan = fitted(work, config, self.memory, offloads=stage.device.type != "cpu")
         # Once, not for every segment of a video.
         if self._notified is None or not self._notified.issuperset(plan.notes):
@@ -292,7 +292,7 @@ def _work(stage: Stage, latents: tuple[int, int, int], batch: int, encodes: bool
         text_encoder=weight_bytes(stage.text_encoder.model),
     )
     widths = stage.vae.config["block_out_channels"]
-    movable = 0 if stage.placement is None else stage.placement.weight_bytes()
+    counted = weights.all if stage.placement is None else stage.placement.weight_bytes()
     return Workload(
         stage.spec,
         stage.unet.config,
@@ -304,7 +304,7 @@ def _work(stage: Stage, latents: tuple[int, int, int], batch: int, encodes: bool
         vae_width=widths[0],
         encodes=encodes,
         device=stage.device.type,
-        beside=max(0, taken(stage.device) - movable),
+        beside=max(0, taken(stage.device) - counted),
     )
 
 

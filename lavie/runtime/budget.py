@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
+import torch
+
 from ..config import StageConfig
 from ..errors import UsageError
+from .changes import how_much
 from .estimate import Execution, Workload, kept_channels, stage_bytes
 from .fallback import Attempt, attempts
+from .free_memory import free, taken
 
 MARGIN = 1.1  # for the kernels' own memory, and for gaps between tensors
 VAE_TILES = (256, 128, 64, 32)  # edges in latent pixels
@@ -69,6 +74,28 @@ def fitted(work: Workload, config: StageConfig, limit: int, offloads: bool) -> P
     )
 
 
+def require_host_memory(work: Workload, config: StageConfig) -> None:
+    """Refuse a job on the CPU that, as requested, takes more memory than the computer has free.
+
+    Raises:
+        UsageError: says what it takes, and how it would fit.
+    """
+    if work.device != "cpu":
+        return
+    cpu = torch.device("cpu")
+    try:
+        available = taken(cpu) + free(cpu)
+    except UsageError:  # this system does not tell
+        return
+    needed = plan_of(work, config, available, *next(_choices(work, config, offloads=False))).bytes
+    if needed > available:
+        raise UsageError(
+            f"The {work.stage.name} stage takes about {in_words(needed)} of memory as asked, and {in_words(available)} "
+            "are free. Plan within them (--memory auto), ask for a smaller size or fewer frames, or close other "
+            f"programs. --memory {math.ceil(needed / 1e9)}GB tries it all the same."
+        )
+
+
 def plan_of(
     work: Workload, config: StageConfig, limit: int, attempt: Attempt, offload: str, vae: tuple[int, int]
 ) -> Plan:
@@ -89,7 +116,7 @@ def plan_of(
         kept_channels=kept_channels(work.unet, chosen.speed),
     )
     needed = round(MARGIN * stage_bytes(work, execution))
-    return Plan(chosen, execution, needed, limit, tuple(_notes(config, execution, chosen, vae)))
+    return Plan(chosen, execution, needed, limit, tuple(_notes(work.stage.name, config, execution, chosen, vae)))
 
 
 def _choices(work: Workload, config: StageConfig, offloads: bool) -> Iterator[tuple[Attempt, str, tuple[int, int]]]:
@@ -117,7 +144,9 @@ def _ever_smaller(config: StageConfig, work: Workload) -> Iterator[Attempt]:
         yield from (each for each in tries if each.config != config)
 
 
-def _notes(asked: StageConfig, execution: Execution, chosen: StageConfig, vae: tuple[int, int]) -> Iterator[str]:
+def _notes(
+    stage: str, asked: StageConfig, execution: Execution, chosen: StageConfig, vae: tuple[int, int]
+) -> Iterator[str]:
     if execution.sequential_guidance:
         yield "The two halves of the guidance are computed in turn."
     if execution.sliced:
@@ -127,11 +156,13 @@ def _notes(asked: StageConfig, execution: Execution, chosen: StageConfig, vae: t
     if vae[0]:
         yield "The VAE sees one frame at a time."
     if vae[1]:
-        yield f"It decodes tiles of {vae[1]} latent pixels, which changes the result slightly."
+        yield f"It decodes tiles of {vae[1]} latent pixels, which {how_much('VAE tile', vae[1])}."
     if chosen.window != asked.window:
-        yield f"Windows of {chosen.window} frames, {chosen.overlap} shared, which changes the result slightly."
+        much = how_much(f"{stage} window", chosen.window)
+        yield f"Windows of {chosen.window} frames, {chosen.overlap} shared, which {much}. --window sets them."
     if chosen.tile != asked.tile:
-        yield f"Tiles of {chosen.tile} pixels, {chosen.tile_overlap} shared, which changes the result slightly."
+        much = how_much(f"{stage} tile", chosen.tile)
+        yield f"Tiles of {chosen.tile} pixels, {chosen.tile_overlap} shared, which {much}. --tile sets them."
 
 
 def in_words(size: int) -> str:

@@ -45,6 +45,10 @@ class Weights:
     vae: int
     text_encoder: int
 
+    @property
+    def all(self) -> int:
+        return self.unet + self.vae + self.text_encoder
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -130,7 +134,7 @@ def _covered(length: int, size: int, overlap: int) -> int:
 def stage_bytes(work: Workload, execution: Execution) -> int:
     """The peak of encoding the text, encoding frames, denoising and decoding."""
     weights, parts = work.weights, execution.offload != "none"
-    whole = weights.unet + weights.vae + weights.text_encoder
+    whole = weights.all
     of_unet = weights.block if execution.offload == "blocks" else weights.unet
     denoising = denoising_bytes(work, execution) + (of_unet if parts else whole)
     coding = (weights.vae if parts else whole) + decoding_bytes(work, execution)

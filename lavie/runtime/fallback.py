@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..config import StageConfig
 from ..stages import StageSpec
+from .changes import how_much
 
 SMALLEST_WINDOW = 2
 SMALLEST_TILE = 32
@@ -41,14 +42,14 @@ def attempts(config: StageConfig, stage: StageSpec, num_frames: int, height: int
     if window:
         overlap = min(max(1, config.overlap // 2), window - 1)
         config = config.replaced(window=window, overlap=overlap)
-        note = f"Windows of {window} frames, {overlap} shared; this changes the result slightly."
+        note = f"Windows of {window} frames, {overlap} shared; this {how_much(f'{stage.name} window', window)}."
         yield Attempt(config, guided, True, note)
     side = max(height, width)
     tile = _halved(min(config.tile or side, side), SMALLEST_TILE) if stage.tiled else None
     if tile:
         overlap = min(config.tile_overlap or tile // 4, tile // 2)
         config = config.replaced(tile=tile, tile_overlap=overlap)
-        note = f"Tiles of {tile} pixels, {overlap} shared; this changes the result slightly."
+        note = f"Tiles of {tile} pixels, {overlap} shared; this {how_much(f'{stage.name} tile', tile)}."
         yield Attempt(config, guided, True, note)
 
 

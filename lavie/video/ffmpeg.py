@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -85,18 +86,33 @@ def ffmpeg_output(arguments: list[str]) -> tuple[int, str, str]:
 
 
 def executable() -> str:
-    """The path of ffmpeg.
+    """The path of an ffmpeg that works.
 
     Raises:
-        LavieError: there is none.
+        LavieError: there is none, or it cannot be run; names it.
     """
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
 
-        return get_ffmpeg_exe()
+        found = get_ffmpeg_exe()
     except ImportError as error:
-        raise LavieError('Video files need the package imageio-ffmpeg: pip install "imageio-ffmpeg>=0.4.9".') from error
+        raise LavieError('Video files need the package imageio-ffmpeg: pip install "imageio-ffmpeg>=0.6".') from error
     except RuntimeError as error:
         raise LavieError(
             "There is no ffmpeg for this system. Install one, or name it in IMAGEIO_FFMPEG_EXE."
+        ) from error
+    _require_runs(found)
+    return found
+
+
+@cache
+def _require_runs(program: str) -> None:
+    """Raise LavieError if it does not tell its version; asked once in a process."""
+    nowhere = subprocess.DEVNULL
+    try:
+        subprocess.run([program, "-version"], stdin=nowhere, stdout=nowhere, stderr=nowhere, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise LavieError(
+            f"ffmpeg cannot be run ({program}: {reason}). Install one, or name one that works in IMAGEIO_FFMPEG_EXE."
         ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from ...checks import check_video
 from ...errors import UsageError
 from ...job import Callback
 from ...video import Sound, VideoWriter, carried_sound, check_frame_rate, writing
+from ...video.space import check_space, expected_bytes
 from ..interpolate import InterpolationPipeline
 from ..output import StreamedVideo
 from ..upscale import UpscalePipeline
@@ -24,9 +24,6 @@ from .input_video import InputVideo
 from .segment_folder import SegmentFolder
 from .segments import Cut, pieces_of, stage_settings
 from .settings import run_settings
-
-PNG_SHARE = 0.6  # of the raw pixels' size; drawings take half of that, grainy videos more
-OUTPUT_SHARES = {".mp4": 0.1, ".webm": 0.1, ".gif": 0.4}
 
 Streamable = InterpolationPipeline | UpscalePipeline
 AfterSegment = Callable[[int, int], None]  # (finished, all)
@@ -124,17 +121,12 @@ class StreamRun:
 
     def check_disk_space(self, output: str | os.PathLike[str]) -> None:
         """Refuse a run whose rest does not fit on the disk."""
-        spec, ending = self.pipeline.stage.spec, os.path.splitext(os.fspath(output))[1].lower()
+        spec = self.pipeline.stage.spec
         lengths = [self.segments[number].stop - self.segments[number].start for number in self.missing()]
-        in_segments = PNG_SHARE * sum(map(spec.frames_made, lengths))
-        in_output = OUTPUT_SHARES.get(ending, PNG_SHARE) * spec.frames_made(self.video.num_frames)
-        pixels = self.video.height * self.video.width * spec.enlargement**2
-        needed, free = int(3 * pixels * (in_segments + in_output)), shutil.disk_usage(self.parts.folder).free
-        if needed > free:
-            raise UsageError(
-                f"The run needs about {_size(needed)} of disk space in {self.parts.folder.absolute()}, where "
-                f"{_size(free)} are free. Make room, or write to another disk."
-            )
+        size = self.video.height * spec.enlargement, self.video.width * spec.enlargement
+        in_segments = expected_bytes("segment/", sum(map(spec.frames_made, lengths)), *size)
+        in_output = expected_bytes(output, spec.frames_made(self.video.num_frames), *size)
+        check_space(self.parts.folder, in_segments + in_output)
 
     def make_segments(self) -> None:
         """Make the unfinished segments, one after the other."""
@@ -184,7 +176,3 @@ class StreamRun:
             callback(self.pipeline.stage_name, done, self.video.num_frames, timestep, x0)
 
         return report
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
