@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 TORCH = os.environ.get("LAVIE_TORCH", "torch==2.13.0")
 HOST = ["numpy>=1.24", "pillow>=9.5"]  # with torch, what ComfyUI has itself: not in requirements.txt
-TEST_PACKAGES = ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.90", "ruff>=0.6", "pyright>=1.1.400"]
+TEST_PACKAGES = ["pytest>=8.2", "pytest-xdist>=3.5", "hypothesis>=6.90", "ruff>=0.6", "pyright>=1.1.400"]
 PYTEST = ["-m", "pytest", "-n", "auto", "--dist", "loadfile"]
 
 

@@ -29,6 +29,10 @@ def list_frames(name: str, file: Path | bytes) -> Listing:
         code, output, log = ffmpeg_output([*input_file(path), *_IMAGES, "-xerror", *times])
     header = dict(line[1:].split(": ", 1) for line in output.splitlines() if line.startswith("#"))
     ticks = [int(line.split(",")[2]) for line in output.splitlines() if not line.startswith("#")]
+    if code < 0:
+        raise UnreadableClip(name, f"ffmpeg itself crashes on it (signal {-code}); a newer one may read it")
+    if code < 0:
+        raise UnreadableClip(name, f"ffmpeg itself crashes on it (signal {-code}); a newer one may read it")
     if not ticks:
         sound = "matches no streams" in log
         raise UnreadableClip(name, "it has no images, only sound" if sound else "it is damaged or no video")
