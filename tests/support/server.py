@@ -33,11 +33,16 @@ Json = dict[str, Any]
 class Server:
     """What a page asks of the server."""
 
-    def __init__(self, base: Path, port: int) -> None:
-        self.base = base
+    def __init__(self, base: Path, port: int, process: int) -> None:
+        self.base, self.process = base, process
         self.pack = base / "custom_nodes" / NAME
         self.log = base / "server.log"
         self._address = f"http://127.0.0.1:{port}"
+
+    def memory(self, most: bool = True) -> int:
+        """The most memory that the server has had, in kB, or what it has now; on Linux."""
+        status = Path(f"/proc/{self.process}/status").read_text()
+        return int(status.split("VmHWM:" if most else "VmRSS:")[1].split()[0])
 
     def get(self, path: str) -> bytes:
         with urllib.request.urlopen(self._address + urllib.parse.quote(path), timeout=30) as answer:
@@ -114,9 +119,9 @@ def serving(comfyui: Path, python: str, base: Path) -> Iterator[Server]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [python, "main.py", "--cpu", "--port", str(port), "--base-directory", str(base), *ALONE]
-    server = Server(base, port)
-    with server.log.open("w") as log:
+    with (base / "server.log").open("w") as log:
         process = subprocess.Popen(command, cwd=comfyui, stdout=log, stderr=subprocess.STDOUT)
+        server = Server(base, port, process.pid)
         try:
             _wait_until_up(server, process)
             yield server
