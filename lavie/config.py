@@ -28,6 +28,9 @@ MAX_NOISE_LEVEL = 350
 TRAINED_FRAMES = 16  # that LaVie's base was trained on
 COLOR_CORRECTIONS = ("none", "wavelet")  # see pipelines.color_correction
 CHUNKS = ("blended", "official")
+MATCHED = "matched"
+STRETCH = "stretch"
+CONTROL_TIMESTEPS = (MATCHED, "same")  # see sampling.control
 OWN = "default"  # stands for the model's own setting
 _WEIGHTS = Path(__file__).parent / "weights"
 
@@ -149,6 +152,22 @@ class StageConfig:
         stages=("upscaler",),
         off=OWN,
         advanced=True,
+    )
+    control_timestep: str = knob(
+        MATCHED,
+        "The timestep that a ControlNet is told. matched: that at which Stable Diffusion has as much noise. same: "
+        "LaVie's own.",
+        choices=CONTROL_TIMESTEPS,
+        stages=("base", "extension"),
+        off=MATCHED,
+    )
+    control_frames: str = knob(
+        "refuse",
+        "If a control video has another number of frames than the video: refuse it, or stretch it to that number. One "
+        "image always holds for all frames.",
+        choices=("refuse", STRETCH),
+        stages=("base", "extension"),
+        off="refuse",
     )
     latent_rgb_factors: tuple[tuple[float, ...], ...] = ()
     speed: Speed = knob(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .checks import check_seed
-from .config import StageConfig
+from .checks import check_seed, check_texts
+from .config import STRETCH, StageConfig
 from .models import VideoUNet
 from .runtime import storage_device
 from .sampling import Schedule, StepCallback, TextCondition, create_schedule, denoise, free_init, guided, seeded
@@ -57,6 +57,15 @@ class Job:
     ) -> Job:
         """One clip for each seed."""
         return cls(unet, text, config, seeded_generators(seeds), device, **more)
+
+    def over(self, num_frames: int) -> Job:
+        """The job for a video of that many frames: its texts are checked, its controls fitted to them.
+
+        Raises:
+            UsageError: there are texts, or images of a control, for another number of frames.
+        """
+        check_texts(self.text.frames, num_frames)
+        return replace(self, text=self.text.over(num_frames, self.config.control_frames == STRETCH))
 
     def schedule(self, strength: float = 1.0) -> Schedule:
         """A fresh schedule with the stage's settings."""

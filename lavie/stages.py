@@ -12,8 +12,8 @@ class StageSpec:
     in_channels: of its UNet, in all forms. vae_factor: pixels per latent pixel along an edge. min_frames: of its
     input. key_frame_distance: output frames from one input frame to the next. enlargement: of height and width.
     windowed, tiled: it works in windows of frames, in tiles of the image. encodes: input frames go through the VAE.
-    takes_loras: those of Stable Diffusion 1.x fit. needs_prompt: an empty prompt is a mistake. optional: a family may
-    lack it. node: the node that samples it.
+    takes_loras: those of Stable Diffusion 1.x fit. takes_controls: its ControlNets and T2I-Adapters do. needs_prompt:
+    an empty prompt is a mistake. optional: a family may lack it. node: the node that samples it.
     """
 
     name: str
@@ -27,6 +27,7 @@ class StageSpec:
     tiled: bool = False
     encodes: bool = False
     takes_loras: bool = True
+    takes_controls: bool = False
     needs_prompt: bool = False
     optional: bool = False
 
@@ -51,7 +52,7 @@ PLAIN, FIRST_FRAME, MASK = 4, 8, 9
 STAGES: dict[str, StageSpec] = {
     spec.name: spec
     for spec in (
-        StageSpec("base", (PLAIN,), "LaVie Base Sampler", needs_prompt=True),
+        StageSpec("base", (PLAIN,), "LaVie Base Sampler", takes_controls=True, needs_prompt=True),
         StageSpec(
             "interpolation",
             (8,),
@@ -71,7 +72,9 @@ STAGES: dict[str, StageSpec] = {
             tiled=True,
             takes_loras=False,
         ),
-        StageSpec("extension", (FIRST_FRAME, MASK), "LaVie Image to Video", encodes=True, optional=True),
+        StageSpec(
+            "extension", (FIRST_FRAME, MASK), "LaVie Image to Video", encodes=True, takes_controls=True, optional=True
+        ),
     )
 }
 CASCADE = ("base", "interpolation", "upscaler")

@@ -15,14 +15,12 @@ from ..lavie.errors import UsageError
 from ..lavie.models import VideoUNet
 from ..lavie.models.attention import TemporalStrategy
 from ..lavie.models.deep_feature import DeepFeature
+from ..lavie.models.residuals import Residuals
 from ..lavie.models.text_encoder import TextEncoder
-from ..lavie.sampling.schedule import NUM_TRAIN_TIMESTEPS, alphas_cumprod
+from ..lavie.sampling.control import noise_levels
+from .control import residuals_of
 from .patches import patched
 
-NO_CONTROL = (
-    "LaVie's network cannot follow a ControlNet or T2I-Adapter yet. Take Apply ControlNet (or the adapter's node) out "
-    "of the graph."
-)
 OWN = "lavie"  # the key of what we put on a MODEL ourselves
 PER_FRAME = "lavie_frames"  # in a CONDITIONING: a text for every frame, [1, frames, tokens, channels]
 STEP_LORAS = "lavie_loras"  # in transformer_options: objects whose on(unet, timestep) is a context manager
@@ -67,15 +65,14 @@ class GraphUNet(VideoUNet):
         transformer_options: dict[str, Any] | None = None,
         **inputs: Any,
     ) -> Tensor:
-        """As `VideoUNet.forward`; `y` is the noise level."""
+        """As `VideoUNet.forward`; `y` is the noise level, `control` what the host's controls or LaVie's add."""
         options = dict(transformer_options or {})
         assert context is not None, "a UNet that reads text is always given some"
         self._check(x, context)
-        if control is not None:
-            raise UsageError(NO_CONTROL)
+        control = None if control is None else residuals_of(control)
         if options:  # patches for images ask for these
             options["original_shape"] = [x.shape[0] * x.shape[2], x.shape[1], *x.shape[3:]]
-            options.setdefault("sigmas", noise_levels(timesteps))
+            options.setdefault("sigmas", noise_levels(timesteps).flatten())
         call = self._patched if self.around is None else self.around(self._patched, self, options)
         return call(x, timesteps, context, y, control, options, **inputs)
 
@@ -85,7 +82,7 @@ class GraphUNet(VideoUNet):
         timesteps: Tensor | float,
         context: Tensor,
         y: Tensor | None,
-        _control: None,
+        control: Residuals | None,
         transformer_options: dict[str, Any],
         class_labels: Tensor | None = None,
         strategy: TemporalStrategy | None = None,
@@ -105,6 +102,7 @@ class GraphUNet(VideoUNet):
                 strategy=strategy,
                 down_hidden_states=down_hidden_states,
                 deep=deep,
+                control=control,
             )
 
     def _check(self, x: Tensor, context: Tensor) -> None:
@@ -124,13 +122,6 @@ class GraphUNet(VideoUNet):
                 f"The prompts are for {context.shape[1]} frames, the video has {x.shape[2]}: give LaVie Prompt "
                 "Schedule and the latent the same length, without context windows."
             )
-
-
-def noise_levels(timesteps: Tensor | float) -> Tensor:
-    """σ (noise over signal) of these timesteps [batch], as ComfyUI's patches expect it."""
-    timesteps = torch.as_tensor(timesteps, dtype=torch.float32).flatten()
-    alpha = alphas_cumprod()[timesteps.round().long().clamp(0, NUM_TRAIN_TIMESTEPS - 1).cpu()]
-    return ((1 - alpha) / alpha).sqrt().to(timesteps.device)
 
 
 def check_width(states: Tensor | None, width: int) -> None:

@@ -74,6 +74,7 @@ class LaVieImageToVideo(SamplerNode):
                 return continued(job, context, num_frames, settings, grey)
             return method.continued(job, context, num_frames, settings)
 
+        run = run.part(len(images) + num_frames, slice(len(images) - context.shape[2], None))
         size = (run.config.clip_frames, *context.shape[3:])
         added = in_size_of(images, run.decoded(vae, run.sampled(sample, size, run.generators())))
         return torch.cat((images[..., :3].to(added), added)), run.info.config.fps
@@ -129,6 +130,8 @@ class LaVieTransition(SamplerNode):
         before, after = (run.encoded(vae, padded(side)) for side in sides)
         grey = _grey(run, vae, first)
 
+        shown = slice(len(first) - before.shape[2], len(first) + num_frames + after.shape[2])
+        run = run.part(len(first) + num_frames + len(second), shown)
         size = (num_frames + before.shape[2] + after.shape[2], *before.shape[3:])
         made = run.sampled(lambda job: sample_transition(job, before, after, num_frames, grey), size, run.generators())
         between = in_size_of(first, run.decoded(vae, made))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
-from ..lavie.config import StageConfig
+from ..lavie.config import MATCHED, STRETCH, StageConfig
 from ..lavie.job import Job, seeded_generators
 from ..lavie.long_video import LongVideoSettings, Method
 from ..lavie.runtime.fallback import Attempt, attempts
@@ -18,6 +18,7 @@ from ..lavie.sampling import TextCondition
 from ..lavie.stages import STAGES, StageSpec
 from . import host, widgets
 from .adapters import StageInfo
+from .control import networks, running, wired_controls
 from .inputs import stage_of, text_condition
 from .node import Node
 from .vae import decode, encode
@@ -73,6 +74,8 @@ class SamplerNode(Node):
         wires = {"positive": positive, "negative": negative}
         refuse_unused(model, {name: [options for _, options in each] for name, each in wires.items()}, self.title)
         text = text_condition(positive, negative, model)
+        matched = config.control_timestep == MATCHED
+        text = replace(text, controls=wired_controls(positive[0][1], negative[0][1], matched))
         run = Run(model, info, config, text, seed, asked, self._progress(model), self._advice)
         rest = {name: value for name, value in inputs.items() if name not in {**of_stage, **of_method}}
         return self.make(run, **rest)
@@ -102,6 +105,10 @@ class Run:
     def spec(self) -> StageSpec:
         return STAGES[self.info.stage]
 
+    def part(self, num_frames: int, frames: slice) -> Run:
+        """The run for these frames of a video of `num_frames`: its texts are for them alone, its controls for all."""
+        return replace(self, text=self.text.part(num_frames, frames, self.config.control_frames == STRETCH))
+
     def settings(self, method: Method) -> LongVideoSettings:
         """Of a long-video method."""
         return method.settings(self.config.clip_frames, **self.asked)
@@ -119,7 +126,8 @@ class Run:
             size: frames of the stage's input, height and width of its latents.
         """
         seen = _seen_at_once(self.config, self.spec, size)
-        device = host.load(self.model, activation_bytes(self.unet, (2 * len(generators), 4, *seen)))
+        needed = activation_bytes(self.unet, (2 * len(generators), 4, *seen))
+        device = host.load(self.model, needed, networks(self.text.controls))
         keywords = host.keywords(self.model)
 
         def run(attempt: Attempt) -> Result:
@@ -135,7 +143,7 @@ class Run:
             )
             return sample(job)
 
-        with host.cancellable(self.unet):
+        with host.cancellable(self.unet), running(self.model, self.text.controls):
             return host.run_within_memory(attempts(self.config, self.spec, *size), run, self.advice, self.unet)
 
     def encoded(self, vae: Any, images: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -16,6 +16,7 @@ Input = tuple[Any, dict[str, Any]]
 # Settings newer than the nodes, by their widgets' names: every node that has them shows them after its own
 # inputs, in this order. Workflow files save widget values by position, so names are only ever added at the end.
 NEWER = ("chunks", "partitions", "lookahead", "guidance_rescale", "resample", "drift_correction", "motion")
+NEWER += ("control_timestep", "control_frames")
 
 STAGE_KNOBS = {knob.widget_name: knob for knob in knobs_of(StageConfig).values() if "widget" in knob.front_ends}
 METHOD_KNOBS = {knob.widget_name: knob for knob in knobs_of(LongVideoSettings).values() if "widget" in knob.front_ends}

@@ -11,7 +11,8 @@ from typing import Any
 from ..lavie.errors import UsageError
 from ..lavie.stages import PLAIN
 from . import host
-from .adapters import NO_CONTROL, OWN, PER_FRAME
+from .adapters import OWN, PER_FRAME
+from .control_kinds import refuse_foreign
 from .patches import unknown
 
 # What core samplers do and LaVie's do not: where it stands on a MODEL, and what LaVie's nodes have in its place.
@@ -69,7 +70,6 @@ IP_ADAPTER = (
     "IP-Adapter does not work with LaVie yet. Take its node out; to start from an image, use LaVie Image to Video."
 )
 NEVER_TEXT = {
-    "control": NO_CONTROL,
     "gligen": "LaVie's network has no GLIGEN layers. Take GLIGENTextBoxApply out of the graph.",
 }
 ADDED_BY = {
@@ -80,7 +80,7 @@ ADDED_BY = {
 }
 # What every CONDITIONING may hold, and what only says how to use the rest.
 NEUTRAL = ("pooled_output", "uuid", "model_conds", "cross_attn", "prompt_type", "set_area_to_bounds", "mask_strength")
-NEUTRAL += (PER_FRAME,)
+NEUTRAL += (PER_FRAME, "control_apply_to_uncond")
 UNLIMITED = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "clip_start_percent": 0.0}
 UNLIMITED |= {"clip_end_percent": 1.0}
 
@@ -99,12 +99,14 @@ def refuse_unused(model: Any, conditionings: Mapping[str, Iterable[dict]], node:
         raise UsageError(told)
     for name, each in conditionings.items():
         for options in each:
+            if options.get("control") is not None:
+                refuse_foreign(options["control"], model.model.diffusion_model, model.model.lavie.stage)
             _refuse_text(name, options, node)
 
 
 def _refuse_text(name: str, options: dict[str, Any], node: str | None) -> None:
     for key, value in options.items():
-        if value is None or key in NEUTRAL or (isinstance(value, float) and value == UNLIMITED.get(key)):
+        if value is None or key in (*NEUTRAL, "control") or (isinstance(value, float) and value == UNLIMITED.get(key)):
             continue
         if key in NEVER_TEXT:
             raise UsageError(NEVER_TEXT[key])

@@ -5,17 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checks import check_num_frames, check_size, check_texts
+from ..checks import check_num_frames, check_size
 from ..config import StageConfig
 from ..job import Job
 from ..stages import VAE_FACTOR
 
 
-def check_request(job: Job, num_frames: int) -> None:
-    """Refuse an impossible number of frames, size or number of texts."""
+def checked(job: Job, num_frames: int) -> Job:
+    """The job for a video of that many frames.
+
+    Raises:
+        UsageError: an impossible number of frames, size or number of texts.
+    """
     check_num_frames(num_frames)
     check_size(job.config.height, job.config.width)
-    check_texts(job.text.frames, num_frames)
+    return job.over(num_frames)
 
 
 def clip_shape(config: StageConfig, num_frames: int) -> tuple[int, int, int, int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..checks import check_latents, check_num_frames, check_texts
+from ..checks import check_latents, check_num_frames
 from ..errors import UsageError
 from ..job import Job
 from ..knobs import check_knobs
@@ -47,7 +47,7 @@ def continued(
     check_num_frames(num_frames)
     length, known = job.config.clip_frames, min(settings.context_frames, latents.shape[2])
     context = latents[:, :, -known:]
-    check_texts(job.text.frames, latents.shape[2] + num_frames)
+    job = job.over(latents.shape[2] + num_frames)
     text, last = job.text.at(slice(latents.shape[2] - known, None)), known + num_frames - 1
     new = new_frames(known, length)
     condition = condition_of(job.unet, known, length, grey)

@@ -66,10 +66,9 @@ class Method:
         Args:
             job: of the base stage; its `clip_frames` are the window. Its text is for all frames, or for each of them.
         """
-        from .clips import check_request
+        from .clips import checked
 
-        check_request(job, num_frames)
-        return self._module.sample(job, num_frames, settings)
+        return self._module.sample(checked(job, num_frames), num_frames, settings)
 
     def continued(self, job: Job, latents: Tensor, num_frames: int, settings: LongVideoSettings) -> Tensor:
         """Scaled latents [batch, 4, num_frames, h, w] that follow the given ones [batch, 4, F, h, w].

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..checks import check_latents, check_num_frames, check_texts
+from ..checks import check_latents, check_num_frames
 from ..errors import UsageError
 from ..job import Job
 from ..knobs import check_knobs
@@ -44,7 +44,7 @@ def continued(job: Job, latents: Tensor, num_frames: int, settings: LongVideoSet
     given = latents.shape[2]
     check_num_frames(num_frames)
     check_num_frames(given + num_frames)
-    check_texts(job.text.frames, given + num_frames)
+    job = job.over(given + num_frames)
     rounds = continuation_rounds(given, num_frames, settings.context_frames, job.config.clip_frames)
     total = len(rounds) * job.config.num_inference_steps * settings.resample
     _, after_step = job.progress("extension", total)

@@ -13,7 +13,7 @@ _OUTER = {
     "out_2": "conv_out",
 }
 _MIDDLE = {"0": "resnets_0", "1": "attentions_0", "2": "resnets_1"}
-_RESNET = {
+RESNET = {
     "in_layers_0": "norm1",
     "in_layers_2": "conv1",
     "emb_layers_1": "time_emb_proj",
@@ -30,7 +30,7 @@ def from_compvis(layer: str) -> str:
     if layer in _OUTER:
         return _OUTER[layer]
     if found := _MIDDLE_LAYER.fullmatch(layer):
-        return f"mid_block_{_MIDDLE[found[1]]}_{_RESNET.get(found[2], found[2])}"
+        return f"mid_block_{_MIDDLE[found[1]]}_{RESNET.get(found[2], found[2])}"
     if found := _LAYER.fullmatch(layer):
         way, inner = found[1], found[4]
         level, place = divmod(int(found[2]) - (way == "input"), _STEPS)
@@ -38,5 +38,5 @@ def from_compvis(layer: str) -> str:
         if inner in ("op", "conv"):
             return f"{block}_{'downsamplers' if inner == 'op' else 'upsamplers'}_0_conv"
         kind = "resnets" if found[3] == "0" else "attentions"
-        return f"{block}_{kind}_{place}_{_RESNET.get(inner, inner)}"
+        return f"{block}_{kind}_{place}_{RESNET.get(inner, inner)}"
     return layer

@@ -18,6 +18,7 @@ from .blocks import Conditioning, Downsample, FrameNorm, ResnetBlock, TemporalMo
 from .config import UNetConfig
 from .deep_feature import DeepFeature
 from .positions import FramePositions, RotaryEmbedding
+from .residuals import NOTHING, Parts, Residuals, added
 from .slices import slices_of
 
 
@@ -57,16 +58,19 @@ class DownBlock(nn.Module):
         last = level == len(config.block_out_channels) - 1
         self.downsamplers = None if last else nn.ModuleList([Downsample(channels)])
 
-    def forward(self, x: Tensor, cond: Conditioning, layers: int | None = None) -> tuple[Tensor, list[Tensor]]:
-        """layers: only the first ones, without the downsampler."""
-        skips = []
+    def forward(
+        self, x: Tensor, cond: Conditioning, layers: int | None = None, control: Parts = ()
+    ) -> tuple[Tensor, list[Tensor]]:
+        """layers: only the first ones, without the downsampler. control: what is added to its skip tensors."""
+        skips, given = [], iter(control)
         for i, resnet in enumerate(islice(self.resnets, layers)):
             x = resnet(x, cond)
             if self.attentions is not None:
                 x = self.attentions[i](x, cond)
+            x = added(x, next(given, None))
             skips.append(x)
         if self.downsamplers is not None and layers is None:
-            x = self.downsamplers[0](x, cond.slice_elements)
+            x = added(self.downsamplers[0](x, cond.slice_elements), next(given, None))
             skips.append(x)
         return x, skips
 
@@ -147,7 +151,7 @@ class VideoUNet(nn.Module):
             DownBlock(widths[max(level - 1, 0)], level, config) for level in range(len(widths))
         )
         self.mid_block = MidBlock(config)
-        skips = _skip_channels(config)
+        skips = skip_channels(config)
         self.up_blocks = nn.ModuleList(
             UpBlock(
                 widths[min(len(widths) - position, len(widths) - 1)],
@@ -182,6 +186,7 @@ class VideoUNet(nn.Module):
         strategy: TemporalStrategy | None = None,
         down_hidden_states: Tensor | None = None,
         deep: DeepFeature | None = None,
+        control: Residuals | None = None,
     ) -> Tensor:
         """Args:
             sample: [batch, in_channels, frames, height, width], any frames, height and width ≥ 1. For joint training on
@@ -199,6 +204,7 @@ class VideoUNet(nn.Module):
             down_hidden_states: the text of the way down and the middle, where it is another; not with images.
             deep: where the deep feature of this evaluation is left, or that of an earlier one comes from; without
                 images only.
+            control: what ControlNets and T2I-Adapters add; without images only.
 
         Returns:
             [batch, out_channels, frames, height, width].
@@ -213,6 +219,7 @@ class VideoUNet(nn.Module):
             strategy=strategy,
             down_text=down_hidden_states,
             deep=deep,
+            control=control or NOTHING,
         )
 
     def _jointly(
@@ -257,6 +264,7 @@ class VideoUNet(nn.Module):
         strategy: TemporalStrategy | None = None,
         down_text: Tensor | None = None,
         deep: DeepFeature | None = None,
+        control: Residuals = NOTHING,
     ) -> Tensor:
         batch, _, frames, _, _ = sample.shape
         cond = Conditioning(
@@ -269,14 +277,14 @@ class VideoUNet(nn.Module):
             slice_elements=None if torch.is_grad_enabled() else self.slice_elements,
         )
         x = sample.to(self.dtype).permute(0, 2, 3, 4, 1).flatten(0, 1).contiguous().permute(0, 3, 1, 2)
-        x = self.conv_in(x)
+        x = added(self.conv_in(x), control.inputs[0] if control.inputs else None)
         down = cond if down_text is None else replace(cond, text=down_text.to(self.dtype))
         if deep is None or deep.value is None:
-            x, skips = self._down(x, down)
+            x, skips = self._down(x, down, control.inputs)
             x = self._after(self._run(self.mid_block, x, down), down, "mid_temporal_block")
-            x = self._up(x, skips, cond, deep)
+            x = self._up(added(x, control.middle), control.on_skips(skips), cond, deep)
         else:
-            x = self._shallow(x, cond, down, deep)
+            x = self._shallow(x, cond, down, deep, control)
         x = self._out(x, cond)
         return x.unflatten(0, (batch, frames)).transpose(1, 2)
 
@@ -291,10 +299,10 @@ class VideoUNet(nn.Module):
         label_emb = self.class_embedding(labels.to(device).expand(batch))
         return emb + (label_emb if emb.ndim == 2 else label_emb[:, None])
 
-    def _down(self, x: Tensor, cond: Conditioning) -> tuple[Tensor, list[Tensor]]:
+    def _down(self, x: Tensor, cond: Conditioning, control: Parts) -> tuple[Tensor, list[Tensor]]:
         skips = [x]
         for level, block in enumerate(self.down_blocks):
-            x, block_skips = self._run(block, x, cond)
+            x, block_skips = self._run(block, x, cond, None, control[len(skips) :])
             skips += block_skips
             x = self._after(x, cond, "down_temporal_blocks", level)
         return x, skips
@@ -315,10 +323,13 @@ class VideoUNet(nn.Module):
             x = self._after(x, cond, "up_temporal_blocks", position)
         return x
 
-    def _shallow(self, x: Tensor, cond: Conditioning, down: Conditioning, deep: DeepFeature) -> Tensor:
+    def _shallow(
+        self, x: Tensor, cond: Conditioning, down: Conditioning, deep: DeepFeature, control: Residuals
+    ) -> Tensor:
         """The way down and up as far as it runs when the deep feature is known."""
-        _, skips = self.down_blocks[0](x, down, deep.depth - 1)
-        x = self.up_blocks[-1](deep.value, [x, *skips], cond, slice(-deep.depth, None))
+        _, skips = self.down_blocks[0](x, down, deep.depth - 1, control.inputs[1:])
+        skips = control.on_skips([x, *skips])
+        x = self.up_blocks[-1](deep.value, skips, cond, slice(-deep.depth, None))
         return self._after(x, cond, "up_temporal_blocks", len(self.up_blocks) - 1)
 
     def _after(self, x: Tensor, cond: Conditioning, name: str, index: int | None = None) -> Tensor:
@@ -343,7 +354,7 @@ class VideoUNet(nn.Module):
         return checkpoint(block, *args, use_reentrant=False) if self._recomputes() else block(*args)
 
 
-def _skip_channels(config: UNetConfig) -> list[int]:
+def skip_channels(config: UNetConfig) -> list[int]:
     """Channels of the skip tensors in the order in which the way down makes them."""
     widths = config.block_out_channels
     skips = [widths[0]]

@@ -107,6 +107,7 @@ class LongVideoPipeline(StagePipeline):
         self, method: Method, job: Job, seed: int, num_frames: int, settings: LongVideoSettings, given: Tensor | None
     ) -> Tensor:
         """Scaled latents of the whole video."""
+        job = job.over(num_frames)
         if method.stage:
             return self._by_extension(job, seed, num_frames, settings, given)
         if given is None:

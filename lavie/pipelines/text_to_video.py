@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..checks import check_frames, check_latents, check_num_frames, check_size, check_texts
+from ..checks import check_frames, check_latents, check_num_frames, check_size
 from ..config import StageConfig
 from ..errors import UsageError
 from ..job import Callback, Job, schedule_of, seeded_generators
@@ -86,7 +86,7 @@ def sample_text_to_video(
     """
     schedule = job.schedule(strength)
     noise = job.noise(_shape(job, initial, known))
-    check_texts(job.text.frames, noise.shape[2])
+    job = job.over(noise.shape[2])
     if schedule.start and initial is None:
         raise UsageError("A strength (denoise) below 1 needs latents to start from.")
     _, after_step = job.progress("base", len(schedule))

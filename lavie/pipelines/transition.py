@@ -114,6 +114,7 @@ def sample_transition(job: Job, before: Tensor, after: Tensor, num_frames: int, 
     channels, start, stop = job.unet.config.in_channels, before.shape[2], before.shape[2] + num_frames
     if channels not in (PLAIN, MASK) or (channels == MASK and grey is None):
         raise UsageError(f"A UNet of {channels} input channels cannot be shown both sides of a transition.")
+    job = job.over(stop + after.shape[2])
     noise = job.noise((4, stop + after.shape[2], *before.shape[3:]))
     given = torch.cat((before.to(noise), torch.zeros_like(noise[:, :, start:stop]), after.to(noise)), dim=2)
     place = torch.arange(noise.shape[2], device=noise.device)

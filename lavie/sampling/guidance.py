@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import StageConfig
+from ..config import MATCHED, StageConfig
 from ..errors import UsageError
 from ..models import VideoUNet
 from ..models.attention import TemporalStrategy
+from ..models.residuals import summed
 from ..speed import EXACT
+from .control import ActiveControl, Seen
 from .deep_cache import DeepCache
 from .guidance_interval import in_interval
 from .guidance_reuse import reused
@@ -29,10 +31,14 @@ Predict = Callable[[Tensor, Tensor, Region], Tensor]
 @dataclass(frozen=True)
 class TextCondition:
     """Embeddings of what to show and what to avoid, both [batch, tokens, channels], or both [batch, frames, tokens,
-    channels] where every frame has a text of its own; a batch of 1 stands for every clip."""
+    channels] where every frame has a text of its own; a batch of 1 stands for every clip.
+
+    controls: ControlNets and T2I-Adapters, which act beside the texts.
+    """
 
     positive: Tensor
     negative: Tensor
+    controls: tuple[ActiveControl, ...] = ()
 
     @classmethod
     def of(cls, positive: Tensor, negative: Tensor) -> TextCondition:
@@ -56,18 +62,29 @@ class TextCondition:
         frames = {states.shape[1] for states in (positive, negative) if states.ndim == 4}
         if len(frames) > 1:
             raise UsageError(f"The prompt is for {positive.shape[1]} frames, the negative for {negative.shape[1]}.")
-        return cls(*(_repeated(states, batch, max(frames, default=0), tokens) for states in (positive, negative)))
+        shape = (batch, max(frames, default=0), tokens)
+        return cls(_repeated(positive, *shape), _repeated(negative, *shape))
 
     @property
     def frames(self) -> int | None:
         """How many frames have a text of their own; None: one text for all."""
         return self.positive.shape[1] if self.positive.ndim == 4 else None
 
+    def over(self, num_frames: int, stretch: bool = False) -> TextCondition:
+        """The same for a video of that many frames; see `ActiveControl.over`."""
+        return replace(self, controls=tuple(control.over(num_frames, stretch) for control in self.controls))
+
+    def part(self, num_frames: int, frames: slice, stretch: bool = False) -> TextCondition:
+        """For these frames of a video of `num_frames`: the texts are for them already, the controls for the whole."""
+        return replace(self, controls=tuple(each.at(frames) for each in self.over(num_frames, stretch).controls))
+
     def at(self, frames: slice | Tensor) -> TextCondition:
-        """The texts of these frames of the clip (a slice or int64 indices); one text for all frames is unchanged."""
+        """The texts and controls of these frames of the clip (a slice or int64 indices); one text for all frames is
+        unchanged."""
+        controls = tuple(control.at(frames) for control in self.controls)
         if self.frames is None:
-            return self
-        return replace(self, positive=self.positive[:, frames], negative=self.negative[:, frames])
+            return replace(self, controls=controls) if controls else self
+        return TextCondition(self.positive[:, frames], self.negative[:, frames], controls)
 
 
 def rescaled(guided: Tensor, positive: Tensor, share: float) -> Tensor:
@@ -96,7 +113,7 @@ def guided(unet: VideoUNet, text: TextCondition, config: StageConfig, **inputs: 
         nothing is.
         inputs: of `evaluated`.
     """
-    evaluate = evaluated(unet, text, **inputs)
+    evaluate = evaluated(unet, text, matched=config.control_timestep == MATCHED, **inputs)
     caches, speed, guidance_scale = StepCaches(), config.speed, config.guidance_scale
 
     def predict(latents: Tensor, timestep: Tensor, region: Region) -> Tensor:
@@ -134,6 +151,7 @@ def evaluated(
     strategy: TemporalStrategy | None = None,
     down_text: Callable[[float], TextCondition] | None = None,
     keywords: Callable[[Sequence[str]], dict[str, Any]] | None = None,
+    matched: bool = True,
 ) -> Evaluate:
     """The network on the halves of the guidance, both in one batch.
 
@@ -148,12 +166,14 @@ def evaluated(
         strategy: replaces temporal attention among all frames.
         down_text: the text for the down blocks and the middle block at a timestep, if it is not `text`.
         keywords: gives more keyword arguments for the network, from the halves that it evaluates in one batch.
+        matched: which timestep the controls of the text are told; see `control.told_timesteps`.
     """
     always = {} if strategy is None else {"strategy": strategy}
 
     def evaluate(latents: Tensor, timestep: Tensor, region: Region, cache: DeepCache) -> list[Tensor]:
         where = device or latents.device
         x, batch = latents.to(where), len(latents)
+        noisy, controls = x, text.at(region[0]).controls
         if condition is not None:
             extra = condition[(..., *region)].to(where).expand(batch, -1, -1, -1, -1)
             x = torch.cat((x, extra), dim=1)
@@ -168,14 +188,20 @@ def evaluated(
             more = always | (keywords(halves) if keywords else {})
             if down_text is not None:
                 more["down_hidden_states"] = states(down_text(float(timestep)), halves)
-            of_batch = None if labels is None else labels.repeat(len(halves))
+            of_batch, shown = None if labels is None else labels.repeat(len(halves)), states(text, halves)
+            if controls:
+                seen = Seen(_each_half(noisy, halves), timestep.float().flatten(), shown, halves, matched)
+                more["control"] = summed(each for each in (c.residuals(seen) for c in controls) if each is not None)
             with cache.feature(halves, where) as deep:
-                several = x.repeat(len(halves), 1, 1, 1, 1)
-                out = unet(several, timestep, states(text, halves), class_labels=of_batch, **more, **deep)
+                out = unet(_each_half(x, halves), timestep, shown, class_labels=of_batch, **more, **deep)
             outs += out.float().split(batch)
         return outs
 
     return evaluate
+
+
+def _each_half(x: Tensor, halves: Sequence[str]) -> Tensor:
+    return x.repeat(len(halves), 1, 1, 1, 1)
 
 
 def _repeated(states: Tensor, batch: int, frames: int, tokens: int) -> Tensor:

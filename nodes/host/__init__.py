@@ -74,14 +74,15 @@ PHASES = {
 Result = TypeVar("Result")
 
 
-def load(patcher: Any, memory: float = 0) -> torch.device:
-    """Move a network to its device by the host's rules, leaving room for `memory` bytes of work."""
+def load(patcher: Any, memory: float = 0, others: Iterable[Any] = ()) -> torch.device:
+    """Move a network, and others that work beside it, to its device by the host's rules, leaving room for `memory`
+    bytes of work."""
     check_interrupt()
     management = comfy("comfy.model_management")
     if management is None or isinstance(patcher, Patcher):
         patcher.model.to(patcher.load_device)
     else:
-        management.load_models_gpu([patcher], memory_required=memory)
+        management.load_models_gpu([patcher, *others], memory_required=memory)
     return patcher.load_device
 
 

@@ -19,6 +19,7 @@ from ...lavie.runtime.memory import activation_bytes
 from ...lavie.stages import STAGES
 from ...lavie.tensor_files import NOTES, notes_tensor
 from ..adapters import OWN, PER_FRAME, GraphText, GraphTokenizer, GraphUNet, StageInfo
+from ..control import MARKS, OverFrames
 from .devices import Patcher, comfy, compute_device, required
 from .previews import with_moving_previews
 from .weights import refusing
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 Check = Callable[[Any, dict[str, list[dict]]], None]
 
 X4_VAE_FACTOR = 4  # of Stable Diffusion's x4 upscaler
-MARKS = {"positive": 0, "negative": 1}  # with which the host marks the halves of the guidance
 
 
 class PlainModel(nn.Module):
@@ -87,6 +87,7 @@ def _checked(check: Check) -> Callable:
     def prepare(executor: Callable, model: Any, noise_shape: Any, conds: dict[str, list[dict]], **options: Any) -> Any:
         check(model, conds)
         conds = {name: [_over_all_frames(each) for each in several] for name, several in conds.items()}
+        _with_controls_over_frames(conds, noise_shape[2] if len(noise_shape) == 5 else 1)
         return executor(model, noise_shape, conds, **options)
 
     return prepare
@@ -99,6 +100,15 @@ def _over_all_frames(conditioning: dict[str, Any]) -> dict[str, Any]:
         return conditioning
     height, width, top, left = sides
     return {**conditioning, "area": ("percentage", 1.0, height, width, 0.0, top, left)}
+
+
+def _with_controls_over_frames(conds: dict[str, list[dict]], num_frames: int) -> None:
+    """Put controls that are made for images in a form for videos; those that are one object stay one."""
+    made: dict[int, OverFrames] = {}
+    for conditioning in (each for several in conds.values() for each in several):
+        control = conditioning.get("control")
+        if control is not None:
+            conditioning["control"] = made.setdefault(id(control), OverFrames(control).over(num_frames))
 
 
 def _within_wrappers(call: Callable, unet: GraphUNet, options: dict[str, Any]) -> Callable:

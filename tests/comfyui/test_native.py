@@ -184,3 +184,18 @@ def test_text_to_video_makes_the_frames_of_the_separate_nodes_and_they_are_saved
     ((codec, seconds),) = figures["tracks"]
     assert codec == "h264"
     assert abs(seconds - 5 / figures["fps"]) < 0.05
+
+
+def test_the_hosts_controls_do_to_lavies_network_what_they_do_to_stable_diffusion(found):
+    figures = found("network_of_one_frame")
+    assert all(figures[name] < 1e-5 for name in ("none", "control_net", "adapter", "both"))
+    assert all(figures[f"{name}_moves"] > 0.1 for name in ("control_net", "adapter", "both"))
+
+
+@pytest.mark.parametrize("sampler", ["core", "ours"])
+def test_controls_move_the_clip_in_ksampler_and_in_lavies_sampler(found, sampler):
+    figures = found("samplers")
+    assert all(moved > 1e-3 for moved in figures[sampler].values()), figures
+    same = figures[f"{sampler}_same"]
+    assert same["strength_0"] == same["afterwards"] == same["plain_node"] == 0
+    assert same["held"] < 1e-3

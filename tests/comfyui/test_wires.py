@@ -46,7 +46,7 @@ def test_the_page_covers_sixty_core_nodes_and_six_packs():
 @pytest.mark.comfyui
 @NEEDS_COMFYUI[1]
 def test_what_is_wired_in_does_what_the_page_says(found, section, row):
-    key = f"{section.title}/{row.node}"
+    key = row.key(section.title)
     if key not in found:
         pytest.skip("this ComfyUI, or COMFYUI_PACKS, has no such node")
     for sampler, expected in (("ours", row.ours), ("core", row.core)):

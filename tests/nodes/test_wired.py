@@ -75,6 +75,11 @@ MODELS = {
 }
 
 
+def control_of(**parts):
+    """A control object as the host makes it, with these parts."""
+    return SimpleNamespace(previous_controlnet=None, cond_hint_original=torch.zeros(1, 3, 16, 16), **parts)
+
+
 class IPAdapterAttention:
     """As the packs call theirs."""
 
@@ -113,7 +118,7 @@ TEXTS = {
     "strength": (0.5, "limited to a strength"),
     "hooks": (object(), "LoRA over some steps"),
     "default": (True, "only the core KSampler"),
-    "control": (object(), "ControlNet.*Take Apply ControlNet"),
+    "control": (control_of(), "made for another kind of model"),
     "gligen": (("position", None, []), "GLIGEN"),
     "guidance": (3.5, "carries guidance, which LaVie's network does not use. Take FluxGuidance out"),
     "reference_latents": ([torch.zeros(1)], "carries reference_latents"),
@@ -142,5 +147,5 @@ def test_core_samplers_refuse_only_what_they_cannot_do_either():
         ({}, {"wrappers": {"outer_sample": {"easycache": [ANY]}}, "object_patches": {"model_sampling": object()}}),
     ):
         refuse_unused(wired(options=options, **attributes), {"positive": [{"area": (4, 4, 0, 0), "hooks": object()}]})
-    refused(lambda: refuse_unused(wired(), {"positive": [{}, {"control": object()}]}), "Take Apply ControlNet")
+    refused(lambda: refuse_unused(wired(), {"positive": [{}, {"control": control_of()}]}), "another kind of model")
     refused(lambda: refuse_unused(wired(options=inner(patches={"double_block": [ANY]})), {}), "does not have")

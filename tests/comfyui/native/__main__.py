@@ -1,9 +1,9 @@
 """LaVie's MODEL, CLIP and VAE in the hands of ComfyUI's own nodes. Run by test_native.py with ComfyUI's Python:
 
-    python tests/comfyui/native COMFYUI BASE_DIRECTORY
+    python tests/comfyui/native COMFYUI BASE_DIRECTORY [CHECK …]
 
 The last line printed is JSON: what every check found, or its traceback as text. BASE_DIRECTORY takes the LoRA files;
-nothing else is written.
+nothing else is written. CHECK: run only these.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def start(comfyui: Path, base: Path) -> None:
     comfy.options.enable_args_parsing()
 
 
-def main() -> None:
+def main(only: list[str]) -> None:
+    import control
     import patching
     import pictures
     import sampling
@@ -33,7 +34,9 @@ def main() -> None:
     import video
 
     results = {}
-    for check in (*sampling.CHECKS, *pictures.CHECKS, *patching.CHECKS, *video.CHECKS):
+    for check in (*sampling.CHECKS, *pictures.CHECKS, *patching.CHECKS, *video.CHECKS, *control.CHECKS):
+        if only and check.__name__ not in only:
+            continue
         try:
             with torch.inference_mode():  # as ComfyUI executes nodes
                 results[check.__name__] = check()
@@ -43,5 +46,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    start(*(Path(argument).resolve() for argument in sys.argv[1:3]))
-    main()
+    comfyui, base, *only = sys.argv[1:]
+    start(Path(comfyui).resolve(), Path(base).resolve())
+    main(only)

@@ -91,9 +91,9 @@ def wired(socket: str, value: Any) -> dict[str, Any]:
 
 
 @cache
-def plain(sampler: Callable, latent: str) -> Tensor:
-    """The video without the node, of that latent if it has a name."""
-    return sampler(**(wired("latent", thing(latent)) if latent else {}))
+def plain(sampler: Callable, latent: str, model: str) -> Tensor:
+    """The video without the node, of that latent if it has a name, by that model."""
+    return sampler(model=thing(model), **(wired("latent", thing(latent)) if latent else {}))
 
 
 def outcome(sampler: Callable, socket: str, row: Row) -> str:
@@ -107,7 +107,8 @@ def outcome(sampler: Callable, socket: str, row: Row) -> str:
         if type(error).__name__ in REFUSALS:
             return f"{REFUSED}: {error}"
         return f"error: {traceback.format_exc()}"
-    before = plain(sampler, row.beside.get("latent", "$latent" if socket == "latent" else "")[1:])
+    latent = row.beside.get("latent", "$latent" if socket == "latent" else "")[1:]
+    before = plain(sampler, latent, row.beside.get("model", "$model")[1:])
     if not made.isfinite().all():
         return "error: NaN"
     alike = made.shape == before.shape and torch.allclose(made, before, atol=1e-3, rtol=1e-3)
@@ -115,7 +116,7 @@ def outcome(sampler: Callable, socket: str, row: Row) -> str:
 
 
 def outcomes(packs: set[str]) -> dict[str, dict[str, str]]:
-    """By "section/node", what happens in LaVie's sampler ("ours") and in KSampler ("core"); a node that this host does
+    """By `Row.key`, what happens in LaVie's sampler ("ours") and in KSampler ("core"); a node that this host does
     not have is missing."""
     logging.getLogger().setLevel(logging.ERROR)
     found = {}
@@ -123,10 +124,10 @@ def outcomes(packs: set[str]) -> dict[str, dict[str, str]]:
         for row in section.rows:
             began = time.monotonic()
             if all(node in core.NODE_CLASS_MAPPINGS for node, _ in row.steps) and row.pack in {"", *packs}:
-                found[f"{section.title}/{row.node}"] = {
+                found[row.key(section.title)] = {
                     name: outcome(sampler, section.socket, row)
                     for name, sampler, expected in (("ours", ours, row.ours), ("core", by_core, row.core))
                     if expected
                 }
-            print(f"{section.title}/{row.node}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+            print(f"{row.key(section.title)}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
     return found

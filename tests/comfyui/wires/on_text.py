@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rows import ACTS, BOTH, NO_PART, REFUSED, SAME, Section, chain, on_text
+from rows import ACTS, BOTH, NO_PART, REFUSED, SAME, Section, chain, of_control, on_text
 
 HOOK = ("CreateHookLora", {"lora_name": "own.safetensors"})
 KEYFRAMES = ("CreateHookKeyframesInterpolated", {})
@@ -103,23 +103,36 @@ CONDITIONING = Section(
             core=ACTS,
             shown="SetClipHooks",
         ),
-        on_text(
+        of_control(
             "ControlNetApply",
-            REFUSED,
-            REFUSED,
-            "not supported yet",
+            "ControlNets and T2I-Adapters for Stable Diffusion 1.x; one image for all frames, or one for each",
             conditioning="$positive",
             control_net="$control_net",
             image="$images",
+        ),
+        of_control(
+            "ControlNetApplyAdvanced", "likewise", **BOTH, control_net="$control_net", image="$images", end_percent=0.9
         ),
         on_text(
             "ControlNetApplyAdvanced",
             REFUSED,
             REFUSED,
-            "not supported yet",
+            "one of other widths, as those for Stable Diffusion 1.x beside lavie-tiny",
+            "is for networks of the widths",
             **BOTH,
             control_net="$control_net",
             image="$images",
+        ),
+        chain(
+            ("ControlNetApplyAdvanced", {**BOTH, "control_net": "$control_net", "image": "$images"}),
+            (
+                "ControlNetApplyAdvanced",
+                {"positive": "@0.0", "negative": "@0.1", "control_net": "$adapter", "image": "$images"},
+            ),
+            ours=ACTS,
+            core=ACTS,
+            note="several in a row",
+            beside={"model": "$small"},
         ),
         on_text(
             "GLIGENTextBoxApply",

@@ -37,6 +37,10 @@ class Row:
     def node(self) -> str:
         return self.shown or self.steps[-1][0]
 
+    def key(self, section: str) -> str:
+        """A name that no other line has."""
+        return f"{section}/{self.node}/{self.note}"
+
 
 @dataclass(frozen=True)
 class Section:
@@ -53,6 +57,11 @@ def on_model(node: str, ours: str, core: str, note: str = "", says: str = "", **
 
 def on_text(node: str, ours: str, core: str, note: str = "", says: str = "", **inputs: Any) -> Row:
     return Row(((node, inputs),), ours, core, note, says)
+
+
+def of_control(node: str, note: str, **inputs: Any) -> Row:
+    """With a model of widths that ComfyUI's ControlNets can have."""
+    return Row(((node, inputs),), ACTS, ACTS, note, beside={"model": "$small"})
 
 
 def chain(*steps: Step, ours: str, core: str, **more: Any) -> Row:

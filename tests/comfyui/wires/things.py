@@ -11,22 +11,13 @@ from typing import Any
 
 import folder_paths
 import torch
-from comfy.controlnet import ControlBase
 from safetensors.torch import load_file, save_file
+from support import host_control
 from support.graph import run, stage
 from support.pack import ROOT
 
 SIZE = {"width": 96, "height": 64, "num_frames": 5}
 BUNDLED = next((ROOT / "lavie" / "weights" / "tiny" / "loras").glob("*.safetensors"))
-
-
-class StandIn(ControlBase):
-    """A ControlNet that never gets to run."""
-
-    def copy(self) -> StandIn:
-        copied = StandIn()
-        self.copy_to(copied)
-        return copied
 
 
 def folder(key: str) -> Path:
@@ -80,7 +71,11 @@ def thing(name: str) -> Any:
     if name == "empty":
         return run("LaVieEmptyLatentVideo", **SIZE)[0]
     if name == "control_net":
-        return StandIn()
+        return host_control.control_net()
+    if name == "adapter":
+        return host_control.adapter()
+    if name == "small":  # a model of widths that ComfyUI's ControlNets can have
+        return host_control.model()
     if name == "gligen":
         return None
     if name == "vision":
