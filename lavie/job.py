@@ -67,6 +67,10 @@ class Job:
         check_texts(self.text.frames, num_frames)
         return replace(self, text=self.text.over(num_frames, self.config.control_frames == STRETCH))
 
+    def part(self, num_frames: int, frames: slice) -> Job:
+        """The job for these frames of a video of `num_frames`: its texts are for them alone, its controls for all."""
+        return replace(self, text=self.text.part(num_frames, frames, self.config.control_frames == STRETCH))
+
     def schedule(self, strength: float = 1.0) -> Schedule:
         """A fresh schedule with the stage's settings."""
         return schedule_of(self.config, strength)

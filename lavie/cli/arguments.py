@@ -12,6 +12,7 @@ from ..errors import UsageError
 from ..flags import add_flags, given, number
 from ..knobs import knobs_of
 from ..stages import STAGES
+from .controls import add_control_arguments
 
 if TYPE_CHECKING:
     from ..lora import Lora
@@ -23,6 +24,8 @@ def add_making_arguments(parser: argparse.ArgumentParser, stage: str, leave_out:
     add_sampling_arguments(parser, stage, leave_out)
     if STAGES[stage].takes_loras:
         add_lora_arguments(parser)
+    if STAGES[stage].takes_controls:
+        add_control_arguments(parser)
     add_model_arguments(parser)
     parser.add_argument(
         "--memory",

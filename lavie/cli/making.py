@@ -13,6 +13,7 @@ from ..errors import printable
 from ..video import write_video
 from ..video.space import check_space, expected_bytes
 from .arguments import chosen_loras
+from .controls import chosen_controls
 from .progress import StageProgress
 
 if TYPE_CHECKING:
@@ -28,10 +29,13 @@ def loaded(args: argparse.Namespace, kind: Any, model: Family | None = None) -> 
 
     memory = None if args.memory is None else memory_limit(args.memory, choose_device(args.device))
     loras = chosen_loras(args) if "loras" in args else []
+    controls = chosen_controls(args) if "controls" in args else []
     pipeline = kind.from_pretrained(model or args.model, args.device, args.dtype, memory)
     pipeline.notify = lambda words: None if args.quiet else print(words, file=sys.stderr)
     if loras:
         pipeline.set_loras(loras)
+    if controls:
+        pipeline.set_controls(controls)
     return pipeline
 
 

@@ -26,6 +26,7 @@ from .text_to_video import TextToVideoPipeline
 from .upscale import UpscalePipeline
 
 if TYPE_CHECKING:
+    from ..control import Control
     from ..lora import Lora
 
 
@@ -50,6 +51,7 @@ class CascadePipeline:
     memory: int | None = None
     notify: Callable[[str], None] = log.info
     loras: tuple[Lora, ...] = ()
+    controls: tuple[Control, ...] = ()
 
     @classmethod
     def from_pretrained(
@@ -66,6 +68,10 @@ class CascadePipeline:
     def set_loras(self, loras: Sequence[Lora]) -> None:
         """Apply exactly these LoRAs to the base and the interpolation stage whenever they load."""
         self.loras = tuple(loras)
+
+    def set_controls(self, controls: Sequence[Control]) -> None:
+        """Let the base follow exactly these whenever it loads."""
+        self.controls = tuple(controls)
 
     @documented(StageConfig, "base")
     def __call__(
@@ -141,4 +147,6 @@ class CascadePipeline:
         loaded.notify = self.notify
         if self.loras and STAGES[pipeline.stage_name].takes_loras:
             loaded.set_loras(self.loras)
+        if self.controls and STAGES[pipeline.stage_name].takes_controls:
+            loaded.set_controls(self.controls)
         return loaded

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..checks import check_frames, check_num_frames
 from ..config import StageConfig
 from ..errors import UsageError
-from ..job import Callback, seeded_generators
+from ..job import Callback, Job, seeded_generators
 from ..knobs import documented
 from ..long_video import METHODS
 from ..long_video.conditioned import continued, new_frames
@@ -71,7 +71,7 @@ class ExtensionPipeline(StagePipeline):
         context = self._encoded(videos, how.context_frames, generators)
         still = self._encoded([video[:1] for video in videos], 1, generators) if how.anchor else None
         grey = self.grey_latents(height, width)
-        job = self.job(text, plan, generators, callback)
+        job = self._over_new_frames(self.job(text, plan, generators, callback), videos, num_frames, how.context_frames)
         latents = continued(job, context, num_frames, how, grey, still)
         added = self.stage.decode(latents, plan, callback)[:, :, :height, :width]
         more = {"num_frames": num_frames, **METHOD.described(how), **plan.vae_metadata}
@@ -79,6 +79,15 @@ class ExtensionPipeline(StagePipeline):
             VideoOutput(np.concatenate((video, clip)), config.fps, self.described(config, prompt, seed, **more))
             for video, clip, prompt, seed in zip(videos, added, prompts, seeds, strict=True)
         ]
+
+    def _over_new_frames(self, job: Job, videos: list[np.ndarray], num_frames: int, context: int) -> Job:
+        """The job, whose controls are for the whole videos, for the frames that the network sees."""
+        if not job.text.controls:
+            return job
+        if len({len(video) for video in videos}) > 1:
+            raise UsageError("The videos differ in length, so that no control fits them all: extend them one by one.")
+        given = len(videos[0])
+        return job.part(given + num_frames, slice(given - context, None))
 
     def _encoded(self, videos: list[np.ndarray], context_frames: int, generators: list[torch.Generator]) -> Tensor:
         """Scaled latents [batch, 4, context_frames, h, w] of the last frames."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from typing_extensions import Self
 
+    from ..control import Control
+    from ..control.hinted import HintedControl
     from ..lora import Applied, Lora, LoraStack
 
 log = logging.getLogger(__name__)
@@ -170,6 +173,9 @@ class StagePipeline:
         self.notify: Callable[[str], None] = log.info
         self._notified: set[str] | None = None
         self.loras: tuple[Lora, ...] = ()
+        self.controls: tuple[Control, ...] = ()
+        self._hinted: tuple[HintedControl, ...] = ()
+        self._networks: dict[Path, Any] = {}  # of controls, by file
         self._loras: LoraStack | None = None
 
     @classmethod
@@ -218,7 +224,7 @@ class StagePipeline:
         self.stage.bring("unet")
         return Job(
             self.stage.unet,
-            text,
+            replace(text, controls=(*text.controls, *self._hinted)),
             plan.config,
             generators,
             self.stage.device,
@@ -256,9 +262,26 @@ class StagePipeline:
         return plan
 
     def origin(self) -> dict[str, Any]:
-        """Model and LoRAs, for the metadata of a video."""
+        """Model, LoRAs and controls, for the metadata of a video."""
         loras = {"loras": [lora.metadata() for lora in self.loras]} if self.loras else {}
-        return {"model": self.stage.family.name, **loras}
+        controls = {"controls": [control.metadata() for control in self.controls]} if self.controls else {}
+        return {"model": self.stage.family.name, **loras, **controls}
+
+    def set_controls(self, controls: Sequence[Control]) -> None:
+        """Let the stage follow exactly these; without any ([]) it is as before.
+
+        Raises:
+            LavieError: a network's file is missing, damaged, or made for another model; everything stays as it was.
+            UsageError: this stage takes none.
+        """
+        stage = self.stage
+        if controls and not stage.spec.takes_controls:
+            raise UsageError(f"LaVie's {stage.name} follows the frames it is given; no ControlNet acts on it.")
+        known, where = dict(self._networks), {"dtype": stage.dtype, "device": stage.device}
+        hinted = tuple(control.loaded(stage.unet.config, known, **where) for control in controls)
+        used = {control.path for control in controls}
+        self._networks = {path: network for path, network in known.items() if path in used}
+        self.controls, self._hinted = tuple(controls), hinted
 
     def set_loras(self, loras: Sequence[Lora]) -> list[Applied]:
         """Apply exactly these LoRAs to the stage's UNet and text encoder; returns the result for each and logs layers

@@ -79,6 +79,8 @@ class TransitionPipeline(StagePipeline):
         grey = self.stage.grey_latents(height, width)
         text = self.stage.embed([prompt], config.negative_prompt)
         job = self.job(text, plan, generators, callback)
+        shown = slice(len(first) - before.shape[2], len(first) + num_frames + after.shape[2])
+        job = job.part(len(first) + num_frames + len(second), shown)
         latents = sample_transition(job, before, after, num_frames, grey)
         made = self.stage.decode(latents, plan, callback)[0, :, :height, :width]
         more = {"num_frames": num_frames, "context_frames": context_frames, "resize": resize, **plan.vae_metadata}
