@@ -10,14 +10,14 @@ LINE_SIGMA, LINE_FLOOR, LINE_GAIN = 6.0, 8.0, 127.0  # of LineartStandardDetecto
 
 def canny(frames: np.ndarray) -> np.ndarray:
     """White edges on black: uint8 [F, height, width, 3] of frames of that shape."""
-    import cv2
+    import cv2  # pyright: ignore[reportMissingImports] (an optional extra)
 
     return np.stack([np.repeat(cv2.Canny(frame, CANNY_LOW, CANNY_HIGH)[..., None], 3, axis=-1) for frame in frames])
 
 
 def lineart(frames: np.ndarray) -> np.ndarray:
     """White lines on black, where a frame is darker than its surroundings: uint8 [F, height, width, 3]."""
-    import cv2
+    import cv2  # pyright: ignore[reportMissingImports] (an optional extra)
 
     def lines(frame: np.ndarray) -> np.ndarray:
         pixels = frame.astype(np.float32)

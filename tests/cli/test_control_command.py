@@ -70,7 +70,7 @@ def test_the_kind_finds_its_network_beside_the_models(lavie, tmp_path, net, monk
     place = net.parent.parent / "models" / "controlnet"
     if not place.exists():
         place.symlink_to(net.parent)
-    hint = video(tmp_path / "one.png", 1)
+    hint = video(tmp_path / "one.mkv", 1)
     code, out, error = lavie(
         "generate", "a ball", "-o", tmp_path / "out.mp4", *QUICK, "--control", f"depth:{hint}", "--json"
     )

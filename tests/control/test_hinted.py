@@ -117,7 +117,7 @@ def test_slices_give_the_same(tmp_path):
 
 
 def test_windows_see_their_own_frames_of_the_hint(tmp_path):
-    latents, text, hint = small.inputs(6)
+    latents, _text, hint = small.inputs(6)
     control = small.hinted(tmp_path, video=hint.numpy())
     parts = regions(latents.shape[2:], spans(6, 3, 0))
     predict = guided(small.video_unet(), text_with(control, frames=6), 3.0)

@@ -1,4 +1,4 @@
-"""Control networks and a MODEL of ComfyUI's, with random weights and the layout of Stable Diffusion 1.x at small widths.
+"""Control networks and a MODEL of ComfyUI with random weights, in the layout of Stable Diffusion 1.x at small widths.
 
 Only for tests that run inside ComfyUI.
 """
