@@ -28,8 +28,7 @@ MAX_NOISE_LEVEL = 350
 TRAINED_FRAMES = 16  # that LaVie's base was trained on
 COLOR_CORRECTIONS = ("none", "wavelet")  # see pipelines.color_correction
 CHUNKS = ("blended", "official")
-MATCHED = "matched"
-STRETCH = "stretch"
+MATCHED, STRETCH = "matched", "stretch"
 CONTROL_TIMESTEPS = (MATCHED, "same")  # see sampling.control
 OWN = "default"  # stands for the model's own setting
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -160,6 +159,7 @@ class StageConfig:
         choices=CONTROL_TIMESTEPS,
         stages=("base", "extension"),
         off=MATCHED,
+        advanced=True,
     )
     control_frames: str = knob(
         "refuse",
@@ -168,6 +168,7 @@ class StageConfig:
         choices=("refuse", STRETCH),
         stages=("base", "extension"),
         off="refuse",
+        advanced=True,
     )
     latent_rgb_factors: tuple[tuple[float, ...], ...] = ()
     speed: Speed = knob(

@@ -169,7 +169,7 @@ def test_hints_of_another_length_are_refused_or_stretched(tmp_path):
 
 @pytest.mark.parametrize("text", ["x", "0", "1: 1, 0: 1", "0: 21", "-1: 1"])
 def test_strengths_over_frames_that_make_no_sense_are_refused(text):
-    with pytest.raises(UsageError, match="strength over frames|must come in order"):
+    with pytest.raises(UsageError, match=r"strength over frames|must come in order"):
         FrameStrengths.parse(text)
 
 
