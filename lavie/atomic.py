@@ -6,6 +6,7 @@ They are written under another name on the same disk, `.lavie-NAME.partial`, and
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -60,7 +61,7 @@ def claimed(path: Path, what: str = "", instead: str = ANOTHER_FILE) -> Iterator
         what, instead: for the sentence: "PATH" by default, "write to another file".
 
     Raises:
-        LavieError: another process is writing it; says which one, and what to do.
+        LavieError: another process is writing it (says which one, and what to do), or the disk is full.
         UsageError: the folder may not be written to, or Windows cannot hold the name.
     """
     check_name(path)
@@ -69,6 +70,8 @@ def claimed(path: Path, what: str = "", instead: str = ANOTHER_FILE) -> Iterator
             if stack.enter_context(held(path, what, instead, wait=0)):
                 sweep(path.parent)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise LavieError(f"{what or path} cannot be written: the disk is full.") from error
             folder = next(parent for parent in path.absolute().parents if parent.exists())
             reason = f"{folder} does not allow it ({error.strerror})"
             raise UsageError(f"{what or path} cannot be written: {reason}.") from error

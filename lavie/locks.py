@@ -134,6 +134,10 @@ def _attempt(lock: Path, create: bool = True) -> int | Holder | None:
             _write(descriptor)
         taken = free is True or not create or _stays(descriptor, lock, is_new)
         return descriptor if taken else None
+    except OSError:
+        if is_new:  # the disk is full
+            lock.unlink(missing_ok=True)
+        raise
     finally:
         if not taken:
             os.close(descriptor)

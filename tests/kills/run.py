@@ -85,9 +85,9 @@ def run_in_child(arguments: list[str], folder: Path, notes: Path, moment: Moment
 
 
 def _as_child(arguments: list[str], folder: Path, notes: Path, moment: Moment) -> int:
-    with (notes / "log").open("wb") as log:
-        for stream in (1, 2):
-            os.dup2(log.fileno(), stream)
+    sys.stdout = sys.stderr = (notes / "log").open("w", buffering=1)
+    for stream in (1, 2):
+        os.dup2(sys.stderr.fileno(), stream)
     os.chdir(folder)
     count = 0
 
