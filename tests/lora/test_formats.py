@@ -221,8 +221,8 @@ def test_a_broken_config_is_told(tmp_path, text):
 @pytest.fixture(scope="module")
 def adapted():
     """A tiny image UNet of diffusers with a LoRA of PEFT, and what that adds to each layer."""
-    peft = pytest.importorskip("peft")
-    from diffusers import UNet2DConditionModel
+    peft = pytest.importorskip("peft", "0.21")  # older ones take patterns otherwise
+    UNet2DConditionModel = pytest.importorskip("diffusers", "0.42").UNet2DConditionModel  # noqa: N806 (a class)
 
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
