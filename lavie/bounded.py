@@ -1,6 +1,6 @@
-"""Reading what strangers made: regular files of a plausible size, JSON without surprises, fields within their ranges.
+"""Reads files from strangers: regular files of a plausible size, JSON without surprises, fields within their ranges.
 
-All bounds on such files stand here. Real files stay far below them.
+All limits on such files are here. Real files stay far below them.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ MAX_NAME = 500  # characters of a tensor's name
 MAX_DIMENSIONS = 8  # of a tensor
 MAX_SHARED = 4  # how many times its size a file's tensors may have together, where they share their numbers
 MAX_INSTRUCTIONS = 1_000_000  # of a pickle; a released UNet's has 30,000
-MAX_PIXELS = 1 << 26  # of a picture or frame: 8192×8192
+MAX_PIXELS = 1 << 26  # of an image or frame: 8192×8192
 MAX_ALLOCATION = 1 << 29  # bytes that ffmpeg may ask for at once; a frame of MAX_PIXELS has 200 MB
-MAX_OUTPUT = 64 << 20  # bytes that ffmpeg may tell about a video: a line for each of a million frames
+MAX_OUTPUT = 64 << 20  # bytes that ffmpeg may print about a video: a line for each of a million frames
 MAX_FPS = 1_000_000.0
 MAX_RANK = 4096  # of a LoRA
 MAX_PATTERNS = 64  # with wildcards, in a LoRA's config
 MAX_MEMBERS = 1_000_000  # of a tar file
 MAX_SHARD = 64 << 30  # bytes of a tar file from the net
-MAX_SAMPLE = 2 << 30  # bytes of a video or picture in a tar file
+MAX_SAMPLE = 2 << 30  # bytes of a video or image in a tar file
 
 Rule = Callable[[Any], bool]
 
@@ -68,7 +68,7 @@ def read_bytes(path: Path, most: int = MAX_TEXT) -> bytes:
 
 
 def read_text(path: Path, most: int = MAX_TEXT) -> str:
-    """A file in UTF-8, with or without its mark; raises as `read_bytes`, and if it is in another encoding."""
+    """A text file in UTF-8, with or without a byte order mark; raises as `read_bytes`, and for another encoding."""
     try:
         return read_bytes(path, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -138,6 +138,9 @@ def require_fields(config: Mapping[str, Any], rules: Mapping[str, Rule], what: s
     for name, rule in rules.items():
         if name in config and not rule(config[name]):
             raise LavieError(f"{what}: {name} cannot be {str(config[name])[:60]}.")
+
+
+# Rules for `require_fields`: what a field may hold. Bounds are included; `several` takes 1 to `most` values.
 
 
 def whole(low: int, high: int) -> Rule:

@@ -254,7 +254,7 @@ class Family:
     one file may stand in for its parts (see `pipelines.parts`). clip_tokenizer: a folder with CLIP's tokenizer, for
     when the family's own is missing.
 
-    The input channels of an extension UNet tell what it sees besides noise: see `long_video.conditioned`.
+    The input channels of an extension UNet show what it sees besides noise: see `long_video.conditioned`.
     """
 
     name: str

@@ -16,6 +16,8 @@ from ..errors import UsageError
 
 @dataclass(frozen=True)
 class Licence:
+    """note: what it allows, in a sentence or two for the terminal."""
+
     name: str
     url: str
     note: str

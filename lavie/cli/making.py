@@ -49,13 +49,16 @@ def made(
     **settings: Any,
 ) -> dict[str, Any]:
     """Call a pipeline, write its video and describe that; source: the video that is in its inputs."""
+    from ..pipelines import StreamedVideo
+
     started = time.perf_counter()
     with StageProgress(args.quiet) as progress:
         video = pipeline(*inputs, callback=progress, **settings)
     seconds = time.perf_counter() - started
     metadata = {**video.metadata, "source": source.metadata} if source and source.metadata else video.metadata
     write_video(output, video.frames, video.fps, metadata, sound=sound)
-    return _described(output, video.frames.shape[:3], video.fps, seconds, metadata)
+    count, height, width = video.frames.shape[:3]
+    return described(StreamedVideo(output, count, height, width, video.fps, metadata), seconds)
 
 
 def require_space(outputs: list[str], size: tuple[int, int, int]) -> None:
@@ -64,8 +67,9 @@ def require_space(outputs: list[str], size: tuple[int, int, int]) -> None:
 
 
 def described(video: StreamedVideo, seconds: float) -> dict[str, Any]:
-    """A video that is already on disk; seconds: how long it took."""
-    return _described(video.path, (video.num_frames, video.height, video.width), video.fps, seconds, video.metadata)
+    """A video on disk, as JSON; seconds: how long it took."""
+    measures = {"frames": video.num_frames, "height": video.height, "width": video.width, "fps": video.fps}
+    return {"file": video.path, **measures, "seconds": round(seconds, 2), "metadata": video.metadata}
 
 
 def print_results(results: list[dict[str, Any]], as_json: bool) -> None:
@@ -75,10 +79,3 @@ def print_results(results: list[dict[str, Any]], as_json: bool) -> None:
     for made in results:
         shape = "{frames} frames of {height}x{width} at {fps:g} fps".format_map(made)
         print(f"{printable(made['file'])}: {shape}, made in {made['seconds']:.1f} s")
-
-
-def _described(
-    path: str, shape: tuple[int, ...], fps: float, seconds: float, metadata: dict[str, Any]
-) -> dict[str, Any]:
-    measures = {**dict(zip(("frames", "height", "width"), shape, strict=True)), "fps": fps}
-    return {"file": path, **measures, "seconds": round(seconds, 2), "metadata": metadata}

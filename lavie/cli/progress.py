@@ -81,9 +81,11 @@ class SegmentProgress(_Bar):
         self._finished, self._all = finished, total
         if self._quiet or self._bars or finished == 0:
             return
+        from tqdm import tqdm
+
         made = finished - self._at_first
         seconds = time.perf_counter() - self._since
-        words = f"{_duration(seconds / made * (total - finished))} left" if made else "kept from before"
+        words = f"{tqdm.format_interval(seconds / made * (total - finished))} left" if made else "kept from before"
         print(f"segment {finished} of {total}: {words}", file=sys.stderr)
 
     def kept(self) -> str:
@@ -92,10 +94,3 @@ class SegmentProgress(_Bar):
             return ""
         of = f"{self._finished} of {self._all} segments"
         return f"stopped; {of} are kept, and the same command resumes from there."
-
-
-def _duration(seconds: float) -> str:
-    """As 1:02:03, or 2:03 for less than an hour."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

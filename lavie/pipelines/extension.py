@@ -16,7 +16,6 @@ from ..job import Callback, Job, seeded_generators
 from ..knobs import documented
 from ..long_video import METHODS
 from ..long_video.conditioned import continued, new_frames
-from ..stages import MASK
 from .output import VideoOutput
 from .stage import StagePipeline, padded_video
 
@@ -70,7 +69,7 @@ class ExtensionPipeline(StagePipeline):
         text = self.stage.embed(prompts, config.negative_prompt)
         context = self._encoded(videos, how.context_frames, generators)
         still = self._encoded([video[:1] for video in videos], 1, generators) if how.anchor else None
-        grey = self.grey_latents(height, width)
+        grey = self.stage.grey_latents(height, width)
         job = self._over_new_frames(self.job(text, plan, generators, callback), videos, num_frames, how.context_frames)
         latents = continued(job, context, num_frames, how, grey, still)
         added = self.stage.decode(latents, plan, callback)[:, :, :height, :width]
@@ -97,10 +96,6 @@ class ExtensionPipeline(StagePipeline):
             raise UsageError(f"The context is {context_frames} frames, but a video has fewer.")
         ends = [padded_video(video[-context_frames:], self.stage.device) for video in videos]
         return torch.cat([self.stage.encode(end, generator=each) for end, each in zip(ends, generators, strict=True)])
-
-    def grey_latents(self, height: int, width: int) -> Tensor | None:
-        """Scaled latents [1, 4, 1, h, w] of a mid-grey frame of that size, which the mask form needs."""
-        return self.stage.grey_latents(height, width) if self.stage.unet.config.in_channels == MASK else None
 
 
 def _num_frames(num_frames: int | None, recursions: int | None, per_recursion: int) -> int:

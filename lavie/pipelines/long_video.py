@@ -135,7 +135,7 @@ class LongVideoPipeline(StagePipeline):
         config = extension.stage.config.replaced(**shared)
         height, width = (VAE_FACTOR * side for side in given.shape[3:])
         plan = extension.planned(config, config.clip_frames, height, width)
-        grey = extension.grey_latents(height, width)
+        grey = extension.stage.grey_latents(height, width)
         own = extension.job(job.text, plan, seeded_generators([seed]), job.callback)
         added = continued(own, given, num_frames - given.shape[2], settings, grey, given[:, :, :1])
         extension.stage.release()

@@ -30,7 +30,7 @@ from ..runtime.free_memory import taken
 from ..runtime.placement import Placement, block_bytes, weight_bytes
 from ..sampling import TextCondition
 from ..sampling.noise import Draw
-from ..stages import STAGES, StageSpec
+from ..stages import MASK, STAGES, StageSpec
 from .parts import load_text_encoder_of, load_vae_of, require_files, stand_ins
 
 if TYPE_CHECKING:
@@ -118,8 +118,11 @@ class Stage:
         self.bring("vae")
         return encode_video(self.vae, video, frames_per_batch=plan and plan.vae_frames, **options)
 
-    def grey_latents(self, height: int, width: int) -> Tensor:
-        """Scaled latents [1, 4, 1, h, w] of a mid-grey frame of that size, rounded up to a multiple of 8."""
+    def grey_latents(self, height: int, width: int) -> Tensor | None:
+        """Scaled latents [1, 4, 1, h, w] of a mid-grey frame of that size, rounded up to a multiple of 8, for a UNet in
+        the mask form; None for any other UNet, which takes none."""
+        if self.unet.config.in_channels != MASK:
+            return None
         height, width = (-(-side // 8) * 8 for side in (height, width))
         return self.encode(torch.zeros(1, 3, 1, height, width, device=self.device))
 

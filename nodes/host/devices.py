@@ -80,6 +80,7 @@ def unet_dtype(parameters: int) -> torch.dtype:
 
 
 def text_dtype() -> torch.dtype:
+    """As `unet_dtype`, for text encoders; float32 on a CPU."""
     management = comfy("comfy.model_management")
     if management is None or management.text_encoder_device().type == "cpu":
         return torch.float32
@@ -88,6 +89,7 @@ def text_dtype() -> torch.dtype:
 
 
 def vae_dtype() -> torch.dtype:
+    """As `unet_dtype`, for VAEs: bfloat16 or float32."""
     management = comfy("comfy.model_management")
     if management is None:
         return torch.float32
