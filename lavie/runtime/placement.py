@@ -97,7 +97,7 @@ def blocks_of(unet: VideoUNet) -> list[nn.Module]:
 def block_bytes(unet: VideoUNet) -> int:
     """Bytes on the device at once with `offload_blocks`: the largest block and everything outside of blocks."""
     blocks = [weight_bytes(block) for block in blocks_of(unet)]
-    return max(blocks) + weight_bytes(unet) - sum(blocks)
+    return max(blocks, default=0) + weight_bytes(unet) - sum(blocks)
 
 
 def weight_bytes(module: nn.Module) -> int:
