@@ -32,12 +32,12 @@ ANOTHER_FILE = "write to another file"
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A name to write a file under, or to make a folder by; it becomes `path` when the block ends, and vanishes when it
-    fails. What was at `path` before stays until then. Another process that writes it is waited for.
+    """A context manager: a temporary name for a file or folder, which becomes `path` when the block ends, and is
+    removed if the block fails. What was at `path` stays until then. Waits for another process that writes it.
 
     Raises:
         LavieError: it cannot be written.
-        UsageError: Windows cannot hold its name.
+        UsageError: Windows does not accept its name.
     """
     check_name(path)
     partial = partial_of(path)
@@ -80,7 +80,7 @@ def claimed(path: Path, what: str = "", instead: str = ANOTHER_FILE) -> Iterator
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """An empty folder where the system keeps such; those of killed processes go."""
+    """An empty folder in the place that the system has for temporary ones; those of killed processes are removed."""
     path = Path(tempfile.gettempdir()) / token_hex(8)
     with claimed(path):
         folder = partial_of(path)
@@ -106,7 +106,7 @@ def held(path: Path, what: str = "", instead: str = ANOTHER_FILE, wait: float = 
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left in a folder; who still runs keeps what is his."""
+    """Remove what killed processes left in a folder; what a running one has there stays."""
     for lock in list(folder.glob(f"{PREFIX}*{LOCK}")):
         with suppress(LavieError, OSError):  # taken meanwhile, or not ours to remove
             if _is_of_this_user(lock) and is_abandoned(lock):
@@ -115,12 +115,12 @@ def sweep(folder: Path) -> None:
 
 
 def partial_of(path: Path) -> Path:
-    """Where to write what is to be `path`, on the same disk."""
+    """Where to write what will become `path`, on the same disk."""
     return _beside(path, SUFFIX)
 
 
 def put_in_place(partial: Path, path: Path) -> None:
-    """Renames a whole file or folder; an older one goes."""
+    """Rename a complete file or folder; it replaces an older one."""
     if not path.is_dir():
         os.replace(partial, path)
         return
@@ -144,7 +144,7 @@ def put_files_in_place(made: Path, path: Path, obsolete: Iterable[str]) -> None:
 
 
 def remove(path: Path) -> None:
-    """A file or a folder, if it is there and can be removed."""
+    """Remove a file or a folder, if it is there and can be removed."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

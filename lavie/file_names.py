@@ -1,4 +1,4 @@
-"""Names of files and folders: which ones every system can hold, and which ones stand for the same file."""
+"""Names of files and folders that every operating system accepts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNHEARD_OF = re.compile(r'[<>:"|?*\x00-\x1f]')  # characters that Windows does n
 
 
 def check_name(path: str | os.PathLike[str]) -> None:
-    """Refuse a name for a new file or folder that Windows cannot hold, on every system, as files travel.
+    """Refuse a name for a new file or folder that Windows does not accept, on every system, because files get copied.
 
     Characters that only Windows refuses are refused there alone.
 
