@@ -199,3 +199,9 @@ def test_controls_move_the_clip_in_ksampler_and_in_lavies_sampler(found, sampler
     same = figures[f"{sampler}_same"]
     assert same["strength_0"] == same["afterwards"] == same["plain_node"] == 0
     assert same["held"] < 1e-3
+
+
+def test_the_hosts_control_net_and_lavies_loader_of_it_make_the_same_frames(found):
+    figures = found("by_lavies_loader")
+    assert figures["psnr"] >= 50
+    assert figures["moves"] > 0.1

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from support.graph import network, part, refused, sample, stage
+from support.graph import clip_of, extend, network, part, refused, run, sample, stage
 
 control = part("nodes.control")
 Residuals = part("lavie.models.residuals").Residuals
@@ -188,6 +188,35 @@ def test_hints_of_other_lengths_are_refused_or_stretched(model):
     assert recorder.states == ["pre_run", "cleanup"]
     sample(**wired, control_frames="stretch")
     assert len(recorder.cond_hint) == FRAMES
+
+
+@pytest.mark.parametrize("name", ["extension", "base"])
+def test_image_to_video_follows_a_hint_of_all_its_frames_with_the_noisy_latents_alone(name, model, monkeypatch):
+    of = stage(name)
+    monkeypatch.setattr(of.model.model, "model_sampling", model.model.model_sampling, raising=False)
+    recorder, images = Recorder(hint(6)), clip_of(2, 32, 48)
+    given = {"model": of.model, "vae": of.vae, "images": images, "num_frames": 4, "context_frames": 1, "steps": 1}
+    wires = {"positive": conditioning(control=recorder), "negative": of.negative}
+    made = run("LaVieImageToVideo", **given, **wires)[0]
+    assert len(made) == 6
+    assert recorder.asked[0].x.shape[1] == 4
+    assert recorder.cond_hint.mean((1, 2, 3)).tolist()[:5] == [2, 3, 4, 5, 6]
+    refused(
+        lambda: run("LaVieImageToVideo", **given, **{**wires, "positive": conditioning(control=Recorder(hint(5)))}),
+        "has 5",
+    )
+
+
+def test_the_extender_and_the_windows_of_long_videos_see_their_own_frames(model):
+    recorder = Recorder(hint(8))
+    extend(sample(), model=model, positive=conditioning(control=recorder))
+    assert recorder.cond_hint.mean((1, 2, 3)).tolist() == [3, 4, 5, 6, 7, 8]
+    recorder, shown = Recorder(hint(20)), []
+    recorder.get_control = lambda x, *rest: shown.append(recorder.cond_hint_original[:, 0, 0, 0].tolist())
+    small = {"height": 32, "width": 48, "steps": 1, "num_frames": 20, "context_frames": 12}
+    wires = {"model": model, "positive": conditioning(control=recorder), "negative": stage("base").negative}
+    run("LaVieLongVideoSampler", **wires, **small, method="gen_l_video")
+    assert shown == [list(range(1, 17)), list(range(5, 21))]
 
 
 KINDS = {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import Any
 
 import torch
-from figures import ksampler, output_of, relative
-from support.graph import sample, stage
+from figures import ksampler, output_of, psnr, relative
+from support.graph import decode, part, sample, stage
 from support.host_control import TEXT, adapter, control_net, image_unet, model
 from torch import Tensor
 
@@ -94,4 +95,27 @@ def samplers() -> dict[str, Any]:
     return figures
 
 
-CHECKS = (network_of_one_frame, samplers)
+def by_lavies_loader() -> dict[str, float]:
+    """LaVie Base Sampler with the host's control object, and with LaVie's own loader of the same ControlNet."""
+    networks, hinted, sampler = part("lavie.control.networks"), part("lavie.control.hinted"), part("nodes.sampler")
+    unet = model().model.diffusion_model
+    tensors = control_net().control_model.state_dict()
+    network = networks.network_of(tensors, unet.config, "the host's")
+    images = (hint(4) * 255).round() / 255
+    own = hinted.HintedControl(network, (images * 255).round().to(torch.uint8).permute(0, 3, 1, 2))
+    theirs = by_ours(**applied(control_net(), images))
+    wired, sampler.wired_controls = sampler.wired_controls, lambda *_: (own,)
+    of_hosts, sampler.networks = sampler.networks, lambda _: []
+    running, sampler.running = sampler.running, lambda *_: contextlib.nullcontext()
+    try:
+        ours = by_ours()
+    finally:
+        sampler.wired_controls, sampler.networks, sampler.running = wired, of_hosts, running
+    return {
+        "latents": relative(ours, theirs),
+        "psnr": psnr(decode(ours), decode(theirs)),
+        "moves": relative(ours, by_ours()),
+    }
+
+
+CHECKS = (network_of_one_frame, samplers, by_lavies_loader)
