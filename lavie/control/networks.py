@@ -108,9 +108,9 @@ def _control_net(
     hints += [tensors[n].shape[0] for n in _counted("controlnet_cond_embedding.blocks.{}.weight", tensors)[1::2]]
 
     def build() -> ControlNetModel:
-        from diffusers.models.controlnets.controlnet import ControlNetModel
+        import diffusers  # whose submodules move between versions
 
-        return ControlNetModel(
+        return diffusers.ControlNetModel(
             conditioning_channels=tensors[CONTROL_NET].shape[1],
             down_block_types=tuple(kind.replace("3D", "2D") for kind in config.down_block_types),
             block_out_channels=config.block_out_channels,
@@ -139,11 +139,11 @@ def _adapter(tensors: dict[str, Tensor], config: UNetConfig, title: str, **where
     residuals = len(_counted("adapter.body.0.resnets.{}.block1.weight", tensors))
 
     def build() -> T2IAdapter:
-        from diffusers.models.adapter import T2IAdapter
+        import diffusers
 
         channels = widths[:-1] if light else widths
         kind = "light_adapter" if light else "full_adapter"
-        return T2IAdapter(first.shape[1] // 64, channels, residuals, 8, kind)
+        return diffusers.T2IAdapter(first.shape[1] // 64, channels, residuals, 8, kind)
 
     network = restore(build, tensors, title, **where)
     return Adapter(network, config.layers_per_block).eval().requires_grad_(False)

@@ -2,6 +2,7 @@
 
 import json
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -20,14 +21,12 @@ RANDOM = np.random.default_rng(0)
 @pytest.fixture(scope="module")
 def net(tmp_path_factory):
     """A folder with a ControlNet, its file named as the public ones are."""
-    from diffusers.models.controlnets.controlnet import ControlNetModel
-
     folder = tmp_path_factory.mktemp("controlnet")
     config = read_config(find_family(BUNDLED).path("base") / "config.json", "base")
     own = {key: config[key] for key in ("block_out_channels", "layers_per_block", "norm_num_groups")}
     own |= {key: config[key] for key in ("attention_head_dim", "cross_attention_dim")}
     kinds = [kind.replace("3D", "2D") for kind in config["down_block_types"]]
-    network = random(ControlNetModel(down_block_types=kinds, **own), 1)
+    network = random(diffusers.ControlNetModel(down_block_types=kinds, **own), 1)
     torch.save(network.state_dict(), folder / "control_v11p_sd15_depth.pth")
     return folder / "control_v11p_sd15_depth.pth"
 

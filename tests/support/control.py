@@ -51,9 +51,7 @@ def video_unet() -> VideoUNet:
 
 @cache
 def control_net(seed: int = 2) -> torch.nn.Module:
-    from diffusers.models.controlnets.controlnet import ControlNetModel
-
-    return random(ControlNetModel(**LAYOUT), seed)
+    return random(diffusers.ControlNetModel(**LAYOUT), seed)
 
 
 @cache
