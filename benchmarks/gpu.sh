@@ -1,7 +1,10 @@
 #!/bin/sh
 # Every table of docs/studies/speed.md and docs/memory.md on a CUDA card, as JSON in the folder given; or those that are named.
 #
-#     benchmarks/gpu.sh RESULTS [cascade exact clip limit decode memory lora speed]
+#     benchmarks/gpu.sh RESULTS [cascade exact clip limit decode memory lora speed native]
+#
+# native runs the tests in a real ComfyUI on the card, with dynamic VRAM where that has it: see docs/comfyui-tests.md for
+# COMFYUI_PATH and COMFYUI_PYTHON. It is run by default if COMFYUI_PATH is set.
 #
 # By estimate 20 minutes on an H200 for all, the ones that matter most first; what is done is kept where a later one fails.
 cd "$(dirname "$0")/.." || exit
@@ -9,7 +12,7 @@ python=${PYTHON:-python}
 out=${1:-runs/gpu}
 mkdir -p "$out"
 [ $# -gt 0 ] && shift
-[ $# -eq 0 ] && set -- cascade exact clip limit decode memory lora speed
+[ $# -eq 0 ] && set -- cascade exact clip limit decode memory lora speed ${COMFYUI_PATH:+native}
 failed=
 for table; do
     echo "== $table, $(date +%T)"
@@ -29,6 +32,10 @@ for table; do
     decode) $python benchmarks/decode.py --device cuda --json "$out/decode.json" ;;
     memory) $python benchmarks/memory.py --device cuda --json > "$out/memory.json" ;;
     lora) $python benchmarks/lora_memory.py --device cuda > "$out/lora.txt" ;;
+    native)
+        COMFYUI_DEVICE=cuda $python -m pytest tests/comfyui/test_native.py tests/comfyui/test_server.py -rA \
+            > "$out/native.txt" 2>&1 && ! grep -q "SKIPPED.*COMFYUI_PATH" "$out/native.txt"
+        ;;
     speed) $python -m lavie evaluate speed --device cuda --json > "$out/speed.json" ;;
     *) echo "There is no table '$table'." && false ;;
     esac || failed="$failed $table"

@@ -153,15 +153,22 @@ def load_stage(
     needed = config.text_encoder, config.tokenizer
     text = _part("text_encoder", load_text_encoder_of, family, config, *needed, dtype=host.text_dtype())
     report(3)
-    unet = load_unet(family.path(config.unet), stage=stage)
-    parameters = sum(p.numel() for p in unet.parameters())
-    unet = unet.to(host.unet_dtype(parameters) if dtype == OWN else DTYPES[dtype])
+    model = _load_model(family, stage, dtype, info)
+    host.remember_how_to_load(model, _load_model, family, stage, dtype, info)
     report(LOADING)
     return (
-        host.make_model(unet, info, refuse_unused),
+        model,
         None if text is None else host.make_clip(text, info),
         None if vae is None else GraphVAE(vae, info),
     )
+
+
+def _load_model(family: Family, stage: str, dtype: str, info: StageInfo) -> Any:
+    """The MODEL of a stage."""
+    unet = load_unet(family.path(family.stage(stage).unet), stage=stage)
+    parameters = sum(p.numel() for p in unet.parameters())
+    unet = unet.to(host.unet_dtype(parameters) if dtype == OWN else DTYPES[dtype])
+    return host.make_model(unet, info, refuse_unused)
 
 
 def model_names() -> list[str]:

@@ -115,7 +115,7 @@ class StepLora:
     @torch.no_grad()
     def _change(self, name: str, layer: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor | None]:
         if name not in self._changes:
-            parts, weight, bias = self.lora.layers[name], layer.weight.float(), layer.bias
+            parts, weight, bias = self.lora.layers[name], host.own_weight(layer), layer.bias
             whole = set(parts) - {"diff_b"}
             change = changed(weight, parts, 1.0) - weight if whole else torch.zeros_like(weight)
             of_bias = None

@@ -59,7 +59,7 @@ class GraphVAE:
         """
         latents = samples[:, :, None] if samples.dim() == 4 else samples
         latents = latents * self.scaling_factor
-        host.load(self.patcher, self._decode_bytes(latents.shape[3:], tile))
+        host.load(self.patcher, self._decode_bytes(latents.shape[3:], tile), whole=True)
         report = frames or host.Progress().frames("decode")
         try:
             with pooled_keys(self.first_stage_model, keys):
@@ -98,7 +98,7 @@ class GraphVAE:
         pixels = pixels[:, top : top + height, left : left + width]
         shape = (len(pixels), 1, self.latent_channels, height // ratio, width // ratio)
         noise = None if generator is None else torch.randn(shape, generator=generator).permute(1, 2, 0, 3, 4)
-        host.load(self.patcher, 4096.0 * height * width * self.vae_dtype.itemsize)
+        host.load(self.patcher, 4096.0 * height * width * self.vae_dtype.itemsize, whole=True)
         report = frames or host.Progress().frames("encode")
         latents = []
         for start in range(0, len(pixels), FRAMES_AT_ONCE):

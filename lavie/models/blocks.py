@@ -48,6 +48,11 @@ class Conditioning:
 class FrameNorm(nn.GroupNorm):
     """Group norm over `frames` frames together, as the official layers normalise 5-D tensors."""
 
+    def own_values(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight and bias, to compute with `like`. Hosts that keep them elsewhere, or patch them on the way, replace
+        this method."""
+        return self.weight, self.bias
+
     def forward(self, x: Tensor, frames: int) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] (the keys)
         height = x.shape[2]
         pixels = x.permute(0, 2, 3, 1).unflatten(0, (-1, frames)).flatten(1, 2)
@@ -84,14 +89,14 @@ class FrameNorm(nn.GroupNorm):
         )
         of_group = mean.mean((1, 3), keepdim=True)
         variance = (square + (mean - of_group) ** 2).mean((1, 3), keepdim=True)
-        weight = self.weight.to(mean).unflatten(0, (self.num_groups, -1))[..., None, None]
+        weight = self.own_values(mean)[0].to(mean).unflatten(0, (self.num_groups, -1))[..., None, None]
         scale = weight * (variance + self.eps).rsqrt()
         mean, scale = (each.expand_as(mean).flatten(0, 1).flatten(1, 2) for each in (of_group, scale))
         return mean, scale
 
     def normalised(self, x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
         """A part of the feature map, by the `moments` of its frames."""
-        return ((x - mean).mul_(scale).add_(self.bias.to(mean)[:, None, None])).to(x.dtype)
+        return ((x - mean).mul_(scale).add_(self.own_values(mean)[1].to(mean)[:, None, None])).to(x.dtype)
 
 
 class TemporalConv(nn.Conv3d):
@@ -100,10 +105,15 @@ class TemporalConv(nn.Conv3d):
     def __init__(self, channels: int, out_channels: int, kernel_size: int) -> None:
         super().__init__(channels, out_channels, (kernel_size, 1, 1), padding=(kernel_size // 2, 0, 0))
 
+    def own_values(self, like: Tensor) -> tuple[Tensor, Tensor | None]:
+        """As `FrameNorm.own_values`."""
+        return self.weight, self.bias
+
     def forward(self, x: Tensor, frames: int) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride] (the keys)
         height, width = x.shape[2:]
         clip = x.permute(0, 2, 3, 1).unflatten(0, (-1, frames)).flatten(2, 3).permute(0, 3, 1, 2)
-        out = conv2d(clip, self.weight.squeeze(-1), self.bias, padding=(self.kernel_size[0] // 2, 0))
+        weight, bias = self.own_values(x)
+        out = conv2d(clip, weight.squeeze(-1), bias, padding=(self.kernel_size[0] // 2, 0))
         return out.permute(0, 2, 3, 1).flatten(0, 1).unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 

@@ -46,7 +46,7 @@ from .files import (
     register_folders,
     released_folders,
 )
-from .native import keywords, make_clip, make_model, make_patcher
+from .native import keywords, make_clip, make_model, make_patcher, own_weight, remember_how_to_load
 from .notes import doing
 from .notes import note as note
 from .notes import telling as telling
@@ -74,15 +74,18 @@ PHASES = {
 Result = TypeVar("Result")
 
 
-def load(patcher: Any, memory: float = 0, others: Iterable[Any] = ()) -> torch.device:
+def load(patcher: Any, memory: float = 0, others: Iterable[Any] = (), whole: bool = False) -> torch.device:
     """Move a network, and others that work beside it, to its device by the host's rules, leaving room for `memory`
-    bytes of work."""
+    bytes of work.
+
+    whole: not in part, where memory is short, because its layers are not the host's.
+    """
     check_interrupt()
     management = comfy("comfy.model_management")
     if management is None or isinstance(patcher, Patcher):
         patcher.model.to(patcher.load_device)
     else:
-        management.load_models_gpu([patcher, *others], memory_required=memory)
+        management.load_models_gpu([patcher, *others], memory_required=memory, force_full_load=whole)
     return patcher.load_device
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 # Raises if a MODEL or its conditionings, by the names of their inputs, hold what a core sampler would not use.
 Check = Callable[[Any, dict[str, list[dict]]], None]
 
+LAYERS = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.GroupNorm, nn.LayerNorm, nn.Embedding)
 X4_VAE_FACTOR = 4  # of Stable Diffusion's x4 upscaler
 
 
@@ -164,20 +166,48 @@ def latent_format(info: StageInfo) -> Any:
     return chosen
 
 
-def _use_host_layers(unet: nn.Module) -> None:
-    """Give every plain layer the host's class of its kind, which can be loaded partially (low VRAM)."""
+def _use_host_layers(network: nn.Module) -> None:
+    """Give every plain layer the host's class of its kind, which can be loaded partially (low VRAM), and whose weights
+    can be patched on the way."""
     layers = required("comfy.ops").disable_weight_init
-    kinds = {nn.Linear: layers.Linear, nn.Conv2d: layers.Conv2d, nn.GroupNorm: layers.GroupNorm}
-    kinds[nn.LayerNorm] = layers.LayerNorm
+    kinds = {kind: getattr(layers, kind.__name__) for kind in LAYERS}
     made: dict[type, type] = {}
-    for module in unet.modules():
+    for module in network.modules():
         own = type(module)
         kind = next((kind for kind in kinds if isinstance(module, kind)), None)
         if kind is None or isinstance(module, kinds[kind]):
             continue
         if own not in made:
-            made[own] = kinds[kind] if own is kind else type(own.__name__, (own, kinds[kind]), {})
+            replaced = {"own_values": _own_values} if hasattr(own, "own_values") else {}
+            made[own] = kinds[kind] if own is kind else type(own.__name__, (own, kinds[kind]), replaced)
         module.__class__ = made[own]
+        if not hasattr(module, "bias"):
+            module.bias = None  # an Embedding of the host's has one
+
+
+def _own_values(layer: Any, like: Tensor) -> tuple[Tensor, Tensor | None]:
+    """`FrameNorm.own_values` of a layer with the host's class."""
+    if layer.comfy_cast_weights or layer.weight_function or layer.bias_function:
+        return required("comfy.ops").cast_bias_weight(layer, like)
+    return layer.weight, layer.bias
+
+
+def own_weight(layer: Any) -> Tensor:
+    """A layer's weight, float32, with the patches that the host keeps beside it (low VRAM)."""
+    if getattr(layer, "comfy_cast_weights", False) or getattr(layer, "weight_function", ()):
+        cast = required("comfy.ops").cast_bias_weight
+        return cast(layer, dtype=torch.float32, bias_dtype=torch.float32, device=layer.weight.device)[0]
+    return layer.weight.float()
+
+
+def remember_how_to_load(model: Any, load: Callable[..., Any], *arguments: Any) -> None:
+    """Tell the host how to load this MODEL once more, from its files: it puts one on each card (MultiGPU CFG Split) or
+    on another device (Select Model Device)."""
+
+    def again(*_: Any, **_options: Any) -> Any:
+        return load(*arguments)
+
+    model.cached_patcher_init = (again, ())
 
 
 def keywords(model: Any) -> Callable[[Sequence[str]], dict[str, Any]] | None:
@@ -198,13 +228,19 @@ def make_clip(encoder: TextEncoder, info: StageInfo) -> Any:
     sd = comfy("comfy.sd")
     if sd is not None:
         try:
+            _use_host_layers(encoder.model)
             target = SimpleNamespace(params={}, clip=lambda **_: text, tokenizer=lambda **_: tokenizer)
-            clip = sd.CLIP(target, model_options={"dtype": encoder.model.dtype})
+            clip = sd.CLIP(target, model_options={"dtype": encoder.model.dtype}, **_without_dynamic_vram(sd.CLIP))
             clip.patcher.__class__ = refusing(type(clip.patcher))
             return clip
         except (AttributeError, TypeError) as lack:
             log.warning("This ComfyUI lacks what a native CLIP needs (%s): core text nodes are off.", lack)
     return PlainClip(text, tokenizer)
+
+
+def _without_dynamic_vram(kind: type) -> dict[str, bool]:
+    """Newer hosts give a CLIP a patcher that keeps weights in files until they are used; ours come from memory."""
+    return {"disable_dynamic": True} if "disable_dynamic" in inspect.signature(kind).parameters else {}
 
 
 class PlainClip:

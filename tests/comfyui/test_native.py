@@ -155,6 +155,26 @@ def test_a_model_that_is_loaded_in_part_predicts_the_same(found):
     assert figures["plain_prediction"] != figures["lora_prediction"]
 
 
+def test_every_weight_may_be_patched_on_its_way_into_a_layer(found):
+    """As under low VRAM and dynamic VRAM; a layer that is not the host's would stay on the wrong device there."""
+    figures = found("weights_on_the_way")
+    assert figures.pop("not_the_hosts") == []
+    assert set(figures) == {"base", "interpolation", "upscaler", "extension"}
+    assert all(max(differences) < 1e-4 for differences in figures.values()), figures
+
+
+def test_the_host_can_load_a_model_once_more_for_another_card(found):
+    figures = found("loaded_once_more")
+    if not figures.pop("offered"):
+        pytest.skip("this ComfyUI has no models on several cards (before 0.28)")
+    assert not figures["same_network"]
+    assert figures["differing"] == []
+    is_alike, is_of_the_stage, wrappers = figures["kept"]
+    assert is_alike
+    assert is_of_the_stage
+    assert wrappers == ["prepare_sampling"]  # with which the wires are checked
+
+
 def test_what_the_trainer_writes_for_the_released_base_fits_core_stable_diffusion(found):
     figures = found("lora_on_stable_diffusion")
     assert figures["model"] == "SD15"

@@ -1,4 +1,5 @@
-"""Where ComfyUI is: COMFYUI_PATH, a checkout, and COMFYUI_PYTHON, its Python (see docs/comfyui-tests.md)."""
+"""Where ComfyUI is: COMFYUI_PATH, a checkout, COMFYUI_PYTHON, its Python, and COMFYUI_DEVICE, on which it computes
+("cpu" or "cuda"; see docs/comfyui-tests.md)."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 COMFYUI = Path(os.environ.get("COMFYUI_PATH", "")).resolve()
+DEVICE = os.environ.get("COMFYUI_DEVICE", "cpu")
 PYTHON = os.environ.get("COMFYUI_PYTHON", sys.executable)
 
 NEEDS_COMFYUI = [

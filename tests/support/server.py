@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from support.checkout import DEVICE
 from support.pack import ROOT
 
 NAME = "ComfyUI-LaVie"
@@ -118,7 +119,8 @@ def serving(comfyui: Path, python: str, base: Path) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [python, "main.py", "--cpu", "--port", str(port), "--base-directory", str(base), *ALONE]
+    device = ["--cpu"] if DEVICE == "cpu" else []
+    command = [python, "main.py", *device, "--port", str(port), "--base-directory", str(base), *ALONE]
     with (base / "server.log").open("w") as log:
         process = subprocess.Popen(command, cwd=comfyui, stdout=log, stderr=subprocess.STDOUT)
         server = Server(base, port, process.pid)

@@ -23,6 +23,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 import nodes as core
 
 TEXT = "text_encoder."
+STAGES = ("base", "interpolation", "upscaler", "extension")
 
 
 def lora_files() -> SimpleNamespace:
@@ -179,4 +180,61 @@ def adapter(name: str, module: torch.nn.Module) -> dict[str, Tensor]:
     return {f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up}
 
 
-CHECKS = (lora, lora_in_the_image, lora_strengths, low_vram, lora_on_stable_diffusion)
+def weights_on_the_way() -> dict[str, Any]:
+    """Every weight of every stage, multiplied by a function that the host applies when a layer uses it: against the
+    same network with weights so multiplied, whole and in slices of its feature maps."""
+    found: dict[str, Any] = {"not_the_hosts": []}
+    for name in STAGES:
+        network = run("LaVieLoader", stage=name)[0].model.diffusion_model
+        layers = {each: module for each, module in network.named_modules() if list(module.parameters(recurse=False))}
+        found["not_the_hosts"] += [each for each, module in layers.items() if not hasattr(module, "comfy_cast_weights")]
+        on_the_way, in_place = {}, {}
+        for module in layers.values():
+            module.weight_function, module.bias_function = [lambda weight: 1.1 * weight], [lambda bias: 0.9 * bias]
+        for elements in (None, 500):
+            network.slice_elements = elements
+            on_the_way[elements] = predict(network)
+        for module in layers.values():
+            module.weight_function, module.bias_function = [], []
+            module.weight.mul_(1.1)
+            if module.bias is not None:
+                module.bias.mul_(0.9)
+        for elements in (None, 500):
+            network.slice_elements = elements
+            in_place[elements] = predict(network)
+        found[name] = [relative(on_the_way[each], in_place[each]) for each in in_place]
+    return found
+
+
+def predict(network: Any) -> Tensor:
+    config, generator = network.config, torch.Generator().manual_seed(1)
+    x = torch.randn(1, config.in_channels, 3, 8, 8, generator=generator)
+    context = torch.randn(1, 7, config.cross_attention_dim, generator=generator)
+    labels = torch.tensor([20]) if config.num_class_embeds else None
+    return network(x, torch.tensor([500]), context, labels)
+
+
+def loaded_once_more() -> dict[str, Any]:
+    """A MODEL on another card, as MultiGPU CFG Split and Select Model Device of newer hosts make it."""
+    model = ours(lora_files().own)[0]
+    if not hasattr(model, "deepclone_multigpu"):
+        return {"offered": False}
+    other = model.deepclone_multigpu()
+    mine, theirs = weights(model), weights(other)
+    return {
+        "offered": True,
+        "same_network": other.model is model.model,
+        "differing": differing(mine, theirs),
+        "kept": [type(other) is type(model), other.model.lavie == model.model.lavie, sorted(map(str, other.wrappers))],
+    }
+
+
+CHECKS = (
+    lora,
+    lora_in_the_image,
+    lora_strengths,
+    low_vram,
+    lora_on_stable_diffusion,
+    weights_on_the_way,
+    loaded_once_more,
+)
