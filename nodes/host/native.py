@@ -181,8 +181,8 @@ def _use_host_layers(network: nn.Module) -> None:
             replaced = {"own_values": _own_values} if hasattr(own, "own_values") else {}
             made[own] = kinds[kind] if own is kind else type(own.__name__, (own, kinds[kind]), replaced)
         module.__class__ = made[own]
-        if not hasattr(module, "bias"):
-            module.bias = None  # an Embedding of the host's has one
+        if isinstance(module, nn.Embedding):
+            module.bias = None  # which the host's has
 
 
 def _own_values(layer: Any, like: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -233,7 +233,7 @@ def make_clip(encoder: TextEncoder, info: StageInfo) -> Any:
             clip = sd.CLIP(target, model_options={"dtype": encoder.model.dtype}, **_without_dynamic_vram(sd.CLIP))
             clip.patcher.__class__ = refusing(type(clip.patcher))
             return clip
-        except (AttributeError, TypeError) as lack:
+        except (ImportError, AttributeError, TypeError) as lack:
             log.warning("This ComfyUI lacks what a native CLIP needs (%s): core text nodes are off.", lack)
     return PlainClip(text, tokenizer)
 

@@ -224,7 +224,7 @@ def test_the_blueprint_of_the_cascade_is_served_and_makes_a_video(server):
     prompt = to_prompt(unpacked(subgraph), server.json("/object_info"))
     last = next(link for link in subgraph["links"] if link["target_id"] == OUTSIDE)
     wire = [str(last["origin_id"]), last["origin_slot"]]
-    save = {"video": wire, "filename_prefix": "cascade", "format": "auto", "codec": "auto"}
+    save = {"video": wire, "filename_prefix": "cascade", "format": "auto", "codec": "auto", "format.codec": "auto"}
     prompt["save"] = {"class_type": "SaveVideo", "inputs": save}
     for each in nodes_of(prompt, "LaVieTemporalInterpolator") | nodes_of(prompt, "LaVieVideoUpscaler"):
         prompt[each]["inputs"]["steps"] = 1

@@ -6,7 +6,8 @@ from typing import Any
 
 MUTED, BYPASSED = 2, 4
 NOT_SENT = ("Note", "MarkdownNote", "PrimitiveNode", "Reroute")
-WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+DYNAMIC = "COMFY_DYNAMICCOMBO_V3"  # newer hosts' kind of choice that brings widgets of its own
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", DYNAMIC)
 CONTROLS = ("fixed", "increment", "decrement", "randomize")
 
 Json = dict[str, Any]
@@ -33,27 +34,39 @@ def to_prompt(workflow: Json, object_info: Json) -> Json:
 
 def widget_names(info: Json) -> list[tuple[str, Json]]:
     """The widgets of a node and their options, in the order in which their values are saved."""
+    return _widgets(info["input"], info["input_order"])
+
+
+def _widgets(inputs: Json, order: Json) -> list[tuple[str, Json]]:
     widgets = []
     for group in ("required", "optional"):
-        for name in info["input_order"].get(group, ()):
-            kind, *options = info["input"][group][name]
+        for name in order.get(group, ()):
+            kind, *options = inputs[group][name]
             if (isinstance(kind, list) or kind in WIDGETS) and not (options and options[0].get("forceInput")):
                 widgets.append((name, options[0] if options else {}))
     return widgets
 
 
 def _widget_values(node: Json, info: Json) -> Json:
-    """The saved values by name; seeds are followed by their control, uploads by their button."""
-    saved = list(node.get("widgets_values") or [])
+    """The saved values by name."""
+    return _taken(list(node.get("widgets_values") or []), widget_names(info))
+
+
+def _taken(saved: list, widgets: list[tuple[str, Json]], prefix: str = "") -> Json:
+    """Values for these widgets, taken from those saved. Seeds are followed by their control, uploads by their button,
+    and a choice that brings widgets of its own by theirs, which it puts its name before: format, format.codec."""
     values = {}
-    for name, options in widget_names(info):
+    for name, options in widgets:
         if not saved:
             break
-        values[name] = saved.pop(0)
+        chosen = values[prefix + name] = saved.pop(0)
         is_seed = options.get("control_after_generate") or name in ("seed", "noise_seed")
         is_upload = any(key.endswith("_upload") for key in options)
         if saved and (is_upload or (is_seed and saved[0] in CONTROLS)):
             saved.pop(0)
+        for option in options.get("options", ()):
+            if isinstance(option, dict) and option["key"] == chosen:
+                values |= _taken(saved, _widgets(option["inputs"], option["inputs"]), f"{prefix}{name}.")
     return values
 
 
