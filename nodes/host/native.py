@@ -182,7 +182,7 @@ def _use_host_layers(network: nn.Module) -> None:
             made[own] = kinds[kind] if own is kind else type(own.__name__, (own, kinds[kind]), replaced)
         module.__class__ = made[own]
         if isinstance(module, nn.Embedding):
-            module.bias = None  # which the host's has
+            module.register_parameter("bias", None)  # which the host's has
 
 
 def _own_values(layer: Any, like: Tensor) -> tuple[Tensor, Tensor | None]:
