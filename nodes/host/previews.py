@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .devices import required
 
-SIDE = 192  # pixels of a loop's longer side; the page enlarges it
+SIDE = 256  # pixels of a loop's longer side
 FRAMES = 16  # of a loop, at most
 LONGEST = 3.0  # seconds of a loop; more of a clip plays faster
 SHARE = 0.03  # of the time that sampling takes, at most

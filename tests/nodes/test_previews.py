@@ -74,7 +74,7 @@ def test_a_preview_plays_the_clip_at_its_speed():
     animation = saved(sent[0])
     assert animation.format == "WEBP"
     assert animation.info["loop"] == 0
-    assert animation.size == (192, 128)
+    assert animation.size == (256, 171)
     assert timing(animation) == [125] * 16
     brightness = [frame.convert("L").getpixel((0, 0)) for frame in ImageSequence.Iterator(animation)]
     assert brightness == sorted(brightness)
