@@ -172,7 +172,7 @@ def test_the_host_can_load_a_model_once_more_for_another_card(found):
     is_alike, is_of_the_stage, wrappers = figures["kept"]
     assert is_alike
     assert is_of_the_stage
-    assert wrappers == ["prepare_sampling"]  # with which the wires are checked
+    assert "prepare_sampling" in wrappers  # with which the wires are checked
 
 
 def test_what_the_trainer_writes_for_the_released_base_fits_core_stable_diffusion(found):
