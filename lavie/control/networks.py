@@ -110,7 +110,7 @@ def _control_net(
     def build() -> ControlNetModel:
         import diffusers  # whose submodules move between versions
 
-        return diffusers.ControlNetModel(
+        return diffusers.ControlNetModel(  # pyright: ignore[reportPrivateImportUsage]
             conditioning_channels=tensors[CONTROL_NET].shape[1],
             down_block_types=tuple(kind.replace("3D", "2D") for kind in config.down_block_types),
             block_out_channels=config.block_out_channels,
@@ -143,7 +143,7 @@ def _adapter(tensors: dict[str, Tensor], config: UNetConfig, title: str, **where
 
         channels = widths[:-1] if light else widths
         kind = "light_adapter" if light else "full_adapter"
-        return diffusers.T2IAdapter(first.shape[1] // 64, channels, residuals, 8, kind)
+        return diffusers.T2IAdapter(first.shape[1] // 64, channels, residuals, 8, kind)  # pyright: ignore[reportPrivateImportUsage]
 
     network = restore(build, tensors, title, **where)
     return Adapter(network, config.layers_per_block).eval().requires_grad_(False)
