@@ -53,7 +53,7 @@ def _foreign(control: Any, unet: VideoUNet) -> str:
     if network is None or zero_convs is None:
         return f"This control ({kind}) was made for another kind of model. {TAKES}"
     widths, own = [conv[0].out_channels for conv in zero_convs], skip_channels(unet.config)
-    if getattr(network, "label_emb", None) is not None or len(widths) != len(own):
+    if getattr(network, "label_emb", None) is not None:
         return f"This ControlNet was made for Stable Diffusion XL or another kind of model. {TAKES}"
     return _unfit(widths, own) or _unfit_text(network, unet)
 

@@ -153,7 +153,7 @@ def _require_fitting(widths: list[int], own: list[int], reads: int | None, confi
     if widths == own and reads in (None, config.cross_attention_dim):
         return
     kinds = {2048: "Stable Diffusion XL", 1024: "Stable Diffusion 2"}
-    if reads in kinds or len(widths) != len(own):
+    if reads in kinds or set(widths) == set(own):
         raise LavieError(f"{title} was made for {kinds.get(reads or 0, 'another kind of model')}. {TAKES}")
     has, needs = (", ".join(map(str, dict.fromkeys(each))) for each in (widths, own))
     raise LavieError(
