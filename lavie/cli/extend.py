@@ -63,7 +63,6 @@ def _extend(args: argparse.Namespace) -> int:
     if args.video is not None and args.size is not None and args.resize == "refuse":
         raise UsageError("--video sets the size. Leave out --size, or choose how to --resize the video.")
     source = args.video and read_video(args.video)
-    from ..pipelines import LongVideoPipeline
     from ..sampling import PromptSchedule
 
     prompt: str | PromptSchedule = args.prompt
@@ -73,7 +72,7 @@ def _extend(args: argparse.Namespace) -> int:
         prompt = PromptSchedule.parse(args.prompt)
     settings = {**given(args, LongVideoSettings), **sampling_settings(args, "base"), **size_settings(args)}
     settings |= {"method": args.method, "resize": args.resize}
-    pipeline = loaded(args, LongVideoPipeline, family)
+    pipeline = loaded(args, "LongVideoPipeline", family)
     if args.video is not None and source:
         settings |= {"video": source.frames, "fps": source.fps}
         settings["sound"] = carried_sound(args.video, args.output, pipeline.notify, args.frames / source.fps)

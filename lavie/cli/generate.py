@@ -54,8 +54,6 @@ def _generate(args: argparse.Namespace, prompts: list[str], outputs: list[str]) 
     strength = _strength(args)
     check_schedule(args, "base", strength)
     source = args.video and read_video(args.video)
-    from ..pipelines import CascadePipeline
-
     settings = {
         **sampling_settings(args, "base"),
         **size_settings(args),
@@ -65,7 +63,7 @@ def _generate(args: argparse.Namespace, prompts: list[str], outputs: list[str]) 
         "fps": source and source.fps,
         "strength": strength,
     }
-    pipeline, pairs = loaded(args, CascadePipeline), zip(prompts, outputs, strict=True)
+    pipeline, pairs = loaded(args, "CascadePipeline"), zip(prompts, outputs, strict=True)
     require_space(outputs, pipeline.size_made(**settings))
     settings["sound"] = args.video and carried_sound(args.video, outputs[0], pipeline.notify)
     print_results([made(args, pipeline, output, source, prompt, **settings) for prompt, output in pairs], args.json)

@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from ..video import Sound, VideoClip
 
 
-def loaded(args: argparse.Namespace, kind: Any, model: Family | None = None) -> Any:
-    """A pipeline of this kind as the user asks for it; model: by default that of --model."""
+def loaded(args: argparse.Namespace, kind: str, model: Family | None = None) -> Any:
+    """The pipeline of this name as the user asks for it; model: by default that of --model."""
+    if sys.stderr.isatty() and not args.quiet:
+        print(f"loading {printable(args.model)}", file=sys.stderr)
+    from .. import pipelines
     from ..runtime import choose_device
     from ..runtime.free_memory import memory_limit
 
     memory = None if args.memory is None else memory_limit(args.memory, choose_device(args.device))
     loras = chosen_loras(args) if "loras" in args else []
     controls = chosen_controls(args) if "controls" in args else []
-    pipeline = kind.from_pretrained(model or args.model, args.device, args.dtype, memory)
+    pipeline = getattr(pipelines, kind).from_pretrained(model or args.model, args.device, args.dtype, memory)
     pipeline.notify = lambda words: None if args.quiet else print(words, file=sys.stderr)
     if loras:
         pipeline.set_loras(loras)

@@ -55,7 +55,6 @@ def _transform(args: argparse.Namespace, stage: str, pipeline_name: str) -> int:
     config = find_family(args.model).stage(stage)
     check_schedule(args, stage)
     probe_video(args.input)
-    from .. import pipelines
     from ..pipelines.streaming import Cut
 
     settings = sampling_settings(args, stage)
@@ -69,7 +68,7 @@ def _transform(args: argparse.Namespace, stage: str, pipeline_name: str) -> int:
         count, height, width = clip.frames.shape[:3]
         spec = STAGES[stage]
         require_space([args.output], (spec.frames_made(count), height * spec.enlargement, width * spec.enlargement))
-    pipeline = loaded(args, getattr(pipelines, pipeline_name))
+    pipeline = loaded(args, pipeline_name)
     if "float8" in args and args.float8:
         pipeline.store_as_float8()
     if clip is None:

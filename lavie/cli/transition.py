@@ -43,11 +43,9 @@ def run(args: argparse.Namespace) -> int:
 def _join(args: argparse.Namespace) -> int:
     check_schedule(args, "base")
     first, second = read_video(args.first), read_video(args.second)
-    from ..pipelines import TransitionPipeline
-
     settings = {"num_frames": args.frames, "context_frames": args.context, "resize": args.resize, "fps": first.fps}
     settings |= sampling_settings(args, "extension")
-    pipeline, inputs = loaded(args, TransitionPipeline), (args.prompt, first.frames, second.frames)
+    pipeline, inputs = loaded(args, "TransitionPipeline"), (args.prompt, first.frames, second.frames)
     if find_sound(args.first) or find_sound(args.second):
         pipeline.notify("A transition has no sound: that of the two videos is left out.")
     print_results([made(args, pipeline, args.output, first, *inputs, **settings)], args.json)

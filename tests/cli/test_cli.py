@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -473,3 +474,21 @@ def test_a_signal_while_loading_or_sampling_ends_with_130_and_leaves_nothing(num
     assert process.returncode in (130, -signal.SIGINT)  # a shell says 130 to both
     assert error == "lavie: error: stopped; unfinished files were not written.\n"
     assert files(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals here")
+def test_on_a_terminal_the_first_line_comes_before_the_heavy_imports():
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-X", "importtime", "-m", "lavie", "generate", "a ball", "-o", "x.mp4", "--lora", "no"]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=ROOT):
+        os.close(theirs)
+        seen = b""
+        while b"loading lavie-tiny" not in seen:
+            seen += os.read(ours, 4096)
+        before = seen.partition(b"loading lavie-tiny")[0]
+        with suppress(OSError):  # the other end is closed
+            while os.read(ours, 4096):
+                pass
+    os.close(ours)
+    assert b"lavie.cli" in before
+    assert b"torch" not in before
