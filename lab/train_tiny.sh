@@ -44,9 +44,12 @@ once stills_measured "$python" -m lab.measures.fidelity "$family" --stills --cli
 once motion_words "$python" -m lab.training.motion_words "$family" "$(scaled 500)"
 # Clips and images together: the paper's joint objective. While it goes on, `… -- --export --steps 1` writes what it
 # knows into the family, for lab.measures.gap and a look.
+joint="--frames 8 8 16 --fps 8 --images-per-clip 5 --image-weight 0.7 --anchor-share 0.5 --batch 4 --ema 0.995"
 once clips denoiser base "$family" "$runs/clips" "$runs/latents" --stills "$stills" --clips "$(scaled "${CLIPS:-3072}")" -- \
-    --frames 8 8 16 --fps 8 --images-per-clip 5 --image-weight 0.7 --anchor-share 0.5 $objective \
-    --learning-rate 1.2e-3 --warmup 50 --batch 4 --ema 0.995 --steps "$(scaled "${CLIP_STEPS:-9000}")"
+    $joint $objective --learning-rate 1.2e-3 --warmup 50 --schedule constant --steps "$(scaled "${CLIP_STEPS:-4600}")"
+# What stays unclear then is which way things go: see lab/training/emphasis.py.
+once motions denoiser base "$family" "$runs/motions" "$runs/latents" --stills "$stills" --clips "$(scaled "${CLIPS:-3072}")" \
+    --motions -- $joint $objective --learning-rate 1e-3 --warmup 30 --steps "$(scaled "${MOTION_STEPS:-15000}")"
 once gap "$python" -m lab.measures.gap "$family" --clips $((60 / scale + 6))
 once measured "$python" -m lab.measures.fidelity "$family" --clips "$(scaled "${PROMPTS:-400}")" \
     --sheet "$runs/clips.png" --json "$runs/measured.json"

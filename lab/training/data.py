@@ -35,7 +35,7 @@ class World(ClipSource):
         seed: int = 0,
         stills: bool = False,
         held_out: bool = False,
-        moving_captions: float = 0.5,
+        moving_captions: float = 0.8,
         latest: float = 0.0,
         name: str = "",
     ) -> None:

@@ -29,6 +29,7 @@ from lavie.training.targets import StageTraining
 
 from .. import register
 from .data import LATEST, World
+from .emphasis import Emphasis
 from .latents import precomputed
 
 STILLS_SEED = 31
@@ -63,6 +64,7 @@ def arguments(argv: list[str]) -> tuple[argparse.Namespace, StageTraining]:
     own.add_argument("latents", type=Path)
     own.add_argument("--stills", type=int, default=0, metavar="N", help="images, for the base")
     own.add_argument("--clips", type=int, default=0, metavar="N", help="clips; none: images alone")
+    own.add_argument("--motions", action="store_true", help="what moves comes more often and counts more")
     args = own.parse_args(argv[:cut])
     parser, kind = argparse.ArgumentParser(), TARGETS[args.stage].settings
     add_flags(parser, kind)
@@ -94,11 +96,14 @@ def data_of(args: argparse.Namespace, loop: LoopSettings, stage: DenoisingStage)
     one = ClipRequest(1, settings.height, settings.width)
     stills = clips = None
     if args.stills:
-        stills = precomputed(World(args.stills, STILLS_SEED, stills=True), one, stage, args.latents / "stills")
+        world = World(args.stills, STILLS_SEED, stills=True)
+        stills = precomputed(world, one, stage, args.latents / "stills")
+        stills = Emphasis(stills, world) if args.motions else stills
     if args.clips:
         whole = replace(one, num_frames=filmed.frames, fps=filmed.rate)
         world = World(args.clips, filmed.seed, latest=filmed.latest)
         clips = precomputed(world, whole, stage, args.latents / filmed.folder)
+        clips = Emphasis(clips, world) if args.motions else clips
     common = {"batch_size": loop.batch_size, "seed": loop.seed, "image_request": one}
     if clips is None:
         if stills is None:
