@@ -63,8 +63,9 @@ def test_what_the_modules_import_is_installed_with_the_pack():
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
-    # Of the extra "train": what needs them goes on without, or names them at once. typing_extensions: of torch.
-    elsewhere = {"av", "scenedetect", "typing_extensions"}
+    # Of the extras "train" and "control": what needs them goes on without, or names them at once. typing_extensions: of
+    # torch.
+    elsewhere = {"av", "cv2", "scenedetect", "typing_extensions"}
     foreign = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - elsewhere
     required = {line.split(">=")[0].replace("-", "_") for line in (ROOT / "requirements.txt").read_text().split()}
     required |= {line.split(">=")[0] for line in of_host()}

@@ -282,7 +282,8 @@ class VideoUNet(nn.Module):
         if deep is None or deep.value is None:
             x, skips = self._down(x, down, control.inputs)
             x = self._after(self._run(self.mid_block, x, down), down, "mid_temporal_block")
-            x = self._up(added(x, control.middle), control.on_skips(skips), cond, deep)
+            x, skips = added(x, control.middle), control.on_skips(skips)
+            x = self._up(x, skips, cond, deep)
         else:
             x = self._shallow(x, cond, down, deep, control)
         x = self._out(x, cond)

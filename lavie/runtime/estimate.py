@@ -126,7 +126,7 @@ def kept_bytes(work: Workload, execution: Execution) -> int:
 
 def _covered(length: int, size: int, overlap: int) -> int:
     """The total length of overlapping spans of a size, see `sampling.windows.spans`."""
-    if not size or size >= length:
+    if not size or size >= length or overlap >= size:  # the last is refused in words before any work
         return length
     return size * math.ceil((length - overlap) / (size - overlap))
 
@@ -158,7 +158,7 @@ def decoding_bytes(work: Workload, execution: Execution) -> int:
     frame = work.batch
     for side in sides:
         frame *= side
-    at_once = execution.vae_frames or max(1, pixels_per_batch(work.device) // frame)
+    at_once = execution.vae_frames or max(1, pixels_per_batch(work.device) // max(1, frame))
     maps = DECODER_MAPS_ON_CPU if work.device == "cpu" else DECODER_MAPS
     seen = round(maps * min(at_once, work.frames) * frame * work.vae_width * FLOAT32)
     return seen + _stored_latents(work) + _video(work)

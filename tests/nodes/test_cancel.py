@@ -39,7 +39,7 @@ def events(monkeypatch):
         note(network(name), "forward")
         note(stage(name).vae.first_stage_model, "decode")
         note(stage(name).vae.first_stage_model, "encode")
-    for name in ("load_unet", "load_vae", "load_text_encoder"):
+    for name in ("load_unet", "load_vae_of", "load_text_encoder_of"):
         note(part("nodes.loaders"), name)
     monkeypatch.setattr(part("nodes.text_to_video"), "load_stage", loaded)
     monkeypatch.setattr(part("nodes.host"), "check_interrupt", events.check)

@@ -181,7 +181,7 @@ def test_a_clip_of_300_frames_goes_through_in_windows(seen, node, name, frames, 
 def test_the_estimate_of_memory_grows_with_what_one_evaluation_sees(monkeypatch):
     asked = []
     monkeypatch.setattr(
-        part("nodes.host"), "load", lambda patcher, memory=0: asked.append(memory) or torch.device("cpu")
+        part("nodes.host"), "load", lambda _, memory, others: asked.append(memory) or torch.device("cpu")
     )
     for given in ({"height": 16}, {"height": 32}, {"num_frames": 8}):
         sample(**{"width": 16, "num_frames": 4, "height": 16, "steps": 1, **given})
