@@ -246,7 +246,7 @@ def load_tokenizer(folder: str | Path, vocab_size: int, padding: str | None = No
             if not (folder / name).is_file():
                 raise LavieError(f"There is no CLIP tokenizer in {folder}: it holds no {name}.")
     try:
-        chosen = {} if padding is None else {"pad_token": padding}
+        chosen: dict[str, Any] = {} if padding is None else {"pad_token": padding}
         tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True, **chosen)  # nosec B615
     except Exception as error:  # transformers and tokenizers raise bare Exceptions for broken files
         raise LavieError(f"The tokenizer in {folder} cannot be read: {error}.") from error
