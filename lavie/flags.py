@@ -203,3 +203,14 @@ def _words(default: Any) -> str:
         return ""
     values: Sequence[Any] = default if isinstance(default, tuple) else (default,)
     return " ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+
+
+def for_each(args: argparse.Namespace, option: str, of: str, called: str) -> list[str]:
+    """One value of an option for each value of the option `of`: the single one given for all, or one each."""
+    given, count = getattr(args, option), len(getattr(args, of))
+    if len(given) in (0, 1):
+        return (given or [""]) * count
+    if len(given) != count:
+        name = f"--{option.replace('_', '-')}"
+        raise UsageError(f"{name} is given {len(given)} times for {count} {called}: give it once, or once for each.")
+    return given

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import BUNDLED, RELEASED, StageConfig, find_family
 from ..errors import UsageError
-from ..flags import add_flags, given, number
+from ..flags import add_flags, for_each, given, number
 from ..knobs import knobs_of
 from ..stages import STAGES
 from .controls import add_control_arguments
@@ -103,7 +103,7 @@ def chosen_loras(args: argparse.Namespace) -> list[Lora]:
 
     folder = find_family(args.model).folder / "loras"
     loras = []
-    blocks, steps = (_for_each(args, option) for option in ("lora_blocks", "lora_steps"))
+    blocks, steps = (for_each(args, option, "loras", "LoRAs") for option in ("lora_blocks", "lora_steps"))
     for index, (file, *strengths) in enumerate(args.loras):
         bundled = [folder / file, folder / f"{file}.safetensors"]
         path = next((path for path in (Path(file), *bundled) if path.exists()), None)
@@ -113,17 +113,6 @@ def chosen_loras(args: argparse.Namespace) -> list[Lora]:
             raise UsageError(f"--lora: there is no file {file}{beside}.")
         loras.append(Lora.read(path, *strengths, blocks=blocks[index], steps=steps[index]))
     return loras
-
-
-def _for_each(args: argparse.Namespace, option: str) -> list[str]:
-    """One value for each --lora: the single one given for all, or one each."""
-    given, count = getattr(args, option), len(args.loras)
-    if len(given) in (0, 1):
-        return (given or [""]) * count
-    if len(given) != count:
-        name = f"--{option.replace('_', '-')}"
-        raise UsageError(f"{name} is given {len(given)} times for {count} LoRAs: give it once, or once for each.")
-    return given
 
 
 def lora_choice(text: str) -> tuple:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..config import find_family, released_folder
 from ..errors import UsageError
+from ..flags import for_each
 from ..video import read_video
 
 if TYPE_CHECKING:
@@ -50,24 +51,15 @@ def chosen_controls(args: argparse.Namespace) -> list[Control]:
     from ..control.strengths import FrameStrengths
     from ..lora.steps import StepStrengths
 
-    steps, frames = (for_each(args, option) for option in ("control_steps", "control_strengths"))
+    steps, frames = (
+        for_each(args, option, "controls", "controls") for option in ("control_steps", "control_strengths")
+    )
     controls = []
     for text, over_steps, over_frames in zip(args.controls, steps, frames, strict=True):
         network, video, source, strength = _read(text, args.model)
         parts = StepStrengths.parse(over_steps), FrameStrengths.parse(over_frames)
         controls.append(Control(network, video, strength, os.path.basename(source), (0.0, 1.0), *parts))
     return controls
-
-
-def for_each(args: argparse.Namespace, option: str) -> list[str]:
-    """One value for each --control: the single one given for all, or one each."""
-    given, count = getattr(args, option), len(args.controls)
-    if len(given) in (0, 1):
-        return (given or [""]) * count
-    if len(given) != count:
-        name = f"--{option.replace('_', '-')}"
-        raise UsageError(f"{name} is given {len(given)} times for {count} controls: give it once, or once for each.")
-    return given
 
 
 def _read(text: str, model: str) -> tuple[Path, np.ndarray, str, float]:
